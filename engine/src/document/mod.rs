@@ -1,0 +1,131 @@
+//! Message bytes → validated token tape.
+//!
+//! A [`Document`] owns a padded copy of one JSON text and a tape of its values. One pass validates everything (RFC 8259 grammar, UTF-8, depth, size) and records where each value and key lies; nothing is converted, so number spelling, string escapes and key order survive untouched. Every JSON text that enters an execution comes through here: records, task replies, mock replies, literals of the definition.
+//!
+//! Promises of a filled document:
+//! - token 0 is the root; the children of a container follow it directly, each one's [`next`](Document::next) being its following sibling;
+//! - keys that the program names carry its symbol, so a path step compares integers;
+//! - no object holds the same key twice (a text that did is rewritten first: last value, first position);
+//! - compact length and depth of every value are known without a walk.
+//!
+//! Absent on purpose: no tree, no number conversion, no clock, no allocation once the buffers are warm.
+
+mod dedupe;
+mod fault;
+mod scan;
+mod symbols;
+mod tape;
+mod text;
+
+pub use fault::{Fault, FaultKind};
+pub use symbols::{Symbol, Symbols};
+pub use tape::{Children, Kind, Token};
+pub use text::{Unescaped, unescape_into};
+
+pub(crate) use tape::{Span, Static};
+pub(crate) use text::{keys_equal, quote_into};
+
+/// Largest text a document takes, in bytes: lengths on the tape have 24 bits.
+pub const DOCUMENT_BYTES_MAX: usize = (1 << 24) - 1;
+
+/// Deepest nesting of arrays and objects a document takes; Jackson, which the AWS service uses, has the same default.
+pub const DOCUMENT_DEPTH_MAX: u16 = 1000;
+
+/// Readable bytes behind the text, so that scanners may load whole words.
+pub(crate) const PADDING: usize = 32;
+
+/// One JSON text with its tape; buffers are reused from one [`fill`](Document::fill) to the next.
+#[derive(Debug, Default, Clone)]
+pub struct Document {
+    /// The text, followed by [`PADDING`] zero bytes.
+    bytes: Vec<u8>,
+    /// Length of the text without the padding.
+    len: usize,
+    spans: Vec<Span>,
+    statics: Vec<Static>,
+    stack: Vec<scan::Open>,
+    /// Insignificant whitespace in the whole text, in bytes.
+    whitespace: u32,
+    /// Scratch of the duplicate check of large objects: (hash, token).
+    seen: Vec<(u32, u32)>,
+}
+
+impl Document {
+    /// An empty document, holding no text and no tokens.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Copies `text` in, validates it and builds the tape; `symbols` names the keys that get an integer.
+    ///
+    /// # Errors
+    /// A [`Fault`] with the byte offset of the first offence. The document is then empty.
+    pub fn fill(&mut self, text: &[u8], symbols: &Symbols) -> Result<(), Fault> {
+        self.clear();
+        if text.len() > DOCUMENT_BYTES_MAX {
+            return Err(Fault::new(FaultKind::TooLarge, 0));
+        }
+        self.bytes.reserve(text.len() + PADDING);
+        self.bytes.extend_from_slice(text);
+        self.bytes.extend_from_slice(&[0; PADDING]);
+        self.len = text.len();
+        match self.scan(symbols) {
+            Ok(scan::Keys::Unique) => Ok(()),
+            Ok(scan::Keys::Duplicate) => {
+                let rewritten = dedupe::rewrite(self);
+                self.fill(&rewritten, symbols)
+            }
+            Err(fault) => {
+                self.clear();
+                Err(fault)
+            }
+        }
+    }
+
+    /// Forgets text and tape, keeping the buffers.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.len = 0;
+        self.spans.clear();
+        self.statics.clear();
+        self.stack.clear();
+        self.whitespace = 0;
+    }
+
+    /// Gives memory beyond `bytes` back, so that one large record does not stay large for ever.
+    pub fn shrink(&mut self, bytes: usize) {
+        if self.bytes.capacity() > bytes {
+            self.bytes.shrink_to(bytes);
+            self.spans.shrink_to(bytes / size_of::<Span>());
+            self.statics.shrink_to(bytes / size_of::<Static>());
+            self.seen = Vec::new();
+        }
+    }
+
+    /// Bytes of memory held by the buffers.
+    #[must_use]
+    pub fn capacity_bytes(&self) -> usize {
+        self.bytes.capacity() + self.spans.capacity() * size_of::<Span>() + self.statics.capacity() * size_of::<Static>()
+    }
+
+    /// The text as it came in.
+    #[must_use]
+    #[inline]
+    pub fn text(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+
+    /// True while nothing has been filled in.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// Whether the text has no insignificant whitespace at all, so that any value can leave as it lies.
+    #[must_use]
+    #[inline]
+    pub fn is_compact(&self) -> bool {
+        self.whitespace == 0
+    }
+}

@@ -1,0 +1,130 @@
+//! The names a program mentions, as small integers.
+
+/// The integer of a name; [`Symbol::NONE`] for every name that the program never mentions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Symbol(pub u16);
+
+impl Symbol {
+    /// A name outside the program's table.
+    pub const NONE: Self = Self(0);
+}
+
+/// Table from names to symbols: built while a definition compiles, read while documents are scanned.
+#[derive(Debug, Clone, Default)]
+pub struct Symbols {
+    /// Names in the order of their symbols, which start at 1.
+    names: Vec<Box<str>>,
+    /// First eight bytes of each name, zero-padded; the probe compares this word first.
+    prefixes: Vec<u64>,
+    /// Open-addressed table of symbols, a power of two large and at most half full; empty when there are no names.
+    table: Vec<u16>,
+}
+
+/// First eight bytes of a name as a little-endian word, zero-padded.
+#[inline]
+pub(crate) fn prefix(name: &[u8]) -> u64 {
+    if let Some(head) = name.first_chunk::<8>() { u64::from_le_bytes(*head) } else { name.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)) }
+}
+
+/// Hash of a name from its first word and length: keys are short, so more bytes seldom help.
+#[inline]
+pub(crate) fn hash(prefix: u64, len: usize) -> u64 {
+    (prefix ^ (len as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)).wrapping_mul(0xD6E8_FEB8_6659_FD93)
+}
+
+impl Symbols {
+    /// Largest number of names; the compiler reports a definition that has more.
+    pub const COUNT_MAX: usize = u16::MAX as usize - 1;
+
+    /// The symbol of `name`, given now if it had none; `None` when the table is full.
+    pub fn intern(&mut self, name: &str) -> Option<Symbol> {
+        let found = self.lookup(name.as_bytes());
+        if found != Symbol::NONE {
+            return Some(found);
+        }
+        if self.names.len() >= Self::COUNT_MAX {
+            return None;
+        }
+        self.names.push(name.into());
+        self.prefixes.push(prefix(name.as_bytes()));
+        if self.names.len() * 2 > self.table.len() {
+            self.grow();
+        } else {
+            self.insert(self.names.len() - 1);
+        }
+        Some(Self::symbol(self.names.len() - 1))
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "intern() bounds the number of names to 16 bits")]
+    fn symbol(index: usize) -> Symbol {
+        Symbol(index as u16 + 1)
+    }
+
+    fn grow(&mut self) {
+        let size = (self.names.len() * 4).next_power_of_two().max(16);
+        self.table.clear();
+        self.table.resize(size, 0);
+        for index in 0..self.names.len() {
+            self.insert(index);
+        }
+    }
+
+    fn insert(&mut self, index: usize) {
+        let mut slot = self.slot(self.prefixes[index], self.names[index].len());
+        while self.table[slot] != 0 {
+            slot = (slot + 1) & (self.table.len() - 1);
+        }
+        self.table[slot] = Self::symbol(index).0;
+    }
+
+    #[inline]
+    fn slot(&self, prefix: u64, len: usize) -> usize {
+        // The high bits of a multiplicative hash are the mixed ones.
+        (hash(prefix, len) >> 40) as usize & (self.table.len() - 1)
+    }
+
+    /// The symbol of an unescaped key.
+    #[must_use]
+    #[inline]
+    pub fn lookup(&self, key: &[u8]) -> Symbol {
+        self.probe(prefix(key), key)
+    }
+
+    /// The same with the first word of the key already at hand.
+    #[inline]
+    pub(crate) fn probe(&self, prefix: u64, key: &[u8]) -> Symbol {
+        if self.table.is_empty() {
+            return Symbol::NONE;
+        }
+        let mut slot = self.slot(prefix, key.len());
+        loop {
+            let symbol = self.table[slot];
+            if symbol == 0 {
+                return Symbol::NONE;
+            }
+            let index = symbol as usize - 1;
+            if self.prefixes[index] == prefix && self.names[index].len() == key.len() && (key.len() <= 8 || self.names[index].as_bytes() == key) {
+                return Symbol(symbol);
+            }
+            slot = (slot + 1) & (self.table.len() - 1);
+        }
+    }
+
+    /// The name of a symbol; empty for [`Symbol::NONE`].
+    #[must_use]
+    pub fn name(&self, symbol: Symbol) -> &str {
+        (symbol.0 as usize).checked_sub(1).and_then(|index| self.names.get(index)).map_or("", AsRef::as_ref)
+    }
+
+    /// How many names there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether there is no name at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+}

@@ -1,0 +1,245 @@
+//! Tokens, spans, key symbols and the sibling walk.
+
+use super::{Document, Symbol};
+
+/// Index of a value on its document's tape; 0 is the root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub u32);
+
+/// What a token is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// `null`
+    Null = 0,
+    /// `false`
+    False = 1,
+    /// `true`
+    True = 2,
+    /// A number, as text.
+    Number = 3,
+    /// A string, quotes included in its span.
+    String = 4,
+    /// An array.
+    Array = 5,
+    /// An object.
+    Object = 6,
+}
+
+/// The dynamic half of a token: where the value lies.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Span {
+    /// Byte offset of the first byte (a string's opening quote).
+    pub(crate) start: u32,
+    /// Length in bytes (24 bits), then kind and flags.
+    pub(crate) packed: u32,
+}
+
+/// The string holds at least one backslash.
+pub(crate) const ESCAPED: u32 = 0x10;
+/// The key before the value holds at least one backslash.
+pub(crate) const KEY_ESCAPED: u32 = 0x20;
+
+impl Span {
+    #[inline]
+    pub(crate) fn new(start: usize, len: usize, kind: Kind, flags: u32) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "documents are at most 2^24 - 1 bytes long")]
+        Self { start: start as u32, packed: (len as u32) << 8 | flags | kind as u32 }
+    }
+
+    #[inline]
+    pub(crate) fn len(self) -> u32 {
+        self.packed >> 8
+    }
+
+    #[inline]
+    pub(crate) fn kind(self) -> Kind {
+        match self.packed & 0xf {
+            0 => Kind::Null,
+            1 => Kind::False,
+            2 => Kind::True,
+            3 => Kind::Number,
+            4 => Kind::String,
+            5 => Kind::Array,
+            _ => Kind::Object,
+        }
+    }
+}
+
+/// The static half of a token: the same for every message of one shape, but for the offsets of keys.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Static {
+    /// Byte offset of the key's first byte behind its quote; 0 with length 0 when there is no key.
+    pub(crate) key_start: u32,
+    pub(crate) key_len: u32,
+    /// Token index of the next sibling, or of what follows the parent.
+    pub(crate) next: u32,
+    /// Insignificant whitespace inside a container, in bytes.
+    pub(crate) whitespace: u32,
+    pub(crate) symbol: Symbol,
+    /// Levels of containers from here down; 0 for a scalar.
+    pub(crate) depth: u16,
+}
+
+impl Document {
+    /// The root value.
+    #[must_use]
+    #[inline]
+    pub fn root(&self) -> Token {
+        Token(0)
+    }
+
+    /// Number of values on the tape.
+    #[must_use]
+    #[inline]
+    pub fn token_count(&self) -> usize {
+        self.spans.len()
+    }
+
+    #[inline]
+    pub(crate) fn span(&self, token: Token) -> Span {
+        self.spans[token.0 as usize]
+    }
+
+    #[inline]
+    pub(crate) fn fixed(&self, token: Token) -> &Static {
+        &self.statics[token.0 as usize]
+    }
+
+    /// The kind of a value.
+    #[must_use]
+    #[inline]
+    pub fn kind(&self, token: Token) -> Kind {
+        self.span(token).kind()
+    }
+
+    /// The bytes of a value as they came in; a string's include its quotes.
+    #[must_use]
+    #[inline]
+    pub fn raw(&self, token: Token) -> &[u8] {
+        let span = self.span(token);
+        let start = span.start as usize;
+        &self.bytes[start..start + span.len() as usize]
+    }
+
+    /// Byte offset of a value in the text.
+    #[must_use]
+    pub fn start(&self, token: Token) -> usize {
+        self.span(token).start as usize
+    }
+
+    /// Byte offset of a member's key in the text, behind the opening quote.
+    #[must_use]
+    pub fn key_start(&self, token: Token) -> usize {
+        self.fixed(token).key_start as usize
+    }
+
+    /// Whether a string holds escapes.
+    #[must_use]
+    #[inline]
+    pub fn is_escaped(&self, token: Token) -> bool {
+        self.span(token).packed & ESCAPED != 0
+    }
+
+    /// Whether a member's key holds escapes.
+    #[must_use]
+    #[inline]
+    pub fn is_key_escaped(&self, token: Token) -> bool {
+        self.span(token).packed & KEY_ESCAPED != 0
+    }
+
+    /// The key of an object's member as it came in, without quotes; empty for array elements and the root.
+    #[must_use]
+    #[inline]
+    pub fn key(&self, token: Token) -> &[u8] {
+        let fixed = self.fixed(token);
+        let start = fixed.key_start as usize;
+        &self.bytes[start..start + fixed.key_len as usize]
+    }
+
+    /// The symbol of a member's key; [`Symbol::NONE`] for a key that the program never names.
+    #[must_use]
+    #[inline]
+    pub fn symbol(&self, token: Token) -> Symbol {
+        self.fixed(token).symbol
+    }
+
+    /// The token behind this value and all it contains.
+    #[must_use]
+    #[inline]
+    pub fn next(&self, token: Token) -> Token {
+        Token(self.fixed(token).next)
+    }
+
+    /// Length of a value in bytes when written without insignificant whitespace.
+    #[must_use]
+    #[inline]
+    pub fn compact_len(&self, token: Token) -> u32 {
+        self.span(token).len() - self.fixed(token).whitespace
+    }
+
+    /// Levels of containers from this value down; 0 for a scalar.
+    #[must_use]
+    #[inline]
+    pub fn depth(&self, token: Token) -> u16 {
+        self.fixed(token).depth
+    }
+
+    /// The values directly inside a container, in order; none for a scalar.
+    #[must_use]
+    #[inline]
+    pub fn children(&self, token: Token) -> Children<'_> {
+        Children { document: self, at: token.0 + 1, end: self.fixed(token).next }
+    }
+
+    /// The member of an object whose key has `symbol`.
+    #[must_use]
+    #[inline]
+    pub fn member(&self, object: Token, symbol: Symbol) -> Option<Token> {
+        if self.kind(object) != Kind::Object {
+            return None;
+        }
+        let end = self.fixed(object).next;
+        let mut at = object.0 + 1;
+        while at < end {
+            let fixed = &self.statics[at as usize];
+            if fixed.symbol == symbol {
+                return Some(Token(at));
+            }
+            at = fixed.next;
+        }
+        None
+    }
+
+    /// The member of an object with this name, compared without escapes: the slow twin of [`member`](Self::member).
+    #[must_use]
+    pub fn member_named(&self, object: Token, name: &str) -> Option<Token> {
+        if self.kind(object) != Kind::Object {
+            return None;
+        }
+        self.children(object)
+            .find(|&child| if self.is_key_escaped(child) { super::Unescaped::new(self.key(child)).eq_str(name) } else { self.key(child) == name.as_bytes() })
+    }
+}
+
+/// Iterator over the values directly inside a container.
+#[derive(Debug, Clone)]
+pub struct Children<'d> {
+    document: &'d Document,
+    at: u32,
+    end: u32,
+}
+
+impl Iterator for Children<'_> {
+    type Item = Token;
+
+    #[inline]
+    fn next(&mut self) -> Option<Token> {
+        if self.at >= self.end {
+            return None;
+        }
+        let token = Token(self.at);
+        self.at = self.document.statics[self.at as usize].next;
+        Some(token)
+    }
+}

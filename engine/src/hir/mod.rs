@@ -1,0 +1,517 @@
+//! Stage 2: ast → hir. Names resolved, defaults filled in, illegal forms gone.
+//!
+//! A [`StateMachine`] can only be made by [`lower`], so a value of it is the proof that a definition is valid; the compiler accepts nothing else. States of all nesting levels lie in one vector and refer to each other by [`StateId`].
+
+use std::fmt;
+
+/// Index into [`StateMachine::states`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StateId(pub u32);
+
+/// The type a state machine is created with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WorkflowType {
+    /// At least once, five minutes, no job or callback integrations.
+    #[default]
+    Express,
+    /// The rules of Standard workflows; run here only as far as the Express engine can.
+    Standard,
+}
+
+/// A valid definition.
+#[derive(Debug, Clone)]
+pub struct StateMachine {
+    /// The type whose rules were applied.
+    pub workflow_type: WorkflowType,
+    /// The top-level `Comment`.
+    pub comment: Option<String>,
+    /// The machine's `TimeoutSeconds`.
+    pub timeout_seconds: Option<u32>,
+    /// The top level.
+    pub root: SubMachine,
+    /// Every state of every level; each belongs to exactly one [`SubMachine`].
+    pub states: Vec<State>,
+}
+
+/// A `StartAt` with its `States`: the top level, a branch, or an item processor.
+#[derive(Debug, Clone)]
+pub struct SubMachine {
+    /// The state that runs first.
+    pub start: StateId,
+    /// The states of this level, in the order of the text.
+    pub states: Vec<StateId>,
+}
+
+/// One state with what all types have in common.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// Its name, unique in the whole definition.
+    pub name: String,
+    /// Where it goes on; `None` for Choice, Succeed and Fail, which have no `Next` or `End`.
+    pub transition: Option<Transition>,
+    /// `InputPath`; the default is `$`.
+    pub input_path: DataPath,
+    /// `OutputPath`; the default is `$`.
+    pub output_path: DataPath,
+    /// `Parameters` of Task, Pass and Parallel. (A Map's `Parameters` is its [`Map::item_selector`].)
+    pub parameters: Option<Template>,
+    /// `ResultSelector`.
+    pub result_selector: Option<Template>,
+    /// `ResultPath`; the default is `$`, which replaces everything.
+    pub result_path: ResultPath,
+    /// `Retry`, in order.
+    pub retriers: Vec<Retrier>,
+    /// `Catch`, in order.
+    pub catchers: Vec<Catcher>,
+    /// What is particular to the state's type.
+    pub kind: StateKind,
+}
+
+/// `Next` or `End`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transition {
+    /// `Next`
+    Next(StateId),
+    /// `End: true`
+    End,
+}
+
+/// What is particular to each of the eight types.
+#[derive(Debug, Clone)]
+pub enum StateKind {
+    /// `Pass`, with its literal `Result`.
+    Pass {
+        /// Literal output; wins over `Parameters`.
+        result: Option<Literal>,
+    },
+    /// `Task`
+    Task(Task),
+    /// `Choice`
+    Choice(Choice),
+    /// `Wait`
+    Wait(Wait),
+    /// `Succeed`
+    Succeed,
+    /// `Fail`
+    Fail(Fail),
+    /// `Parallel`
+    Parallel {
+        /// Never empty.
+        branches: Vec<SubMachine>,
+    },
+    /// `Map`, inline.
+    Map(Map),
+}
+
+/// The particulars of a Task.
+#[derive(Debug, Clone)]
+pub struct Task {
+    /// The `Resource` ARN.
+    pub resource: Resource,
+    /// `TimeoutSeconds` or `TimeoutSecondsPath`.
+    pub timeout: Option<Seconds>,
+    /// `HeartbeatSeconds` or `HeartbeatSecondsPath`; without effect for the resources that Express has.
+    pub heartbeat: Option<Seconds>,
+    /// `Credentials`, a template whose `RoleArn` is checked to be there.
+    pub credentials: Option<Template>,
+}
+
+/// A Task's `Resource`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resource {
+    /// The text of the field.
+    pub arn: String,
+    /// Which family of history events and error texts it has.
+    pub kind: ResourceKind,
+}
+
+/// The forms of spec/asl.md 5.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ResourceKind {
+    /// `arn:aws:lambda:REGION:ACCOUNT:function:NAME[:QUALIFIER]`: events `LambdaFunction…`.
+    Lambda,
+    /// `arn:aws:states:::SERVICE:ACTION`, `aws-sdk:` included: events `Task…`.
+    Service {
+        /// For instance `lambda`, `dynamodb`, `aws-sdk:s3`.
+        service: String,
+        /// For instance `invoke`, without a `.sync` or `.waitForTaskToken` suffix.
+        action: String,
+    },
+    /// `arn:aws:states:REGION:ACCOUNT:activity:NAME`; Standard only.
+    Activity,
+    /// Any other text: names a handler of our own, for instance `native:echo`; events `Task…`.
+    Native,
+}
+
+/// A number of seconds, literal or read from the data.
+#[derive(Debug, Clone)]
+pub enum Seconds {
+    /// The literal field.
+    Literal(u32),
+    /// The `…Path` field.
+    Path(Path),
+}
+
+/// The particulars of a Choice.
+#[derive(Debug, Clone)]
+pub struct Choice {
+    /// Never empty; tried in order.
+    pub rules: Vec<ChoiceRule>,
+    /// `Default`
+    pub default: Option<StateId>,
+}
+
+/// A top-level rule.
+#[derive(Debug, Clone)]
+pub struct ChoiceRule {
+    /// When it holds …
+    pub condition: Condition,
+    /// … the execution goes here.
+    pub next: StateId,
+}
+
+/// A rule without its `Next`.
+#[derive(Debug, Clone)]
+pub enum Condition {
+    /// `And`, never empty.
+    And(Vec<Condition>),
+    /// `Or`, never empty.
+    Or(Vec<Condition>),
+    /// `Not`
+    Not(Box<Condition>),
+    /// `Variable` with its one operator.
+    Test {
+        /// `Variable`
+        variable: Path,
+        /// The operator with its operand.
+        operator: Operator,
+    },
+}
+
+/// The operators of spec/asl.md 6.2.
+#[derive(Debug, Clone)]
+pub enum Operator {
+    /// `StringEquals`, `StringLessThan`, … and their `Path` forms.
+    String(Comparison, Operand<String>),
+    /// `NumericEquals`, … ; a literal keeps its text, which is a valid JSON number.
+    Numeric(Comparison, Operand<String>),
+    /// `TimestampEquals`, … ; a literal is an RFC 3339 instant.
+    Timestamp(Comparison, Operand<String>),
+    /// `BooleanEquals`
+    Boolean(Operand<bool>),
+    /// `StringMatches`, compiled: the pieces between unescaped `*`, so n stars give n + 1 pieces.
+    StringMatches(Vec<String>),
+    /// `IsNull`, `IsPresent`, … with the answer that is asked for.
+    Is(TypeTest, bool),
+}
+
+/// The five comparisons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Comparison {
+    /// `…Equals`
+    Equals,
+    /// `…LessThan`
+    LessThan,
+    /// `…GreaterThan`
+    GreaterThan,
+    /// `…LessThanEquals`
+    LessThanEquals,
+    /// `…GreaterThanEquals`
+    GreaterThanEquals,
+}
+
+/// The right-hand side of an operator.
+#[derive(Debug, Clone)]
+pub enum Operand<T> {
+    /// The literal form.
+    Literal(T),
+    /// The `…Path` form.
+    Path(Path),
+}
+
+/// The six `Is…` operators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TypeTest {
+    /// `IsNull`
+    Null,
+    /// `IsPresent`
+    Present,
+    /// `IsNumeric`
+    Numeric,
+    /// `IsString`
+    String,
+    /// `IsBoolean`
+    Boolean,
+    /// `IsTimestamp`
+    Timestamp,
+}
+
+/// The particulars of a Wait: exactly one of its four fields.
+#[derive(Debug, Clone)]
+pub enum Wait {
+    /// `Seconds`
+    Seconds(u32),
+    /// `SecondsPath`
+    SecondsPath(Path),
+    /// `Timestamp`, RFC 3339.
+    Timestamp(String),
+    /// `TimestampPath`
+    TimestampPath(Path),
+}
+
+/// The particulars of a Fail.
+#[derive(Debug, Clone, Default)]
+pub struct Fail {
+    /// `Error` or `ErrorPath`
+    pub error: Option<FailText>,
+    /// `Cause` or `CausePath`
+    pub cause: Option<FailText>,
+}
+
+/// `Error`/`Cause` as text, as a path, or as an intrinsic call.
+#[derive(Debug, Clone)]
+pub enum FailText {
+    /// The literal field.
+    Literal(String),
+    /// The `…Path` field with a path.
+    Path(Path),
+    /// The `…Path` field with an intrinsic call.
+    Intrinsic(IntrinsicCall),
+}
+
+/// The particulars of an inline Map.
+#[derive(Debug, Clone)]
+pub struct Map {
+    /// `ItemProcessor` (or `Iterator`).
+    pub processor: SubMachine,
+    /// `ItemsPath`; the default is `$`.
+    pub items_path: Path,
+    /// `ItemSelector` (or `Parameters`).
+    pub item_selector: Option<Template>,
+    /// `MaxConcurrency` or `MaxConcurrencyPath`; literal 0, the default, is no limit.
+    pub max_concurrency: Concurrency,
+}
+
+/// `MaxConcurrency` or its path.
+#[derive(Debug, Clone)]
+pub enum Concurrency {
+    /// The literal field.
+    Literal(u32),
+    /// `MaxConcurrencyPath`
+    Path(Path),
+}
+
+/// One entry of `Retry`, defaults filled in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Retrier {
+    /// Never empty.
+    pub error_equals: Vec<String>,
+    /// Default 1.
+    pub interval_seconds: u32,
+    /// Default 3; 0 never retries.
+    pub max_attempts: u32,
+    /// Default 2.0, at least 1.0.
+    pub backoff_rate: f64,
+    /// Upper bound of one delay.
+    pub max_delay_seconds: Option<u32>,
+    /// `JitterStrategy: FULL`
+    pub full_jitter: bool,
+}
+
+/// One entry of `Catch`.
+#[derive(Debug, Clone)]
+pub struct Catcher {
+    /// Never empty.
+    pub error_equals: Vec<String>,
+    /// Where the Error Output goes in the raw input.
+    pub result_path: ResultPath,
+    /// The state that handles the error.
+    pub next: StateId,
+}
+
+/// `InputPath` or `OutputPath`.
+#[derive(Debug, Clone)]
+pub enum DataPath {
+    /// A path; `$` when the field is absent.
+    Path(Path),
+    /// `null`: the value becomes `{}`.
+    Null,
+}
+
+/// `ResultPath`.
+#[derive(Debug, Clone)]
+pub enum ResultPath {
+    /// A reference path below `$`; no segments means replace everything.
+    Path(Path),
+    /// `null`: the result is dropped.
+    Discard,
+}
+
+/// A literal JSON value, as compact text in the spelling of the definition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Literal(pub String);
+
+/// A payload template: a JSON value in which fields named `x.$` are computed.
+#[derive(Debug, Clone)]
+pub enum Template {
+    /// No computed field anywhere inside.
+    Literal(Literal),
+    /// An object with at least one computed field somewhere inside; keys are unescaped, without their `.$`.
+    Object(Vec<(String, Template)>),
+    /// An array with at least one computed field somewhere inside.
+    Array(Vec<Template>),
+    /// The value of a field `x.$` that is a path.
+    Path {
+        /// What is read.
+        path: Path,
+        /// The field's name with its `.$`, quoted in error texts.
+        field: String,
+    },
+    /// The value of a field `x.$` that is an intrinsic call.
+    Intrinsic {
+        /// What is called.
+        call: IntrinsicCall,
+        /// The field's name with its `.$`, quoted in error texts.
+        field: String,
+    },
+}
+
+/// A call of an intrinsic function, arguments parsed.
+#[derive(Debug, Clone)]
+pub struct IntrinsicCall {
+    /// The name without `States.`, for instance `Format`; checked to be one of the 18.
+    pub name: String,
+    /// The arguments in order.
+    pub arguments: Vec<Argument>,
+    /// The text of the whole call.
+    pub text: String,
+}
+
+/// An argument of an intrinsic call.
+#[derive(Debug, Clone)]
+pub enum Argument {
+    /// A string, number, boolean or null, as compact JSON.
+    Literal(Literal),
+    /// A path into the data, the Context Object or a variable.
+    Path(Path),
+    /// A nested call.
+    Call(IntrinsicCall),
+}
+
+/// What a path starts from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Root {
+    /// `$`
+    Data,
+    /// `$$`
+    Context,
+    /// `$name`
+    Variable(String),
+}
+
+/// A JSONPath of AWS's dialect, parsed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Path {
+    /// What it starts from.
+    pub root: Root,
+    /// The steps; none for a bare `$`.
+    pub segments: Vec<Segment>,
+    /// The text as written, quoted in error texts.
+    pub text: String,
+}
+
+impl Path {
+    /// The path `$`.
+    #[must_use]
+    pub fn identity() -> Self {
+        Self { root: Root::Data, segments: Vec::new(), text: "$".to_owned() }
+    }
+
+    /// Whether this is the path `$`.
+    #[must_use]
+    pub fn is_identity(&self) -> bool {
+        self.root == Root::Data && self.segments.is_empty()
+    }
+
+    /// Whether the path names at most one value: only names and single indices.
+    #[must_use]
+    pub fn is_definite(&self) -> bool {
+        self.segments.iter().all(|segment| matches!(segment, Segment::Name(_) | Segment::Index(_)))
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// One step of a path.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Segment {
+    /// `.name` or `['name']`
+    Name(String),
+    /// `[n]`, negative from the end.
+    Index(i64),
+    /// `.*` or `[*]`
+    Wildcard,
+    /// `..` in front of the next step: the value and all its descendants.
+    Descend,
+    /// `[a:b]` or `[a:b:c]`
+    Slice {
+        /// First index.
+        start: Option<i64>,
+        /// Index behind the last.
+        end: Option<i64>,
+        /// Step, 1 when absent.
+        step: i64,
+    },
+    /// `[a,b,…]`
+    Indices(Vec<i64>),
+    /// `['a','b',…]`
+    Names(Vec<String>),
+    /// `[?(…)]`
+    Filter(Filter),
+}
+
+/// The condition of `[?(…)]`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Filter {
+    /// `||`
+    Or(Vec<Filter>),
+    /// `&&`
+    And(Vec<Filter>),
+    /// `!`
+    Not(Box<Filter>),
+    /// `@.path` alone: it exists.
+    Exists(Vec<Segment>),
+    /// A comparison.
+    Compare(FilterOperand, FilterOperator, FilterOperand),
+}
+
+/// One side of a comparison in a filter.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FilterOperand {
+    /// `@` with its steps.
+    Item(Vec<Segment>),
+    /// A literal, as compact JSON.
+    Literal(Literal),
+}
+
+/// The comparisons of a filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FilterOperator {
+    /// `==`
+    Equal,
+    /// `!=`
+    NotEqual,
+    /// `<`
+    Less,
+    /// `<=`
+    LessEqual,
+    /// `>`
+    Greater,
+    /// `>=`
+    GreaterEqual,
+}

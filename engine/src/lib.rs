@@ -1,0 +1,5 @@
+//! To be written.
+
+pub mod diagnostic;
+pub mod document;
+pub mod hir;

@@ -1,0 +1,1 @@
+//! The artefact: see the crate's docs. (Being written.)
