@@ -1,0 +1,47 @@
+//! Every bound of the engine, with its reason.
+
+/// Bounds of one execution. The defaults are AWS's where AWS has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest input, task result, state output and execution output, in bytes of compact UTF-8 JSON (AWS: 262,144).
+    pub payload_bytes_max: u32,
+    /// Longest life of an Express execution, in milliseconds (AWS: 300,000).
+    pub execution_ms_max: u64,
+    /// Memory of one slot: values, computed text and documents. A payload fits many times over; a runaway loop ends here.
+    pub slot_bytes_max: usize,
+    /// Parallel and Map states open at once in one execution, which also bounds nesting.
+    pub frames_max: u32,
+    /// Branches and iterations alive at once in one execution.
+    pub strands_max: u32,
+    /// Iterations of one inline Map in flight together (AWS: 40).
+    pub map_concurrency_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            payload_bytes_max: 262_144,
+            execution_ms_max: 300_000,
+            slot_bytes_max: 64 << 20,
+            frames_max: 1_000,
+            strands_max: 10_000,
+            map_concurrency_max: 40,
+        }
+    }
+}
+
+/// How much one run call may do before it hands the thread back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Transitions, iterations and branches started.
+    pub transitions: u32,
+    /// Bytes of value built.
+    pub bytes: u32,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        // About a tenth of a millisecond of plain transitions, or of copying.
+        Self { transitions: 10_000, bytes: 1 << 20 }
+    }
+}
