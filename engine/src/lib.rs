@@ -2,6 +2,7 @@
 //!
 //! (The crate's page is being written; the names below are fixed.)
 
+pub mod asl;
 pub mod compile;
 pub mod diagnostic;
 pub mod document;
