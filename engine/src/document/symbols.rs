@@ -109,7 +109,21 @@ impl Symbols {
         self.probe(prefix, hash(prefix, key.len()), key)
     }
 
-    /// The same with the first word of the key and its hash already at hand.
+    /// The same for a key of at most eight bytes, which its first word holds.
+    #[inline]
+    pub(crate) fn probe_short(&self, prefix: u64, hash: u64, len: usize) -> Symbol {
+        let Some(mut entry) = self.table.get(self.slot(hash)) else { return Symbol::NONE };
+        let mut slot = self.slot(hash);
+        loop {
+            if entry.prefix == prefix && entry.len as usize == len || entry.symbol == 0 {
+                return Symbol(entry.symbol);
+            }
+            slot = (slot + 1) & (self.table.len() - 1);
+            entry = &self.table[slot];
+        }
+    }
+
+    /// The same for any key, with its first word and hash already at hand.
     #[inline]
     pub(crate) fn probe(&self, prefix: u64, hash: u64, key: &[u8]) -> Symbol {
         if self.table.is_empty() {

@@ -142,6 +142,15 @@ impl Memory {
         self.cells[cell as usize] = value;
     }
 
+    /// Sets a key cell and the value cell behind it.
+    #[inline]
+    pub(crate) fn set_pair(&mut self, cell: u32, key: Value, value: Value) {
+        if let Some([first, second]) = self.cells.get_mut(cell as usize..).and_then(<[Value]>::first_chunk_mut::<2>) {
+            *first = key;
+            *second = value;
+        }
+    }
+
     #[inline]
     pub(crate) fn cell(&self, cell: u32) -> Value {
         self.cells[cell as usize]
