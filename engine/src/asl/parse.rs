@@ -60,7 +60,7 @@ impl Reader<'_> {
             }
             machine.body.keys.push(member.name);
         }
-        let language = machine.query_language.as_ref().map_or(QueryLanguage::default(), |language| language.value);
+        let language = machine.query_language.as_ref().map_or_else(QueryLanguage::default, |language| language.value);
         self.states(states, Level { language, depth: 1 }, &mut machine.body);
         machine
     }
