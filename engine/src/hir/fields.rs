@@ -187,10 +187,10 @@ fn check_map(state: &State, findings: &mut Findings<'_>) {
     at_most_one(state, &["ItemSelector", "Parameters"], findings);
     let config = state.fields.item_processor.as_ref().and_then(|processor| processor.processor.as_ref());
     match config {
-        Some(config) if config.distributed && !config.has_execution_type => {
+        Some(config) if config.distributed.is_some() && !config.has_execution_type => {
             findings.schema(&config.place, "These fields are required: [ExecutionType]");
         }
-        Some(config) if !config.distributed && config.has_execution_type => {
+        Some(config) if config.distributed.is_none() && config.has_execution_type => {
             findings.schema(&config.place, "Field 'ExecutionType' is not supported");
         }
         _ => {}

@@ -82,11 +82,11 @@ fn check_resource(state: &State, resource: &Located<String>, workflow_type: Work
 
 fn check_mode(state: &State, workflow_type: WorkflowType, findings: &mut Findings<'_>) {
     let config = state.fields.item_processor.as_ref().and_then(|processor| processor.processor.as_ref());
-    match config.filter(|config| config.distributed) {
-        Some(config) if workflow_type == WorkflowType::Express => {
-            findings.schema(&config.place, "Express state machine does not support 'DISTRIBUTED' Map mode");
+    match config.and_then(|config| config.distributed.as_ref()) {
+        Some(mode) if workflow_type == WorkflowType::Express => {
+            findings.schema(mode, "The field 'Mode' with value 'DISTRIBUTED' is not supported inside 'EXPRESS' state machines");
         }
-        Some(config) => findings.not_supported_here(&config.place, "A Map in DISTRIBUTED mode"),
+        Some(mode) => findings.not_supported_here(mode, "A Map in DISTRIBUTED mode"),
         None => check_inline(state, findings),
     }
 }
