@@ -19,7 +19,8 @@ fn lower_all(text: &str, workflow_type: WorkflowType) -> (Option<StateMachine>, 
 
 fn definitions(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("a readable folder").path()).filter(|path| path.to_string_lossy().ends_with(".asl.json")).collect();
+    let mut files: Vec<PathBuf> =
+        entries.map(|entry| entry.expect("a readable folder").path()).filter(|path| path.to_string_lossy().ends_with(".asl.json")).collect();
     files.sort();
     files
 }
