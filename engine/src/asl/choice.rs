@@ -107,14 +107,9 @@ impl Reader<'_> {
         let mut wanted = self.is_object(node);
         for member in members {
             match member.name.as_str() {
-<<<<<<< HEAD
-                "Condition" | "Comment" => {}
-                name if SELECTORS.contains(&name) || operators().any(|(spelling, ..)| spelling == name) => {
-=======
                 "Condition" => wanted = false,
                 "Comment" => {}
                 name if SELECTORS.contains(&name) || named(name).is_some() => {
->>>>>>> front
                     self.schema(
                         &node.place,
                         format!("The QueryLanguage is set to 'JSONata', but field '{name}' is only supported for the 'JSONPath' QueryLanguage"),

@@ -104,9 +104,9 @@ impl<'m> Emitter<'m> {
         })
     }
 
-    /// Bytes that a name takes as a JSON string.
-    pub(super) fn quoted_len(&self, symbol: Symbol) -> u32 {
-        if symbol == Symbol::NONE { 0 } else { self.symbols.quoted_len(symbol) }
+    /// Bytes that a name takes as a member's key, with quotes and colon.
+    pub(super) fn rendered_len(&self, symbol: Symbol) -> u32 {
+        if symbol == Symbol::NONE { 0 } else { self.symbols.rendered_len(symbol) }
     }
 
     /// The number of a constant, given as compact JSON text.

@@ -74,7 +74,7 @@ impl Emitter<'_> {
                 }
                 let first = next_id(&self.pools.members);
                 self.pools.members.extend_from_slice(&nodes);
-                let keys: u32 = nodes.iter().map(|(symbol, _)| self.quoted_len(*symbol) + 1).sum();
+                let keys: u32 = nodes.iter().map(|(symbol, _)| self.rendered_len(*symbol)).sum();
                 let count = next_id(&nodes);
                 Node::Object { first, count, frame: 2 + count.saturating_sub(1) + keys }
             }

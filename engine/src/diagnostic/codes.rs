@@ -116,12 +116,9 @@ impl Code {
             Self::NotSupportedHere => {
                 "AWS Step Functions accepts this, but this engine cannot run it, or not yet. The message names the feature. Everything else in the definition was checked all the same."
             }
-<<<<<<< HEAD
-=======
             Self::FieldWithoutEffect => {
                 "The field is accepted, as on AWS, but changes nothing: an inline Map tolerates no failure and has no Map Run to label."
             }
->>>>>>> front
             Self::ChoiceWithoutDefault => {
                 "If no rule of the Choice matches, the execution fails with States.NoChoiceMatched. Add a Default to say what should happen instead."
             }

@@ -14,7 +14,7 @@ impl Symbol {
 pub struct Symbols {
     /// Names in the order of their symbols, which start at 1.
     names: Vec<Box<str>>,
-    /// Each name as a JSON string with quotes, one after the other.
+    /// Each name as a JSON string with quotes and a colon behind it, one after the other.
     quoted: Vec<u8>,
     /// Where each one ends in `quoted`.
     quoted_ends: Vec<u32>,
@@ -61,6 +61,7 @@ impl Symbols {
         }
         self.names.push(name.into());
         super::quote_into(name, &mut self.quoted);
+        self.quoted.push(b':');
         self.quoted_ends.push(u32::try_from(self.quoted.len()).unwrap_or(u32::MAX));
         if self.names.len() * 4 > self.table.len() {
             self.grow();
@@ -149,16 +150,23 @@ impl Symbols {
     }
 
     /// The name of a symbol as a JSON string with its quotes.
-    #[inline]
     pub(crate) fn quoted(&self, symbol: Symbol) -> &[u8] {
+        let key = self.rendered(symbol);
+        &key[..key.len() - 1]
+    }
+
+    /// The name of a symbol as it stands in front of a member's value: quotes and colon included.
+    #[inline]
+    pub(crate) fn rendered(&self, symbol: Symbol) -> &[u8] {
         let index = symbol.0 as usize;
         let start = if index >= 2 { self.quoted_ends[index - 2] } else { 0 };
         &self.quoted[start as usize..self.quoted_ends[index - 1] as usize]
     }
 
+    /// Bytes of a member's key with quotes and colon.
     #[inline]
-    pub(crate) fn quoted_len(&self, symbol: Symbol) -> u32 {
-        u32::try_from(self.quoted(symbol).len()).unwrap_or(u32::MAX)
+    pub(crate) fn rendered_len(&self, symbol: Symbol) -> u32 {
+        u32::try_from(self.rendered(symbol).len()).unwrap_or(u32::MAX)
     }
 
     /// Whether the name needs escapes when it is written.

@@ -195,15 +195,6 @@ fn check_map(state: &State, findings: &mut Findings<'_>) {
         }
         _ => {}
     }
-<<<<<<< HEAD
-    let distributed = config.is_some_and(|config| config.distributed);
-    for key in state.keys.iter().filter(|key| !distributed && DISTRIBUTED_ONLY.contains(&key.name.as_str())) {
-        let place = Place { pointer: state.place.pointer.clone(), offset: key.offset };
-        findings.schema(&place, format!("Field '{}' is not supported", key.name)).hint =
-            Some("only a Map whose ProcessorConfig says \"Mode\": \"DISTRIBUTED\" has it".to_owned());
-    }
-=======
->>>>>>> front
 }
 
 /// Names up to which a misspelt one is compared with all of them.
@@ -214,12 +205,9 @@ const SIMILAR_CHARS_MIN: usize = 3;
 
 /// The known name that `name` may have been meant to be: the same but for case, or one edit away.
 pub(super) fn similar<'n>(name: &str, known: &[&'n str]) -> Option<&'n str> {
-<<<<<<< HEAD
-=======
     if known.len() > SIMILAR_NAMES_MAX || name.len() < SIMILAR_CHARS_MIN {
         return None;
     }
->>>>>>> front
     known
         .iter()
         .copied()

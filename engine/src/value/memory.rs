@@ -400,5 +400,5 @@ impl Memory {
 /// Compact length of a key with its quotes and colon.
 #[inline]
 pub(super) fn key_size(key: Value, symbols: &Symbols) -> u32 {
-    if key.key_source() == Source::KEY { symbols.quoted_len(key.key_symbol()) + 1 } else { key.b + 3 }
+    if key.key_source() == Source::KEY { symbols.rendered_len(key.key_symbol()) } else { key.b + 3 }
 }
