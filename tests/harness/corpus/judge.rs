@@ -265,9 +265,7 @@ fn judge_execution(case: &Case) -> Judged {
     }
     let mut recorder = Recorder;
     let mut answers = Answers::new(case);
-    let outcome = execute(case, &mut recorder, &mut answers)
-        .and_then(|ended| compare_outcome(case, &ended))
-        .and_then(|()| answers.finish());
+    let outcome = execute(case, &mut recorder, &mut answers).and_then(|ended| compare_outcome(case, &ended)).and_then(|()| answers.finish());
     let history = recorded.then(|| match history::of(&recorder) {
         None => Verdict::Failed("the engine keeps no history".to_owned()),
         Some(events) => verdict(Bindings::default().compare(case.field("history"), &Value::Array(events))),
@@ -371,13 +369,17 @@ fn compare_outcome(case: &Case, ended: &Ended) -> Result<(), String> {
         (None, Some(_)) => return Err("no output".to_owned()),
         (None, None) => {}
     }
-    compare_text(case, &mut bindings, "error", expect["error"].as_str(), ended.error.as_deref())?;
+    // DescribeExecution tells no error of an execution that timed out, although it has one; a recording without one leaves it open.
+    let error = expect["error"].as_str().or_else(|| (ended.status == "TIMED_OUT" && ended.error.is_some()).then_some("States.Timeout"));
+    compare_text(case, &mut bindings, "error", error, ended.error.as_deref())?;
     match expect.get("cause_json") {
         Some(expected) => {
             let actual = ended.cause.as_deref().ok_or("no cause")?;
             let actual: Value = serde_json::from_str(actual).map_err(|error| format!("the cause is not JSON: {error}"))?;
             bindings.compare(&normalise::output(case, expected), &normalise::output(case, &actual))
         }
+        // An own case may leave open a text that the clause does not fix.
+        None if case.own && expect["cause_unpinned"] == true => Ok(()),
         None => compare_text(case, &mut bindings, "cause", expect["cause"].as_str(), ended.cause.as_deref()),
     }
 }
