@@ -24,10 +24,13 @@ impl<'c> Answers<'c> {
         Self { case, used: vec![false; recorded(case).len()], calls_by_state: BTreeMap::new() }
     }
 
-    /// Whether the case says how its tasks answer.
+    /// Whether the case says how its tasks answer: not when it expects an SDK's transport details that only a recorded call has.
     #[must_use]
     pub fn known(case: &Case) -> bool {
         let mocks = case.field("mocks");
+        if mocks.get("tasks").is_none() && case.field("expect").to_string().contains("SdkHttpMetadata") {
+            return false;
+        }
         ["tasks", "sfn_local", "lambdas"].iter().any(|kind| mocks.get(kind).is_some_and(|mocks| !mocks.is_null()))
     }
 
@@ -43,7 +46,7 @@ impl<'c> Answers<'c> {
             return match lambda(mocks, call, &input) {
                 // The recorded answer is the error that the engine itself has to raise on the result.
                 Some(function) if function["behaviour"] == "return_large_string" => behave(function, call, &input),
-                _ => replay(&entry["reply"]),
+                _ => replay(&entry["reply"], call),
             };
         }
         if let Some(states) = mocks.get("sfn_local") {
@@ -69,7 +72,8 @@ impl<'c> Answers<'c> {
         let actual = normalise::output(self.case, input);
         let mut differences = String::new();
         for (index, entry) in recorded(self.case).iter().enumerate() {
-            if self.used[index] || entry["state"] != call.state {
+            // Upstream lost the names of states whose events it had sorted.
+            if self.used[index] || !(entry["state"] == call.state || entry["state"].is_null()) {
                 continue;
             }
             let expected = normalise::output(self.case, &entry["request"]);
@@ -116,7 +120,7 @@ fn recorded(case: &Case) -> &[Value] {
     case.field("mocks").get("tasks").and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-fn replay(reply: &Value) -> Result<Answer, String> {
+fn replay(reply: &Value, call: &Call<'_>) -> Result<Answer, String> {
     if let Some(result) = reply.get("return") {
         return Ok(Answer::Return(result.to_string().into_bytes(), 0));
     }
@@ -127,9 +131,23 @@ fn replay(reply: &Value) -> Result<Answer, String> {
     let cause = match (&thrown["cause"], &thrown["cause_json"]) {
         (Value::String(cause), _) => Some(cause.clone()),
         (_, Value::Null) => None,
+        // A function's own error text is spelled as Python spells it; a service's is compact.
+        (_, cause) if call.resource.starts_with("arn:aws:lambda:") => Some(spaced(cause)),
         (_, cause) => Some(cause.to_string()),
     };
     Ok(Answer::Throw(thrown["error"].as_str().unwrap_or_default().to_owned(), cause, 0))
+}
+
+/// JSON with a blank behind each comma and colon.
+fn spaced(value: &Value) -> String {
+    match value {
+        Value::Array(elements) => format!("[{}]", elements.iter().map(spaced).collect::<Vec<_>>().join(", ")),
+        Value::Object(members) => {
+            let members: Vec<_> = members.iter().map(|(key, member)| format!("{}: {}", json!(key), spaced(member))).collect();
+            format!("{{{}}}", members.join(", "))
+        }
+        scalar => scalar.to_string(),
+    }
 }
 
 fn is_invoke(call: &Call<'_>) -> bool {
@@ -162,14 +180,9 @@ fn behave(function: &Value, call: &Call<'_>, input: &Value) -> Result<Answer, St
             let (kind, message) = (function["errorType"].as_str().unwrap_or_default(), function["errorMessage"].as_str().unwrap_or_default());
             // Line 2 of a handler of two lines: the functions that raise look like this one.
             let trace = format!("  File \"/var/task/handler.py\", line 2, in handler\n    raise {kind}(\"{message}\")\n");
-            let (message, kind_json, trace) = (json!(message), json!(kind), json!([trace]));
-            let id = "\"0a0a0a0a-0000-4000-8000-000000000000\"";
+            let thrown = json!({"errorMessage": message, "errorType": kind, "requestId": "0a0a0a0a-0000-4000-8000-000000000000", "stackTrace": [trace]});
             // The optimised integration prints the function's error anew, the direct one hands Python's spelling on.
-            let cause = if is_invoke(call) {
-                format!("{{\"errorMessage\":{message},\"errorType\":{kind_json},\"requestId\":{id},\"stackTrace\":{trace}}}")
-            } else {
-                format!("{{\"errorMessage\": {message}, \"errorType\": {kind_json}, \"requestId\": {id}, \"stackTrace\": {trace}}}")
-            };
+            let cause = if is_invoke(call) { thrown.to_string() } else { spaced(&thrown) };
             Ok(Answer::Throw(kind.to_owned(), Some(cause), 0))
         }
         other => Err(format!("unknown behaviour '{other}' of a function")),

@@ -146,8 +146,18 @@ impl Case {
         match holder.get("definition")? {
             Value::Null => None,
             Value::String(text) => Some(text.clone()),
-            value => Some(value.to_string()),
+            // Upstream's name for the ARN of an activity that the test had made.
+            value => {
+                Some(value.to_string().replace("\"Resource\":\"activity_arn\"", "\"Resource\":\"arn:aws:states:us-east-1:111111111111:activity:activity_arn\""))
+            }
         }
+    }
+
+    /// Whether the definition asks for what only Standard workflows have: jobs, callbacks, activities, distributed Map.
+    #[must_use]
+    pub fn is_standard_only(&self) -> bool {
+        let marks = [".sync\"", ".sync:2\"", ".waitForTaskToken\"", ":activity:", "\"DISTRIBUTED\""];
+        self.definition().is_some_and(|text| marks.iter().any(|mark| text.contains(mark)))
     }
 
     /// Whether the definition has a JSONata part.

@@ -148,30 +148,32 @@ fn findings_text(findings: &[Diagnostic]) -> String {
 
 /// A linter's verdict: only valid or not counts.
 fn judge_lint(case: &Case) -> Verdict {
+    let valid = case.field("expect")["valid"].as_bool();
     if case.uses_jsonata() {
         return Verdict::NotApplicable(Reason::Jsonata);
     }
+    if valid == Some(true) && case.is_standard_only() {
+        return Verdict::NotApplicable(Reason::StandardOnly);
+    }
     let Some(definition) = case.definition() else { return Verdict::Failed("the case has no definition".to_owned()) };
-    match (hir::lower(&definition, WorkflowType::Standard), case.field("expect")["valid"].as_bool()) {
+    match (hir::lower(&definition, WorkflowType::Standard), valid) {
         (Ok(_), Some(true)) | (Err(_), Some(false)) => Verdict::Passed,
         (Ok(_), _) => Verdict::Failed("accepted, expected to be refused".to_owned()),
         (Err(findings), _) => Verdict::Failed(format!("refused, expected to be valid: {}", findings_text(&findings))),
     }
 }
 
-/// A real definition must compile; one that Express cannot run must at least be understood.
+/// A real definition must compile.
 fn judge_real(case: &Case) -> Verdict {
     if case.uses_jsonata() {
         return Verdict::NotApplicable(Reason::Jsonata);
     }
-    let Some(definition) = case.definition() else { return Verdict::Failed("the case has no definition".to_owned()) };
-    match hir::lower(&definition, WorkflowType::Standard) {
-        Err(findings) => Verdict::Failed(format!("refused: {}", findings_text(&findings))),
-        Ok(_) if hir::lower(&definition, WorkflowType::Express).is_err() => Verdict::NotApplicable(Reason::StandardOnly),
-        Ok(lowered) => match compile(&lowered.machine, &deployment(case)) {
-            Ok(_) => Verdict::Passed,
-            Err(findings) => Verdict::Failed(format!("does not compile: {}", findings_text(&findings))),
-        },
+    if case.is_standard_only() {
+        return Verdict::NotApplicable(Reason::StandardOnly);
+    }
+    match program(case) {
+        Ok(_) => Verdict::Passed,
+        Err(problem) => Verdict::Failed(problem),
     }
 }
 

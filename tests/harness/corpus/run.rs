@@ -105,7 +105,7 @@ pub fn execute<O: Observer>(
         }
         take_effects(program, &effects, now, &mut agenda, answer)?;
         if step == Step::Suspended {
-            deliver_next(program, &mut slot, &mut now, &mut agenda, observer)?;
+            deliver_next(program, &mut slot, &mut now, &mut agenda)?;
         }
     }
     Err(format!("no end after {RUNS_MAX} run calls"))
@@ -139,7 +139,7 @@ fn take_effects(
     Ok(())
 }
 
-fn deliver_next<O: Observer>(program: &Program, slot: &mut Slot, now: &mut Timestamp, agenda: &mut Agenda, observer: &mut O) -> Result<(), String> {
+fn deliver_next(program: &Program, slot: &mut Slot, now: &mut Timestamp, agenda: &mut Agenda) -> Result<(), String> {
     let ((at, _), (id, owed)) = agenda.due.pop_first().ok_or("suspended, but nothing is open")?;
     *now = at.max(*now);
     let reply = match &owed {
@@ -148,7 +148,7 @@ fn deliver_next<O: Observer>(program: &Program, slot: &mut Slot, now: &mut Times
         Owed::TimedOut | Owed::Answer(Answer::Silence) => Reply::TimedOut,
         Owed::Elapsed => Reply::Elapsed,
     };
-    if slot.resume(program, id, reply, *now, observer) == Resumed::Accepted {
+    if slot.resume(program, id, reply) == Resumed::Accepted {
         // An answered call's time-out, and a timed-out call's answer, are no longer wanted.
         agenda.forget(id);
     }
