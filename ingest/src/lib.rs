@@ -1,2 +1,5 @@
 //! To be written.
 pub mod config;
+pub mod error;
+pub mod local;
+pub mod tasks;
