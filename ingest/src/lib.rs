@@ -1,5 +1,8 @@
 //! To be written.
+pub mod cli;
 pub mod config;
+pub mod control;
 pub mod error;
 pub mod local;
 pub mod tasks;
+pub mod telemetry;
