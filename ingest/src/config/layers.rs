@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::fault::{Error, Fault, join};
 use super::placeholder;
 use super::tree::{Kind, Node, Source};
+use super::yaml;
 
 /// The defaults, every key documented; also what the editor's schema and the tests read.
 pub const DEFAULT_YAML: &str = include_str!("../../../configs/default.yaml");
@@ -22,7 +23,7 @@ pub struct Layers<'l> {
 
 /// The defaults as a tree in which `pipelines` is empty, and the template of one pipeline.
 pub(crate) fn defaults() -> (Node, Node) {
-    let value: Value = serde_saphyr::from_str(DEFAULT_YAML).expect("default.yaml is compiled in, and a test parses it");
+    let value = yaml::parse(DEFAULT_YAML).expect("default.yaml is compiled in, and a test parses it");
     let mut tree = Node::new(value, &Source::Default);
     let pipelines = tree.member_mut("pipelines").expect("default.yaml has the section pipelines");
     let Kind::List(entries) = &mut pipelines.kind else { unreachable!("pipelines is a list in default.yaml") };
@@ -67,7 +68,7 @@ pub(crate) fn variables(tree: &Node) -> Vec<(String, String)> {
 
 fn parse(text: &str, source: &Source) -> Result<Value, Error> {
     let syntax = |message: String| Error::Syntax { source: source.clone(), message };
-    let value: Value = serde_saphyr::from_str(text).map_err(|error| syntax(error.to_string()))?;
+    let value = yaml::parse(text).map_err(syntax)?;
     match value {
         Value::Object(_) => Ok(value),
         // A file of comments only is an empty layer.
@@ -140,7 +141,7 @@ fn set(tree: &mut Node, path: &str, text: &str, source: &Source, template: &Node
     let steps: Vec<&str> = open.map_or_else(|| path.split('.').collect(), |option| vec!["kafka", "client_options", option]);
     let is_container = !path.is_empty() && open.is_none() && node_at(tree, &steps).is_some_and(|node| matches!(node.kind, Kind::List(_) | Kind::Map(_)));
     let mut overlay = if is_container {
-        let value: Value = serde_saphyr::from_str(text).map_err(|error| Error::Syntax { source: source.clone(), message: error.to_string() })?;
+        let value = yaml::parse(text).map_err(|message| Error::Syntax { source: source.clone(), message })?;
         Node::new(value, source)
     } else {
         Node::text(text, source.clone())

@@ -12,6 +12,7 @@ mod sections;
 mod show;
 mod tree;
 mod unit;
+pub(crate) mod yaml;
 
 use std::cell::RefCell;
 use std::path::Path;

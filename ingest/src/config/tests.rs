@@ -53,7 +53,7 @@ fn defaults_alone_are_valid() {
 
 #[test]
 fn every_key_of_default_yaml_is_read_and_every_field_has_a_key() {
-    let value: serde_json::Value = serde_saphyr::from_str(DEFAULT_YAML).expect("YAML");
+    let value = yaml::parse(DEFAULT_YAML).expect("YAML");
     let mut documented = BTreeSet::new();
     paths("", &Node::new(value, &Source::Default), &mut documented);
     let tree = layers::merged(&Layers { file: Some(("a.yaml", PIPELINE)), ..Layers::default() }).expect("merged");

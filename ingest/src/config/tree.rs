@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::yaml;
+
 /// Where a value of the configuration comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -112,7 +114,7 @@ pub(crate) fn is_secret(key: &str) -> bool {
 /// Whether YAML reads the bare text back as the same string.
 fn is_plain(text: &str) -> bool {
     let letters = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-./:".contains(&byte));
-    letters && !text.starts_with(['-', ':']) && !text.ends_with(':') && serde_saphyr::from_str::<Value>(text).is_ok_and(|value| value == text)
+    letters && !text.starts_with(['-', ':']) && !text.ends_with(':') && yaml::parse(text).is_ok_and(|value| value == text)
 }
 
 #[cfg(test)]

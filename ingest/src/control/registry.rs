@@ -129,7 +129,7 @@ impl Definition {
 
 /// YAML as JSON text, one member a line, so that a diagnostic has a line to show.
 fn json_of(yaml: &str) -> Result<String, String> {
-    let value: serde_json::Value = serde_saphyr::from_str(yaml).map_err(|error| format!("it is not valid YAML: {error}"))?;
+    let value = crate::config::yaml::parse(yaml).map_err(|problem| format!("it is not valid YAML: {problem}"))?;
     serde_json::to_string_pretty(&value).map_err(|error| format!("it has no JSON form: {error}"))
 }
 
