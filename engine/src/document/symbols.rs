@@ -16,6 +16,10 @@ pub struct Symbols {
     names: Vec<Box<str>>,
     /// First eight bytes of each name, zero-padded; the probe compares this word first.
     prefixes: Vec<u64>,
+    /// Each name as a JSON string with quotes, one after the other.
+    quoted: Vec<u8>,
+    /// Where each one ends in `quoted`.
+    quoted_ends: Vec<u32>,
     /// Open-addressed table of symbols, a power of two large and at most half full; empty when there are no names.
     table: Vec<u16>,
 }
@@ -47,6 +51,8 @@ impl Symbols {
         }
         self.names.push(name.into());
         self.prefixes.push(prefix(name.as_bytes()));
+        super::quote_into(name, &mut self.quoted);
+        self.quoted_ends.push(u32::try_from(self.quoted.len()).unwrap_or(u32::MAX));
         if self.names.len() * 2 > self.table.len() {
             self.grow();
         } else {
@@ -114,6 +120,24 @@ impl Symbols {
     #[must_use]
     pub fn name(&self, symbol: Symbol) -> &str {
         (symbol.0 as usize).checked_sub(1).and_then(|index| self.names.get(index)).map_or("", AsRef::as_ref)
+    }
+
+    /// The name of a symbol as a JSON string with its quotes.
+    #[inline]
+    pub(crate) fn quoted(&self, symbol: Symbol) -> &[u8] {
+        let index = symbol.0 as usize;
+        let start = if index >= 2 { self.quoted_ends[index - 2] } else { 0 };
+        &self.quoted[start as usize..self.quoted_ends[index - 1] as usize]
+    }
+
+    #[inline]
+    pub(crate) fn quoted_len(&self, symbol: Symbol) -> u32 {
+        u32::try_from(self.quoted(symbol).len()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether the name needs escapes when it is written.
+    pub(crate) fn is_escaped(&self, symbol: Symbol) -> bool {
+        self.quoted(symbol).len() != self.name(symbol).len() + 2
     }
 
     /// How many names there are.
