@@ -255,13 +255,13 @@ impl Executor {
                 Step::Yielded => {
                     clock.charge_yield();
                     while self.timers.peek().is_some_and(|Reverse(due)| due.at <= clock.now) {
-                        self.fire(program, clock.now, observer);
+                        self.fire(program);
                     }
                 }
                 Step::Suspended => loop {
                     let Reverse(due) = self.timers.peek().ok_or(Error::Stalled)?;
                     clock.wait(due.at);
-                    if self.fire(program, clock.now, observer) == Resumed::Accepted {
+                    if self.fire(program) == Resumed::Accepted {
                         break;
                     }
                 },
@@ -272,7 +272,7 @@ impl Executor {
     }
 
     /// Gives the slot the answer that is due first.
-    fn fire<O: Observer>(&mut self, program: &Program, now: Timestamp, observer: &mut O) -> Resumed {
+    fn fire(&mut self, program: &Program) -> Resumed {
         let Some(Reverse(due)) = self.timers.pop() else { return Resumed::Stale };
         let reply = match &due.answer {
             Answer::Elapsed => Reply::Elapsed,
@@ -280,7 +280,7 @@ impl Executor {
             Answer::Success(result) => Reply::Success(result),
             Answer::Failure { error, cause } => Reply::Failure { error, cause: cause.as_deref() },
         };
-        self.slot.resume(program, due.id, reply, now, observer)
+        self.slot.resume(program, due.id, reply)
     }
 
     fn take_effects(&mut self, program: &Program, now: Timestamp, tasks: &mut dyn FnMut(&CallInfo<'_>) -> TaskReply) {

@@ -95,7 +95,10 @@ impl Reader<'_> {
             match member.name.as_str() {
                 "Condition" | "Comment" => {}
                 name if SELECTORS.contains(&name) || operators().any(|(spelling, ..)| spelling == name) => {
-                    self.schema(&node.place, format!("The QueryLanguage is set to 'JSONata', but field '{name}' is only supported for the 'JSONPath' QueryLanguage"));
+                    self.schema(
+                        &node.place,
+                        format!("The QueryLanguage is set to 'JSONata', but field '{name}' is only supported for the 'JSONPath' QueryLanguage"),
+                    );
                 }
                 _ => self.unsupported(&node.place, member),
             }
@@ -198,7 +201,8 @@ impl Reader<'_> {
         if is_rfc3339(&text) {
             return Some(text);
         }
-        self.schema(&node.place, "String does not match RFC3339 timestamp").hint = Some("write it like 2030-01-31T12:00:00Z: an upper-case T, and Z or an offset such as +01:00".to_owned());
+        self.schema(&node.place, "String does not match RFC3339 timestamp").hint =
+            Some("write it like 2030-01-31T12:00:00Z: an upper-case T, and Z or an offset such as +01:00".to_owned());
         None
     }
 
@@ -207,7 +211,8 @@ impl Reader<'_> {
         match pieces(&text) {
             Ok(pieces) => Some(pieces),
             Err(escape) => {
-                self.schema(&node.place, format!("Invalid escape sequence '{escape}' in the pattern")).hint = Some("only '\\*' and '\\\\' are escapes".to_owned());
+                self.schema(&node.place, format!("Invalid escape sequence '{escape}' in the pattern")).hint =
+                    Some("only '\\*' and '\\\\' are escapes".to_owned());
                 None
             }
         }

@@ -108,7 +108,8 @@ impl Cursor<'_> {
     }
 
     fn word(&mut self) -> Result<FilterOperand, String> {
-        let word = self.take_until(|character| character.is_whitespace() || matches!(character, '=' | '!' | '<' | '>' | '&' | '|' | ')' | '(' | ',' | ']' | '['));
+        let word =
+            self.take_until(|character| character.is_whitespace() || matches!(character, '=' | '!' | '<' | '>' | '&' | '|' | ')' | '(' | ',' | ']' | '['));
         if word.is_empty() {
             return Err(format!("expected '@', a text, a number, true, false or null {}", self.here()));
         }

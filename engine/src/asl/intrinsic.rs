@@ -256,7 +256,17 @@ mod tests {
         assert!(reason("States.UUID(1)").contains("takes 0 arguments"));
         assert!(reason(r#"States.StringToJson('\"')"#).contains("not an escape"));
         assert!(reason("States.Array('a' 'b')").contains("expected ','"));
-        for broken in ["States.Array", "States.Array(", "States.Array(1", "States.Array(1,)", "States.Array('a)", "States.Array(a)", "States.Array(1) x", " States.Array()", "States.Array(\"a\")"] {
+        for broken in [
+            "States.Array",
+            "States.Array(",
+            "States.Array(1",
+            "States.Array(1,)",
+            "States.Array('a)",
+            "States.Array(a)",
+            "States.Array(1) x",
+            " States.Array()",
+            "States.Array(\"a\")",
+        ] {
             reason(broken);
         }
     }

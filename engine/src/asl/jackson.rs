@@ -180,7 +180,10 @@ mod tests {
             ("{\"a\":1,}", "Unexpected character ('}' (code 125)): was expecting double-quote to start field name"),
             ("[1 2]", "Unexpected character ('2' (code 50)): was expecting comma to separate Array entries"),
             ("{\"a\":yes}", "Unrecognized token 'yes': was expecting (JSON String, Number, Array, Object or token 'null', 'true' or 'false')"),
-            ("{\"a\":}", "Unexpected character ('}' (code 125)): expected a valid value (JSON String, Number, Array, Object or token 'null', 'true' or 'false')"),
+            (
+                "{\"a\":}",
+                "Unexpected character ('}' (code 125)): expected a valid value (JSON String, Number, Array, Object or token 'null', 'true' or 'false')",
+            ),
             ("{\"a\":{\"b\":1}", "Unexpected end-of-input: expected close marker for Object (start marker at line: 1, column: 1)"),
             ("{\"a\":\"b", "Unexpected end-of-input: was expecting closing quote for a string value"),
             ("{\"a\":01}", "Invalid numeric value: Leading zeroes not allowed"),

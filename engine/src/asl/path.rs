@@ -324,7 +324,14 @@ mod tests {
         let parsed = segments("$.books[?(@.year < 1999)].name");
         let filter = Filter::Compare(FilterOperand::Item(vec![name("year")]), FilterOperator::Less, FilterOperand::Literal(Literal("1999".to_owned())));
         assert_eq!(parsed, [name("books"), Segment::Filter(filter), name("name")]);
-        for text in ["$[?(@.kind == 'cat' && @.age<5)]", "$[?(@ == null)]", "$[?('a' != @['b'])]", "$[?(@.t == \"x\\\"y\")]", "$[?(@[0].a >= -1.5e3)]", "$[?(@.a == true)]"] {
+        for text in [
+            "$[?(@.kind == 'cat' && @.age<5)]",
+            "$[?(@ == null)]",
+            "$[?('a' != @['b'])]",
+            "$[?(@.t == \"x\\\"y\")]",
+            "$[?(@[0].a >= -1.5e3)]",
+            "$[?(@.a == true)]",
+        ] {
             segments(text);
         }
     }
@@ -344,7 +351,9 @@ mod tests {
         assert!(reason("$.a[?(@.b == $.c)]").contains("cross-references"));
         assert!(reason("a.b").contains("starts with '$'"));
         assert!(reason("$.a b").contains("quoted"));
-        for broken in ["$.", "$..", "$.a.", "$[", "$[]", "$['a", "$['a'", "$[a]", "$[1", "$[1,]", "$[--1]", "$[?(@.a]", "$[?()]", "$.a[?(@.b==)]", "", "$-x", "$[1:2:0]"] {
+        for broken in
+            ["$.", "$..", "$.a.", "$[", "$[]", "$['a", "$['a'", "$[a]", "$[1", "$[1,]", "$[--1]", "$[?(@.a]", "$[?()]", "$.a[?(@.b==)]", "", "$-x", "$[1:2:0]"]
+        {
             reason(broken);
         }
     }

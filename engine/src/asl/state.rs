@@ -125,8 +125,12 @@ impl Reader<'_> {
             "Credentials" => fields.credentials = self.credentials(node, language),
             "TimeoutSeconds" => fields.timeout = self.integer(node, 1, COUNT_MAX).map(Seconds::Literal),
             "TimeoutSecondsPath" => fields.timeout = self.reference_path(node).map(Seconds::Path),
-            "HeartbeatSeconds" => fields.heartbeat = self.integer(node, 1, COUNT_MAX).map(|seconds| Located { value: Seconds::Literal(seconds), place: node.place.clone() }),
-            "HeartbeatSecondsPath" => fields.heartbeat = self.reference_path(node).map(|path| Located { value: Seconds::Path(path), place: node.place.clone() }),
+            "HeartbeatSeconds" => {
+                fields.heartbeat = self.integer(node, 1, COUNT_MAX).map(|seconds| Located { value: Seconds::Literal(seconds), place: node.place.clone() })
+            }
+            "HeartbeatSecondsPath" => {
+                fields.heartbeat = self.reference_path(node).map(|path| Located { value: Seconds::Path(path), place: node.place.clone() })
+            }
             "Seconds" => fields.seconds = self.integer(node, 0, COUNT_MAX),
             "SecondsPath" => fields.seconds_path = self.reference_path(node),
             "Timestamp" => fields.timestamp = self.timestamp(node),
@@ -156,7 +160,12 @@ impl Reader<'_> {
 
     fn label(&mut self, node: &Node) {
         let Some(label) = self.string(node) else { return };
-        let forbidden = |character: char| character.is_whitespace() || character.is_control() || LABEL_FORBIDDEN.contains(character) || matches!(character, '\u{fffe}' | '\u{ffff}' | '\u{10ffff}');
+        let forbidden = |character: char| {
+            character.is_whitespace()
+                || character.is_control()
+                || LABEL_FORBIDDEN.contains(character)
+                || matches!(character, '\u{fffe}' | '\u{ffff}' | '\u{10ffff}')
+        };
         if !(1..=LABEL_CHARS_MAX).contains(&label.chars().count()) {
             self.error(Code::InvalidLabelName, &node.place, format!("A Label has 1 to {LABEL_CHARS_MAX} characters, found {}", label.chars().count()));
         } else if let Some(found) = label.chars().find(|&character| forbidden(character)) {

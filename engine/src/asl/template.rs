@@ -15,7 +15,8 @@ impl Reader<'_> {
     /// A whole payload template, which is an object.
     pub(super) fn template(&mut self, node: &Node) -> Option<Template> {
         if self.kind(node) != Kind::Object {
-            self.schema(&node.place, "Expected value of type Object").hint = Some("a payload template is an object; fields whose names end in '.$' are computed".to_owned());
+            self.schema(&node.place, "Expected value of type Object").hint =
+                Some("a payload template is an object; fields whose names end in '.$' are computed".to_owned());
             return None;
         }
         self.remark_missing_dollars(node);
@@ -66,7 +67,8 @@ impl Reader<'_> {
             Ok(Expression::Call(call)) => Some(Template::Intrinsic { call, field: field.to_owned() }),
             Err(reason) => {
                 let place = Place { pointer: parent.pointer.clone(), offset: node.place.offset };
-                self.schema(&place, format!("The value for the field '{field}' must be a valid JSONPath or a valid intrinsic function call")).hint = Some(reason);
+                self.schema(&place, format!("The value for the field '{field}' must be a valid JSONPath or a valid intrinsic function call")).hint =
+                    Some(reason);
                 None
             }
         }
@@ -99,8 +101,8 @@ impl Reader<'_> {
     fn remark_missing_dollars(&mut self, node: &Node) {
         for (key, offset) in self.literal_paths(node) {
             let place = Place { pointer: node.place.pointer.clone(), offset };
-            self.warning(Code::NoDollar, &place, format!("The value of the field '{key}' looks like a path or an intrinsic call, but is taken literally")).hint =
-                Some(format!("write '{key}.$' to have it computed"));
+            self.warning(Code::NoDollar, &place, format!("The value of the field '{key}' looks like a path or an intrinsic call, but is taken literally"))
+                .hint = Some(format!("write '{key}.$' to have it computed"));
         }
     }
 

@@ -94,9 +94,13 @@ impl Code {
             Self::MissingTransitionTarget => {
                 "A StartAt, Next, Default or Catch names a state that does not exist among the States of the same level, or nothing leads to a state. Next never crosses the border of a Branch or ItemProcessor."
             }
-            Self::DuplicateStateName => "State names must be unique in the whole definition, the states inside Branches and ItemProcessors included. Rename one of them.",
+            Self::DuplicateStateName => {
+                "State names must be unique in the whole definition, the states inside Branches and ItemProcessors included. Rename one of them."
+            }
             Self::InvalidStateName => "A state name has 1 to 80 characters.",
-            Self::InvalidLabelName => "The Label of a Map has 1 to 40 characters, and no blanks, brackets, wildcards or other characters that have a meaning in an ARN.",
+            Self::InvalidLabelName => {
+                "The Label of a Map has 1 to 40 characters, and no blanks, brackets, wildcards or other characters that have a meaning in an ARN."
+            }
             Self::MissingEndState => {
                 "No state of the top level ends the workflow: none is a Succeed or a Fail and none says \"End\": true. It would run until its time is up. AWS refuses such a definition."
             }
@@ -108,9 +112,13 @@ impl Code {
             Self::NotSupportedHere => {
                 "AWS Step Functions accepts this, but this engine cannot run it, or not yet. The message names the feature. Everything else in the definition was checked all the same."
             }
-            Self::ChoiceWithoutDefault => "If no rule of the Choice matches, the execution fails with States.NoChoiceMatched. Add a Default to say what should happen instead.",
+            Self::ChoiceWithoutDefault => {
+                "If no rule of the Choice matches, the execution fails with States.NoChoiceMatched. Add a Default to say what should happen instead."
+            }
             Self::DuplicateField => "The same field stands twice in one object. JSON leaves open which one counts; here, as on AWS, it is the last.",
-            Self::UnknownErrorName => "Names that begin with \"States.\" are reserved, and no error of this name is ever raised, so the entry will never match.",
+            Self::UnknownErrorName => {
+                "Names that begin with \"States.\" are reserved, and no error of this name is ever raised, so the entry will never match."
+            }
             Self::UnquotedFilterText => "A filter compares with a bare word. It is read as a string; put it in quotes to make that plain.",
         }
     }

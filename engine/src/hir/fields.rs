@@ -75,9 +75,7 @@ fn allowed(state_type: StateType) -> Vec<&'static str> {
         StateType::Wait => &[&PATHS, &TRANSITION, &["Output", "Assign", "Seconds", "SecondsPath", "Timestamp", "TimestampPath"]],
         StateType::Succeed => &[&PATHS, &["Output"]],
         StateType::Fail => &[&["Error", "ErrorPath", "Cause", "CausePath"]],
-        StateType::Parallel => {
-            &[&PATHS, &TRANSITION, &HANDLERS, &["Parameters", "ResultSelector", "ResultPath", "Arguments", "Output", "Assign", "Branches"]]
-        }
+        StateType::Parallel => &[&PATHS, &TRANSITION, &HANDLERS, &["Parameters", "ResultSelector", "ResultPath", "Arguments", "Output", "Assign", "Branches"]],
         StateType::Map => &[
             &PATHS,
             &TRANSITION,
@@ -200,13 +198,18 @@ fn check_map(state: &State, findings: &mut Findings<'_>) {
     let distributed = config.is_some_and(|config| config.distributed);
     for key in state.keys.iter().filter(|key| !distributed && DISTRIBUTED_ONLY.contains(&key.name.as_str())) {
         let place = Place { pointer: state.place.pointer.clone(), offset: key.offset };
-        findings.schema(&place, format!("Field '{}' is not supported", key.name)).hint = Some("only a Map whose ProcessorConfig says \"Mode\": \"DISTRIBUTED\" has it".to_owned());
+        findings.schema(&place, format!("Field '{}' is not supported", key.name)).hint =
+            Some("only a Map whose ProcessorConfig says \"Mode\": \"DISTRIBUTED\" has it".to_owned());
     }
 }
 
 /// The known name that `name` may have been meant to be: the same but for case, or one edit away.
 pub(super) fn similar<'n>(name: &str, known: &[&'n str]) -> Option<&'n str> {
-    known.iter().copied().find(|candidate| candidate.eq_ignore_ascii_case(name)).or_else(|| known.iter().copied().find(|candidate| within_one_edit(name, candidate)))
+    known
+        .iter()
+        .copied()
+        .find(|candidate| candidate.eq_ignore_ascii_case(name))
+        .or_else(|| known.iter().copied().find(|candidate| within_one_edit(name, candidate)))
 }
 
 /// Whether one insertion, deletion, replacement or swap of neighbours turns `a` into `b`.

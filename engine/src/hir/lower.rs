@@ -9,8 +9,8 @@ use crate::diagnostic::{Diagnostic, Severity};
 use super::findings::Findings;
 use super::limits::COUNT_MAX;
 use super::{
-    Catcher, Choice, ChoiceRule, Concurrency, DataPath, Fail, Map, Path, ResultPath, Retrier, State, StateId, StateKind, StateMachine, SubMachine, Task, Transition, Wait,
-    WorkflowType, fields, graph, resource, support,
+    Catcher, Choice, ChoiceRule, Concurrency, DataPath, Fail, Map, Path, ResultPath, Retrier, State, StateId, StateKind, StateMachine, SubMachine, Task,
+    Transition, Wait, WorkflowType, fields, graph, resource, support,
 };
 
 /// A valid definition with the warnings about it.
@@ -44,7 +44,9 @@ pub fn lower(text: &str, workflow_type: WorkflowType) -> Result<Lowered, Vec<Dia
     }
     let findings = findings.into_sorted();
     match tree {
-        Some(tree) if findings.iter().all(|finding| finding.severity == Severity::Warning) => Ok(Lowered { machine: machine(tree, workflow_type), warnings: findings }),
+        Some(tree) if findings.iter().all(|finding| finding.severity == Severity::Warning) => {
+            Ok(Lowered { machine: machine(tree, workflow_type), warnings: findings })
+        }
         _ => Err(findings),
     }
 }
@@ -92,7 +94,8 @@ impl Builder {
         };
         let is_map = state_type == ast::StateType::Map;
         // On a Map, Parameters is the old spelling of ItemSelector (spec/asl.md 1.3).
-        let (parameters, item_selector) = if is_map { (None, fields.item_selector.take().or(fields.parameters.take())) } else { (fields.parameters.take(), None) };
+        let (parameters, item_selector) =
+            if is_map { (None, fields.item_selector.take().or(fields.parameters.take())) } else { (fields.parameters.take(), None) };
         fields.item_selector = item_selector;
         State {
             name: state.name.value,
@@ -146,7 +149,12 @@ fn replace() -> ResultPath {
 fn task(fields: ast::Fields) -> Task {
     let text = fields.resource.expect(CHECKED).value;
     let (resource, _) = resource::classify(&text).expect("a resource that cannot be classified is an error");
-    Task { resource, timeout: fields.timeout, heartbeat: fields.heartbeat.map(|heartbeat| heartbeat.value), credentials: fields.credentials.map(|credentials| credentials.value) }
+    Task {
+        resource,
+        timeout: fields.timeout,
+        heartbeat: fields.heartbeat.map(|heartbeat| heartbeat.value),
+        credentials: fields.credentials.map(|credentials| credentials.value),
+    }
 }
 
 fn choice(fields: ast::Fields, names: &Names) -> Choice {

@@ -32,13 +32,32 @@ const INTEGRATIONS: [Integration; 21] = [
     ("ecs", &["runTask"], true, true),
     (
         "eks",
-        &["call", "createAddon", "createCluster", "createFargateProfile", "createNodegroup", "deleteAddon", "deleteCluster", "deleteFargateProfile", "deleteNodegroup", "runJob"],
+        &[
+            "call",
+            "createAddon",
+            "createCluster",
+            "createFargateProfile",
+            "createNodegroup",
+            "deleteAddon",
+            "deleteCluster",
+            "deleteFargateProfile",
+            "deleteNodegroup",
+            "runJob",
+        ],
         true,
         true,
     ),
     (
         "elasticmapreduce",
-        &["addStep", "cancelStep", "createCluster", "modifyInstanceFleetByName", "modifyInstanceGroupByName", "setClusterTerminationProtection", "terminateCluster"],
+        &[
+            "addStep",
+            "cancelStep",
+            "createCluster",
+            "modifyInstanceFleetByName",
+            "modifyInstanceGroupByName",
+            "setClusterTerminationProtection",
+            "terminateCluster",
+        ],
         true,
         false,
     ),
@@ -72,7 +91,11 @@ const INTEGRATIONS: [Integration; 21] = [
 
 /// Classifies the text of a `Resource`; the error is AWS's message.
 pub(super) fn classify(text: &str) -> Result<(Resource, Pattern), String> {
-    let found = if text.starts_with("arn:") { arn(text).ok_or_else(|| unrecognized(text)) } else { own(text).ok_or_else(|| "Value is not a valid resource ARN".to_owned()) };
+    let found = if text.starts_with("arn:") {
+        arn(text).ok_or_else(|| unrecognized(text))
+    } else {
+        own(text).ok_or_else(|| "Value is not a valid resource ARN".to_owned())
+    };
     found.map(|(kind, pattern)| (Resource { arn: text.to_owned(), kind }, pattern))
 }
 
