@@ -330,3 +330,78 @@ impl Executor {
         ended
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use expressway_engine::hir::{WorkflowType, lower};
+    use expressway_engine::{Deployment, ExecutionName, Limits, Silent, compile};
+
+    use super::*;
+
+    const START: Timestamp = Timestamp(1_795_176_000_000);
+
+    fn program(text: &str, workflow_type: WorkflowType) -> Program {
+        let lowered = lower(text, workflow_type).expect("valid");
+        compile(&lowered.machine, &Deployment::named("test")).expect("compiles")
+    }
+
+    fn run(text: &str, workflow_type: WorkflowType, input: &str, tasks: &mut dyn FnMut(&CallInfo<'_>) -> TaskReply) -> Result<Ended, Error> {
+        let program = program(text, workflow_type);
+        let start = Start { name: ExecutionName::Text("one"), now: START, seed: 1 };
+        Executor::new(Slot::new(0, Limits::default()), Pace::Virtual).run(&program, input.as_bytes(), &start, tasks, &mut Silent)
+    }
+
+    fn no_tasks(_: &CallInfo<'_>) -> TaskReply {
+        panic!("no task is called")
+    }
+
+    const TASK: &str = r#"{"StartAt":"T","States":{"T":{"Type":"Task","Resource":"native:x","TimeoutSeconds":5,
+        "Retry":[{"ErrorEquals":["Busy"],"IntervalSeconds":2,"MaxAttempts":2}],
+        "Catch":[{"ErrorEquals":["States.Timeout"],"Next":"Late"}],"End":true},"Late":{"Type":"Pass","Result":"late","End":true}}}"#;
+
+    #[test]
+    fn waits_take_no_time_but_the_clock_goes_on() {
+        let text = r#"{"StartAt":"W","States":{"W":{"Type":"Wait","Seconds":200,"Next":"P"},"P":{"Type":"Pass","End":true}}}"#;
+        let ended = run(text, WorkflowType::Express, "{\"a\":1}", &mut no_tasks).expect("ends");
+        assert_eq!((ended.status, ended.output.as_slice(), ended.at), (Status::Succeeded, &b"{\"a\":1}"[..], START.plus_ms(200_000)));
+    }
+
+    #[test]
+    fn endless_choice_loop_times_out() {
+        let text = r#"{"StartAt":"C","States":{"C":{"Type":"Choice","Choices":[{"Variable":"$.a","NumericEquals":1,"Next":"C"}],"Default":"E"},"E":{"Type":"Succeed"}}}"#;
+        let ended = run(text, WorkflowType::Express, "{\"a\":1}", &mut no_tasks).expect("ends");
+        assert_eq!(ended.status, Status::TimedOut);
+        assert!(ended.at >= START.plus_ms(300_000));
+    }
+
+    #[test]
+    fn failures_are_retried_after_their_delay() {
+        let mut seen = Vec::new();
+        let ended = run(TASK, WorkflowType::Express, "{}", &mut |call| {
+            seen.push((call.attempt, call.now.0 - START.0));
+            if call.attempt < 2 { TaskReply::failure("Busy", "later") } else { TaskReply::success("\"done\"") }
+        });
+        assert_eq!(ended.expect("ends").output, b"\"done\"");
+        assert_eq!(seen, [(0, 0), (1, 2_000), (2, 6_000)]);
+    }
+
+    #[test]
+    fn silence_and_late_answers_end_at_the_time_out() {
+        for reply in [TaskReply { after_ms: 0, outcome: TaskOutcome::Silence }, TaskReply { after_ms: 5_001, ..TaskReply::success("1") }] {
+            let ended = run(TASK, WorkflowType::Express, "{}", &mut |_| reply.clone()).expect("ends");
+            assert_eq!((ended.output.as_slice(), ended.at), (&b"\"late\""[..], START.plus_ms(5_000)));
+        }
+        let just_in_time = TaskReply { after_ms: 5_000, ..TaskReply::success("1") };
+        assert_eq!(run(TASK, WorkflowType::Express, "{}", &mut |_| just_in_time.clone()).expect("ends").output, b"1");
+    }
+
+    #[test]
+    fn what_cannot_end_is_an_error() {
+        let text = r#"{"StartAt":"T","States":{"T":{"Type":"Task","Resource":"native:x","End":true}}}"#;
+        let silence = TaskReply { after_ms: 0, outcome: TaskOutcome::Silence };
+        let standard = run(text, WorkflowType::Standard, "{}", &mut |_| silence.clone());
+        assert!(matches!(&standard, Err(Error::Stalled)) || standard.is_ok_and(|ended| ended.status != Status::Succeeded));
+        assert_eq!(run(text, WorkflowType::Express, "{}", &mut |_| silence.clone()).expect("ends").status, Status::TimedOut);
+        assert!(matches!(run(text, WorkflowType::Express, "{", &mut no_tasks), Err(Error::Input(_))));
+    }
+}
