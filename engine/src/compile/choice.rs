@@ -16,13 +16,14 @@ impl Emitter<'_> {
         let mut at = 0;
         while at < choice.rules.len() {
             let run = switch_run(&choice.rules[at..]);
-            let next = if at + run.max(1) == choice.rules.len() { none } else { self.label() };
-            if run >= SWITCH_RULES_MIN {
-                self.switch(&choice.rules[at..at + run], &targets[at..at + run], next);
+            let taken = if run >= SWITCH_RULES_MIN { run } else { 1 };
+            let next = if at + taken == choice.rules.len() { none } else { self.label() };
+            if taken > 1 {
+                self.switch(&choice.rules[at..at + taken], &targets[at..at + taken], next);
             } else {
                 self.condition(&choice.rules[at].condition, targets[at], next, state);
             }
-            at += if run >= SWITCH_RULES_MIN { run } else { 1 };
+            at += taken;
             if at < choice.rules.len() {
                 self.bind(next);
             }

@@ -15,8 +15,8 @@ const HIGHS: u64 = 0x8080_8080_8080_8080;
 pub(super) struct Open {
     token: u32,
     whitespace_before: u32,
-    /// One bit for each key hash seen; all set for arrays, which have no keys.
-    bloom: u64,
+    /// One bit for each key hash seen.
+    bloom: u128,
     members: u32,
     depth_below: u16,
     is_object: bool,
@@ -63,7 +63,7 @@ fn string_marks(word: u64) -> u64 {
 
 #[inline]
 fn is_whitespace(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
+    byte <= b' ' && matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
 }
 
 struct Scanner<'s> {
@@ -298,9 +298,12 @@ impl Scanner<'_> {
             return Err(self.unexpected(at));
         }
         let start = at + 1;
-        let (end, escaped) = self.string_end(start)?;
+        let first = word(self.bytes, start);
+        let marks = string_marks(first);
+        let short = (marks.trailing_zeros() >> 3) as usize;
+        let (end, escaped) = if marks != 0 && self.bytes[start + short] == b'"' { (start + short, false) } else { self.string_end(start)? };
         let len = end - start;
-        let (symbol, hashed) = if escaped { self.escaped_key(start, end) } else { self.plain_key(start, len) };
+        let (symbol, hashed) = if escaped { self.escaped_key(start, end) } else { self.plain_key(first, start, len) };
         #[expect(clippy::cast_possible_truncation, reason = "documents are at most 2^24 - 1 bytes long")]
         let key = Key { start: start as u32, len: len as u32, symbol, flags: if escaped { KEY_ESCAPED } else { 0 } };
         self.note_key(key, hashed);
@@ -314,13 +317,12 @@ impl Scanner<'_> {
         Ok((self.skip_whitespace(at + 1), key))
     }
 
+    /// Symbol and hash of a key without escapes whose first word is `first`.
     #[inline]
-    fn plain_key(&self, start: usize, len: usize) -> (Symbol, u64) {
-        let mut first = word(self.bytes, start);
-        if len < 8 {
-            first &= (1 << (len * 8)) - 1;
-        }
-        (self.symbols.probe(first, &self.bytes[start..start + len]), hash(first, len))
+    fn plain_key(&self, first: u64, start: usize, len: usize) -> (Symbol, u64) {
+        let first = if len < 8 { first & ((1 << (len * 8)) - 1) } else { first };
+        let hashed = hash(first, len);
+        (self.symbols.probe(first, hashed, &self.bytes[start..start + len]), hashed)
     }
 
     #[cold]
@@ -334,7 +336,7 @@ impl Scanner<'_> {
     fn note_key(&mut self, key: Key, hashed: u64) {
         let top = self.stack.last_mut().expect("a key stands inside an object");
         top.members += 1;
-        let bit = 1 << (hashed >> 58);
+        let bit = 1_u128 << (hashed >> 50 & 127);
         let seen = top.bloom & bit != 0;
         top.bloom |= bit;
         if seen && top.members <= INCREMENTAL_KEYS_MAX {

@@ -119,11 +119,11 @@ impl Memory {
         &self.documents[source.index()]
     }
 
-    /// A string of computed text: `write` appends its inside, unescaped; it is quoted here.
-    pub(crate) fn add_string(&mut self, text: &str) -> Result<Value, Quota> {
+    /// A string with these characters; `text` is UTF-8 without quotes or escapes.
+    pub(crate) fn add_string(&mut self, text: &[u8]) -> Result<Value, Quota> {
         self.room_for(text.len() + 2)?;
         let start = self.text.len();
-        crate::document::quote_into(text, &mut self.text);
+        crate::document::quote_bytes_into(text, &mut self.text);
         let len = self.text.len() - start;
         Ok(Value::string(Source::COMPUTED, narrow(start), narrow(len), len != text.len() + 2))
     }

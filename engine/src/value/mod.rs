@@ -11,6 +11,7 @@ mod write;
 
 pub(crate) use memory::{Memory, Quota};
 pub(crate) use view::{Member, View};
+pub(crate) use write::write_integer;
 
 use crate::document::{Kind, Symbol};
 
