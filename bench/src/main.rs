@@ -1,2 +1,138 @@
-//! To be written.
-fn main() {}
+//! The program `expressway-bench`: allocator, arguments, exit code.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
+
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use expressway_bench::error::Error;
+use expressway_bench::{CASES, alloc, heartbeat, probe, record};
+use serde_json::Value;
+
+#[global_allocator]
+static ALLOCATOR: alloc::Counting = alloc::Counting;
+
+/// Measures Expressway: the engine alone, and from Kafka to Kafka beside the floor of the same loop.
+#[derive(Debug, Parser)]
+#[command(name = "expressway-bench", version, max_term_width = 120, after_help = EXAMPLES)]
+struct Cli {
+    /// Form of results: text, or one JSON object a line
+    #[arg(long, global = true, value_enum, default_value_t = Form::Text)]
+    format: Form,
+    /// Without one, the canonical case is run: run heartbeat
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+const EXAMPLES: &str = "Examples:\n  cargo run --profile bench -p expressway-bench -- run heartbeat --cores 2 --format json\n  expressway-bench compare bench/record/A/heartbeat.jsonl bench/record/B/heartbeat.jsonl\n\nExit codes: 0 done, 1 an output is wrong or a record is lost, 2 wrong usage or a debug build, 3 the surroundings failed.";
+
+/// `--format`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run a case
+    Run(RunFlags),
+    /// Compare two recorded files, case by case
+    Compare {
+        /// The earlier results.
+        before: PathBuf,
+        /// The later results.
+        after: PathBuf,
+    },
+    /// List the cases
+    List,
+}
+
+#[derive(Debug, Args)]
+struct RunFlags {
+    #[command(subcommand)]
+    case: Case,
+    /// Also add the result, with machine, commit and command, to this file of JSON lines
+    #[arg(long, global = true, value_name = "FILE")]
+    record: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Case {
+    /// The engine alone, messages in memory, pinned threads
+    Heartbeat {
+        /// Pinned threads, each with messages of its own
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        cores: usize,
+    },
+}
+
+fn main() -> ExitCode {
+    end_on_panic();
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("expressway-bench: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// A thread that dies would leave the others waiting for it: there is no result then, so the process ends.
+fn end_on_panic() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        print(panic);
+        std::process::exit(101);
+    }));
+}
+
+fn run(cli: Cli) -> Result<(), Error> {
+    let canonical = RunFlags { case: Case::Heartbeat { cores: 1 }, record: None };
+    match cli.verb.unwrap_or(Verb::Run(canonical)) {
+        Verb::List => {
+            for (name, summary) in CASES {
+                print(cli.format, &serde_json::json!({"case": name, "summary": summary}), &format_args!("{name:<16} {summary}"));
+            }
+            Ok(())
+        }
+        Verb::Compare { before, after } => {
+            print!("{}", record::compare(&record::read(&before)?, &record::read(&after)?));
+            Ok(())
+        }
+        Verb::Run(flags) => run_case(cli.format, &flags),
+    }
+}
+
+fn run_case(format: Form, flags: &RunFlags) -> Result<(), Error> {
+    probe::require_optimised()?;
+    match &flags.case {
+        Case::Heartbeat { cores } => {
+            warn(&[]);
+            let outcome = heartbeat::run(&heartbeat::Settings { cores: *cores, ..heartbeat::Settings::default() })?;
+            finish(format, flags, &outcome.to_json(), &outcome)
+        }
+    }
+}
+
+fn warn(expected: &[u32]) {
+    for disturbance in probe::noise(expected) {
+        eprintln!("warning: {disturbance}; the result will be worse than it could be");
+    }
+}
+
+fn finish(format: Form, flags: &RunFlags, json: &Value, text: &dyn Display) -> Result<(), Error> {
+    print(format, json, text);
+    flags.record.as_ref().map_or(Ok(()), |file| record::append(file, json))
+}
+
+fn print(format: Form, json: &Value, text: &dyn Display) {
+    match format {
+        Form::Text => println!("{text}"),
+        Form::Json => println!("{json}"),
+    }
+}

@@ -1,0 +1,117 @@
+//! Recorded results: a file of JSON lines, one result a line with the facts it is quoted with, and the comparison of two files.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::error::Error;
+use crate::probe;
+
+/// Members of a result that tell cases apart; the rest is measured.
+const IDENTITY: [&str; 5] = ["case", "cores", "records", "partitions", "shards"];
+
+/// Measured members that are compared, and whether more is better.
+const MEASURES: [(&str, bool); 5] =
+    [("executions_per_s", true), ("floor_records_per_s", true), ("share_of_floor", true), ("ns_per_execution", false), ("allocations_per_execution", false)];
+
+/// Adds a result and its facts to `file`.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn append(file: &Path, result: &Value) -> Result<(), Error> {
+    let mut line = result.clone();
+    line["facts"] = probe::facts();
+    let write = || -> std::io::Result<()> {
+        if let Some(folder) = file.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        writeln!(OpenOptions::new().create(true).append(true).open(file)?, "{line}")
+    };
+    write().map_err(|error| Error::surroundings(format!("recording in {}", file.display()), error))
+}
+
+/// The results of a recorded file.
+///
+/// # Errors
+/// The file cannot be read, or has a line that is no result.
+pub fn read(file: &Path) -> Result<Vec<Value>, Error> {
+    let text = fs::read_to_string(file).map_err(|error| Error::surroundings(format!("reading {}", file.display()), error))?;
+    let no_result = |line: usize| Error::Wrong(format!("{} line {line} is no result", file.display()));
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    lines.map(|(index, line)| serde_json::from_str::<Value>(line).ok().filter(|value| value["case"].is_string()).ok_or_else(|| no_result(index + 1))).collect()
+}
+
+/// Every measure that both have, case by case: before, after, and the change. Of several results of one case, the last counts.
+#[must_use]
+pub fn compare(before: &[Value], after: &[Value]) -> String {
+    let (before, after) = (by_case(before), by_case(after));
+    let mut text = String::new();
+    for (case, after) in &after {
+        let Some(before) = before.get(case) else { continue };
+        writeln!(text, "{case}").expect("a String takes all text");
+        for (measure, more_is_better) in MEASURES {
+            let (Some(old), Some(new)) = (before[measure].as_f64(), after[measure].as_f64()) else { continue };
+            writeln!(text, "  {measure:<26} {old:>14} → {new:>14}  {}", change(old, new, more_is_better)).expect("a String takes all text");
+        }
+    }
+    if text.is_empty() { "no case is in both files\n".to_owned() } else { text }
+}
+
+fn change(old: f64, new: f64, more_is_better: bool) -> String {
+    if old == new {
+        return "same".to_owned();
+    }
+    let verdict = if (new > old) == more_is_better { "better" } else { "worse" };
+    if old == 0.0 { verdict.to_owned() } else { format!("{:+.1} % {verdict}", (new / old - 1.0) * 100.0) }
+}
+
+fn by_case(results: &[Value]) -> BTreeMap<String, &Value> {
+    let name = |result: &Value| -> String {
+        let parts = IDENTITY.iter().filter(|key| !result[**key].is_null());
+        parts.map(|key| format!("{key}={}", result[*key].as_str().map_or_else(|| result[*key].to_string(), str::to_owned))).collect::<Vec<_>>().join(" ")
+    };
+    results.iter().map(|result| (name(result), result)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn results_are_compared_case_by_case() {
+        let result = |cores: u32, rate: u32, ns: u32| json!({"case": "heartbeat", "cores": cores, "executions_per_s": rate, "ns_per_execution": ns, "allocations_per_execution": 0});
+        let text = compare(&[result(1, 100, 10), result(2, 1, 1)], &[result(1, 50, 5), result(1, 110, 9)]);
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines[0], ["case=heartbeat", "cores=1"]);
+        assert_eq!(lines[1], ["executions_per_s", "100", "→", "110", "+10.0", "%", "better"]);
+        assert_eq!(lines[2], ["ns_per_execution", "10", "→", "9", "-10.0", "%", "better"]);
+        assert_eq!(lines[3], ["allocations_per_execution", "0", "→", "0", "same"]);
+        assert_eq!(lines.len(), 4);
+        assert_eq!(compare(&[result(1, 1, 1)], &[result(2, 1, 1)]), "no case is in both files\n");
+    }
+
+    #[test]
+    fn allocations_that_appear_are_worse() {
+        assert_eq!(change(0.0, 0.5, false), "worse");
+    }
+
+    #[test]
+    fn what_is_appended_is_read_again() {
+        let folder = std::env::temp_dir().join(format!("expressway-bench-record-{}", std::process::id()));
+        let file = folder.join("heartbeat.jsonl");
+        append(&file, &json!({"case": "heartbeat", "cores": 1})).unwrap();
+        append(&file, &json!({"case": "heartbeat", "cores": 2})).unwrap();
+        let results = read(&file).unwrap();
+        assert_eq!((results.len(), &results[1]["cores"]), (2, &json!(2)));
+        assert!(results[0]["facts"]["cores"].as_u64() > Some(0));
+        fs::write(&file, "{\"case\":\"a\"}\n7\n").unwrap();
+        assert_eq!(read(&file).unwrap_err().exit_code(), 1);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}
