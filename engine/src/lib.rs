@@ -2,15 +2,18 @@
 //!
 //! (The crate's page is being written; the names below are fixed.)
 
+pub mod asl;
 pub mod compile;
 pub mod diagnostic;
 pub mod document;
+pub mod error;
 pub mod hir;
 pub mod limits;
 pub mod program;
+mod value;
 pub mod vm;
 
 pub use compile::{Deployment, compile};
 pub use limits::{Budget, Limits};
 pub use program::Program;
-pub use vm::{Effect, EffectId, Effects, ExecutionName, Failure, Observer, Reply, ResourceId, Resumed, Silent, Slot, Start, Step, Timestamp};
+pub use vm::{Effect, EffectId, Effects, Event, EventKind, ExecutionName, Failure, Observer, Reply, ResourceId, Resumed, Silent, Slot, Start, Step, Timestamp};

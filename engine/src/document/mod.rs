@@ -23,7 +23,7 @@ pub use tape::{Children, Kind, Token};
 pub use text::{Unescaped, unescape_into};
 
 pub(crate) use tape::{Span, Static};
-pub(crate) use text::{keys_equal, quote_into};
+pub(crate) use text::{keys_equal, quote_bytes_into, quote_into};
 
 /// Largest text a document takes, in bytes: lengths on the tape have 24 bits.
 pub const DOCUMENT_BYTES_MAX: usize = (1 << 24) - 1;
@@ -62,6 +62,21 @@ impl Document {
     /// # Errors
     /// A [`Fault`] with the byte offset of the first offence. The document is then empty.
     pub fn fill(&mut self, text: &[u8], symbols: &Symbols) -> Result<(), Fault> {
+        match self.load(text, symbols)? {
+            scan::Keys::Unique => Ok(()),
+            scan::Keys::Duplicate => {
+                let rewritten = dedupe::rewrite(self);
+                self.fill(&rewritten, symbols)
+            }
+        }
+    }
+
+    /// As [`fill`](Self::fill), but a repeated key stays where it is, so that offsets belong to `text`. For definitions, whose duplicates are findings with a place; nothing that runs may be built on it.
+    pub(crate) fn fill_keeping_duplicates(&mut self, text: &[u8], symbols: &Symbols) -> Result<(), Fault> {
+        self.load(text, symbols).map(|_| ())
+    }
+
+    fn load(&mut self, text: &[u8], symbols: &Symbols) -> Result<scan::Keys, Fault> {
         self.clear();
         if text.len() > DOCUMENT_BYTES_MAX {
             return Err(Fault::new(FaultKind::TooLarge, 0));
@@ -70,17 +85,11 @@ impl Document {
         self.bytes.extend_from_slice(text);
         self.bytes.extend_from_slice(&[0; PADDING]);
         self.len = text.len();
-        match self.scan(symbols) {
-            Ok(scan::Keys::Unique) => Ok(()),
-            Ok(scan::Keys::Duplicate) => {
-                let rewritten = dedupe::rewrite(self);
-                self.fill(&rewritten, symbols)
-            }
-            Err(fault) => {
-                self.clear();
-                Err(fault)
-            }
+        let keys = self.scan(symbols);
+        if keys.is_err() {
+            self.clear();
         }
+        keys
     }
 
     /// Forgets text and tape, keeping the buffers.

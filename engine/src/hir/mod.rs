@@ -2,7 +2,17 @@
 //!
 //! A [`StateMachine`] can only be made by [`lower`], so a value of it is the proof that a definition is valid; the compiler accepts nothing else. States of all nesting levels lie in one vector and refer to each other by [`StateId`].
 
+mod fields;
+mod findings;
+mod graph;
+pub mod limits;
+mod lower;
+mod resource;
+mod support;
+
 use std::fmt;
+
+pub use lower::{Lowered, lower};
 
 /// Index into [`StateMachine::states`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -391,7 +401,7 @@ pub struct IntrinsicCall {
 /// An argument of an intrinsic call.
 #[derive(Debug, Clone)]
 pub enum Argument {
-    /// A string, number, boolean or null, as compact JSON.
+    /// A string, number, boolean or null, as compact JSON. Escapes of a string are resolved, except that the first argument of `Format` keeps `\{`, `\}` and `\\`, which tell its braces from its placeholders.
     Literal(Literal),
     /// A path into the data, the Context Object or a variable.
     Path(Path),

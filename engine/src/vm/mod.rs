@@ -1,14 +1,40 @@
-//! Stage 4: run. (Signatures fixed, bodies being written.)
+//! Stage 4: run.
+//!
+//! A [`Slot`] is the memory of one execution. [`Slot::start`] takes the input, [`Slot::run`] goes on until the end, an effect or the end of its budget, [`Slot::resume`] takes an answer. Nothing here reads a clock, draws a random number or waits: time and seed are passed in, and whatever must be awaited leaves as an [`Effect`].
+//!
+//! The folder: `dispatch` is the loop, one line an op; its siblings do the work and are named after the language's concepts; `strand` is the explicit stack.
 
+mod choice;
+mod context;
+mod dispatch;
 mod effect;
+mod failure;
+mod fork;
 mod observe;
+mod path;
+mod strand;
+mod task;
+mod template;
+
+use std::collections::VecDeque;
 
 pub use effect::{Effect, EffectId, Effects, Reply, ResourceId, Resumed, Timestamp};
-pub use observe::{Observer, Silent};
+pub use observe::{Event, EventKind, Observer, Silent};
 
-use crate::document::Fault;
+use crate::document::{Fault, FaultKind};
+use crate::error;
+use crate::hir::WorkflowType;
 use crate::limits::{Budget, Limits};
 use crate::program::Program;
+use crate::value::{Memory, Value, View};
+use failure::FailureText;
+use strand::{Frame, Inbox, Life, NO_FRAME, Strand};
+
+/// Computed bytes from which a slot compacts its memory at the next transition.
+const COMPACT_FROM: usize = 256 << 10;
+
+/// Longest execution name, in characters (spec/asl.md 1.4).
+const NAME_CHARACTERS_MAX: usize = 80;
 
 /// Who an execution is; everything that the Context Object needs and the program does not know.
 #[derive(Debug, Clone, Copy)]
@@ -66,59 +92,311 @@ pub struct Failure<'s> {
 pub struct Slot {
     index: u32,
     generation: u32,
+    limits: Limits,
+    memory: Memory,
+    strands: Vec<Strand>,
+    strands_free: Vec<u32>,
+    frames: Vec<Frame>,
+    frames_free: Vec<u32>,
+    /// Strands that can go on, in the order in which they will.
+    queue: VecDeque<u32>,
+    failure: FailureText,
+    now: Timestamp,
+    started: Timestamp,
+    deadline: Timestamp,
+    /// Whether the sleep until the deadline has been asked for.
+    deadline_asked: bool,
+    events: u64,
+    sequence: u32,
+    random: u64,
+    /// The name where something has asked for it.
+    name: Vec<u8>,
+    name_text: String,
+    name_position: Option<(i32, i64)>,
+    input: Value,
+    output: Value,
+    ended: Option<Step>,
+    compact_at: usize,
+    /// The iteration whose ItemSelector is being filled in.
+    selecting: Option<(u32, Value)>,
+    /// A Map whose ItemSelector failed after its first iterations: the error is raised when its strand next runs.
+    pending_failure: Option<u32>,
+    /// Working memory of one op: match lists of indefinite paths.
+    scratch: bumpalo::Bump,
+    transitions: u64,
 }
 
 impl Slot {
     /// An idle slot; `index` comes back in [`EffectId::slot`].
     #[must_use]
     pub fn new(index: u32, limits: Limits) -> Self {
-        let _ = limits;
-        Self { index, generation: 0 }
+        Self {
+            index,
+            generation: 0,
+            limits,
+            memory: Memory::new(limits.slot_bytes_max),
+            strands: vec![Strand::new()],
+            strands_free: Vec::new(),
+            frames: Vec::new(),
+            frames_free: Vec::new(),
+            queue: VecDeque::new(),
+            failure: FailureText::default(),
+            now: Timestamp(0),
+            started: Timestamp(0),
+            deadline: Timestamp(0),
+            deadline_asked: false,
+            events: 0,
+            sequence: 0,
+            random: 0,
+            name: Vec::new(),
+            name_text: String::new(),
+            name_position: None,
+            input: Value::NULL,
+            output: Value::NULL,
+            ended: None,
+            compact_at: COMPACT_FROM,
+            selecting: None,
+            pending_failure: None,
+            scratch: bumpalo::Bump::new(),
+            transitions: 0,
+        }
     }
 
     /// Begins an execution of `program` on `input`, a JSON text. Whatever the slot did before is forgotten, and replies to it become stale.
     ///
     /// # Errors
-    /// A [`Fault`] when `input` is not a JSON document, or one over the payload limit ([`FaultKind::TooLarge`](crate::document::FaultKind::TooLarge)). The slot is then idle.
+    /// A [`Fault`] when `input` is not a JSON document, or one over the payload limit ([`FaultKind::TooLarge`]). The slot is then idle.
     pub fn start(&mut self, program: &Program, input: &[u8], start: &Start<'_>) -> Result<(), Fault> {
-        let _ = (program, input, start, self.index);
-        self.generation += 1;
-        unimplemented!()
+        self.forget(usize::MAX);
+        self.input = self.memory.add_document(input, &program.symbols).unwrap_or(Err(Fault::new(FaultKind::TooLarge, 0)))?;
+        if self.input.size() > self.limits.payload_bytes_max {
+            return Err(Fault::new(FaultKind::TooLarge, 0));
+        }
+        self.started = start.now;
+        self.now = start.now;
+        self.deadline = start.now.plus_ms(program.timeout_ms);
+        self.random = start.seed;
+        self.name_text.clear();
+        match start.name {
+            ExecutionName::Text(text) => {
+                self.name_text.push_str(text);
+                self.name_position = None;
+            }
+            ExecutionName::Position { topic, partition, offset } => {
+                self.name_text.push_str(topic);
+                self.name_position = Some((partition, offset));
+            }
+        }
+        self.strands[0].begin(program.entry, self.input, NO_FRAME, 0, 0);
+        self.queue.push_back(0);
+        self.ended = None;
+        Ok(())
     }
 
     /// Goes on until the end, the next effect or the end of the budget. Effects are appended to `effects`.
     pub fn run<O: Observer>(&mut self, program: &Program, now: Timestamp, budget: Budget, effects: &mut Effects, observer: &mut O) -> Step {
-        let _ = (program, now, budget, effects, observer);
-        unimplemented!()
+        if let Some(ended) = self.ended {
+            return ended;
+        }
+        self.now = now;
+        if self.events == 0 {
+            self.event(observer, 0, EventKind::ExecutionStarted);
+            self.strands[0].last_event = 0;
+        }
+        if now >= self.deadline {
+            return self.time_out(program, effects, observer);
+        }
+        let mut fuel = dispatch::Fuel::new(budget, self.memory.computed_bytes());
+        while let Some(strand) = self.queue.pop_front() {
+            match self.advance(program, strand, &mut fuel, effects, observer) {
+                dispatch::Progress::Parked => {}
+                dispatch::Progress::Yielded => {
+                    self.queue.push_front(strand);
+                    return Step::Yielded;
+                }
+                dispatch::Progress::Ended(step) => {
+                    if self.deadline_asked {
+                        effects.list.push(Effect::Cancel { id: self.deadline_id() });
+                    }
+                    self.ended = Some(step);
+                    return step;
+                }
+            }
+        }
+        if !self.deadline_asked && self.deadline.0 != u64::MAX {
+            self.deadline_asked = true;
+            effects.list.push(Effect::Sleep { id: self.deadline_id(), until: self.deadline });
+        }
+        Step::Suspended
+    }
+
+    fn deadline_id(&self) -> EffectId {
+        EffectId { slot: self.index, generation: self.generation, strand: EffectId::DEADLINE, sequence: 0 }
+    }
+
+    /// Ends the execution as TIMED_OUT. The error is not catchable (spec/asl.md 8.1); recordings of Standard executions carry none.
+    fn time_out<O: Observer>(&mut self, program: &Program, effects: &mut Effects, observer: &mut O) -> Step {
+        self.cancel_all(effects);
+        self.failure.clear();
+        if program.workflow_type == WorkflowType::Express {
+            self.failure.set(error::TIMEOUT, None);
+        }
+        self.event(observer, 0, EventKind::ExecutionTimedOut);
+        self.ended = Some(Step::TimedOut);
+        Step::TimedOut
     }
 
     /// Takes the answer to an effect; the execution goes on at the next [`run`](Slot::run).
-    pub fn resume<O: Observer>(&mut self, program: &Program, id: EffectId, reply: Reply<'_>, now: Timestamp, observer: &mut O) -> Resumed {
-        let _ = (program, id, reply, now, observer);
-        unimplemented!()
+    pub fn resume(&mut self, program: &Program, id: EffectId, reply: Reply<'_>) -> Resumed {
+        if id.slot != self.index || id.generation != self.generation || self.ended.is_some() {
+            return Resumed::Stale;
+        }
+        if id.strand == EffectId::DEADLINE {
+            return Resumed::Accepted;
+        }
+        match self.strands.get(id.strand as usize) {
+            Some(strand) if strand.life == Life::Waiting(id.sequence) => {}
+            _ => return Resumed::Stale,
+        }
+        let inbox = match reply {
+            Reply::Success(text) => match self.memory.add_document(text, &program.symbols) {
+                Ok(Ok(value)) => Inbox::Result(value),
+                Ok(Err(fault)) => {
+                    self.strands[id.strand as usize].reply_cause = Some(format!("The task's result is not a JSON text: {fault}"));
+                    Inbox::Unusable
+                }
+                Err(_) => {
+                    self.strands[id.strand as usize].reply_cause = None;
+                    Inbox::Unusable
+                }
+            },
+            Reply::Failure { error, cause } => {
+                let strand = &mut self.strands[id.strand as usize];
+                strand.reply_error.clear();
+                strand.reply_error.push_str(error);
+                strand.reply_cause = cause.map(str::to_owned);
+                Inbox::Failed
+            }
+            Reply::TimedOut => Inbox::TimedOut,
+            Reply::Elapsed => Inbox::Empty,
+        };
+        let strand = &mut self.strands[id.strand as usize];
+        strand.inbox = inbox;
+        strand.life = Life::Ready;
+        self.queue.push_back(id.strand);
+        Resumed::Accepted
     }
 
     /// Appends the output of an execution that succeeded to `out`, as compact JSON.
+    #[inline]
     pub fn write_output(&self, program: &Program, out: &mut Vec<u8>) {
-        let _ = (program, out);
-        unimplemented!()
+        self.view(program).write(self.output, out);
     }
 
     /// Error and cause of an execution that failed or timed out.
     #[must_use]
     pub fn failure(&self) -> Failure<'_> {
-        unimplemented!()
+        self.failure.get()
     }
 
     /// Appends the execution's name to `out`.
     pub fn write_name(&self, out: &mut Vec<u8>) {
-        let _ = out;
-        unimplemented!()
+        context::write_name(&self.name_text, self.name_position, out);
+    }
+
+    /// When the execution ends as TIMED_OUT.
+    #[must_use]
+    pub fn deadline(&self) -> Timestamp {
+        self.deadline
+    }
+
+    /// States entered by the present execution.
+    #[must_use]
+    pub fn transitions(&self) -> u64 {
+        self.transitions
+    }
+
+    /// Bytes of heap memory that the slot holds.
+    #[must_use]
+    pub fn capacity_bytes(&self) -> usize {
+        self.memory.capacity_bytes()
+            + self.strands.capacity() * size_of::<Strand>()
+            + self.frames.capacity() * size_of::<Frame>()
+            + self.scratch.allocated_bytes()
     }
 
     /// Ends whatever runs here; replies to it become stale. Memory above `keep_bytes` is given back.
     pub fn reset(&mut self, keep_bytes: usize) {
-        let _ = keep_bytes;
-        unimplemented!()
+        self.forget(keep_bytes);
+        self.ended = Some(Step::Failed);
+    }
+
+    fn forget(&mut self, keep_bytes: usize) {
+        self.generation = self.generation.wrapping_add(1);
+        self.memory.reset(keep_bytes);
+        self.queue.clear();
+        self.failure.clear();
+        self.deadline_asked = false;
+        self.events = 0;
+        self.sequence = 0;
+        self.transitions = 0;
+        self.selecting = None;
+        self.pending_failure = None;
+        self.compact_at = COMPACT_FROM;
+        if self.strands.len() > 1 {
+            self.strands.truncate(64);
+            self.strands_free.clear();
+            for (index, strand) in self.strands.iter_mut().enumerate().skip(1).rev() {
+                strand.life = Life::Free;
+                self.strands_free.push(u32::try_from(index).expect("strands_max is a 32-bit number"));
+            }
+            self.frames.clear();
+            self.frames_free.clear();
+        }
+        self.strands[0].life = Life::Free;
+    }
+
+    #[inline]
+    fn view<'v>(&'v self, program: &'v Program) -> View<'v> {
+        View::new(&self.memory, &program.constants, &program.symbols)
+    }
+
+    /// Counts an event of the execution or of a strand, and tells who listens.
+    #[inline]
+    fn event<O: Observer>(&mut self, observer: &mut O, strand: u32, kind: EventKind) {
+        self.events += 1;
+        if O::LISTENS {
+            let strand = &mut self.strands[strand as usize];
+            let state = match kind {
+                EventKind::ExecutionStarted | EventKind::ExecutionSucceeded | EventKind::ExecutionFailed | EventKind::ExecutionTimedOut => None,
+                _ => Some(strand.state),
+            };
+            observer.event(&Event { id: self.events, previous: strand.last_event, at: self.now, kind, state });
+            strand.last_event = self.events;
+        }
+    }
+
+    /// A further random number (splitmix64 from the execution's seed).
+    fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ mixed >> 31
+    }
+
+    /// Moves all live values to fresh memory.
+    #[cold]
+    fn compact(&mut self) {
+        let strands = self.strands.iter_mut().filter(|strand| strand.life != Life::Free).flat_map(|strand| {
+            let result = match &mut strand.inbox {
+                Inbox::Result(value) => Some(value),
+                _ => None,
+            };
+            [Some(&mut strand.cur), Some(&mut strand.raw), result].into_iter().flatten()
+        });
+        let frames = self.frames.iter_mut().filter(|frame| frame.owner != NO_FRAME).flat_map(|frame| [&mut frame.items, &mut frame.input, &mut frame.results]);
+        self.memory.compact(strands.chain(frames));
+        self.compact_at = (self.memory.computed_bytes() * 2).max(COMPACT_FROM);
     }
 }

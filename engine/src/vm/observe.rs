@@ -1,14 +1,73 @@
 //! The hook on everything that makes a history event; compiled away where nobody listens.
+//!
+//! Ids are counted in any case, because AWS's cause texts quote them.
 
 use super::Timestamp;
+use crate::hir::StateId;
+use crate::program::StateType;
+
+/// What happened, in the vocabulary of spec/asl.md 13.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// `ExecutionStarted`
+    ExecutionStarted,
+    /// `ExecutionSucceeded`
+    ExecutionSucceeded,
+    /// `ExecutionFailed`
+    ExecutionFailed,
+    /// `ExecutionTimedOut`
+    ExecutionTimedOut,
+    /// `PassStateEntered` and its like.
+    StateEntered(StateType),
+    /// `PassStateExited` and its like.
+    StateExited(StateType),
+    /// `LambdaFunctionScheduled` or `TaskScheduled`
+    TaskScheduled,
+    /// `LambdaFunctionStarted` or `TaskStarted`
+    TaskStarted,
+    /// `LambdaFunctionSucceeded` or `TaskSucceeded`
+    TaskSucceeded,
+    /// `LambdaFunctionFailed` or `TaskFailed`
+    TaskFailed,
+    /// `LambdaFunctionTimedOut` or `TaskTimedOut`
+    TaskTimedOut,
+    /// `ParallelStateStarted` or `MapStateStarted`
+    BranchesStarted,
+    /// `ParallelStateSucceeded` or `MapStateSucceeded`
+    BranchesSucceeded,
+    /// `ParallelStateFailed` or `MapStateFailed`
+    BranchesFailed,
+    /// `MapIterationStarted`
+    IterationStarted,
+    /// `MapIterationSucceeded`
+    IterationSucceeded,
+    /// `MapIterationFailed`
+    IterationFailed,
+}
+
+/// One history event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Event {
+    /// Counts from 1 within the execution.
+    pub id: u64,
+    /// The event that led to this one on the same strand; 0 for the first two.
+    pub previous: u64,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub kind: EventKind,
+    /// The state that runs on the strand; `None` for events of the execution.
+    pub state: Option<StateId>,
+}
 
 /// Hears of every history event of an execution.
 pub trait Observer {
-    /// Whether events are wanted at all; with `false` none is made.
+    /// Whether events are wanted at all; with `false` none is made, only counted.
     const LISTENS: bool;
 
-    /// One event: ids count from 1 within the execution. (Details are being written.)
-    fn event(&mut self, id: u64, previous: u64, at: Timestamp, kind: &'static str);
+    /// One event.
+    fn event(&mut self, event: &Event);
 }
 
 /// Hears nothing.
@@ -18,5 +77,5 @@ pub struct Silent;
 impl Observer for Silent {
     const LISTENS: bool = false;
 
-    fn event(&mut self, _: u64, _: u64, _: Timestamp, _: &'static str) {}
+    fn event(&mut self, _: &Event) {}
 }

@@ -120,12 +120,6 @@ impl Producer {
         unsafe { sys::rd_kafka_flush(self.client.native_ptr(), wait_ms) };
     }
 
-    /// Records in the producer's hands, reports not yet served included.
-    pub(crate) fn queued(&self) -> usize {
-        // SAFETY: the client is valid.
-        usize::try_from(unsafe { sys::rd_kafka_outq_len(self.client.native_ptr()) }).unwrap_or(0)
-    }
-
     /// The error that made the client useless, if there is one.
     pub(crate) fn fatal_error(&self) -> Option<(ErrorCode, String)> {
         self.client.fatal_error()

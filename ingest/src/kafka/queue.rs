@@ -2,16 +2,15 @@
 //!
 //! What the safe types promise:
 //! - A [`Message`] keeps the consumer alive (through an `Rc`, so it stays on its thread) and destroys itself once.
-//! - A [`ShardQueue`] is destroyed before its consumer, because it holds an `Arc` of it. The consumer's context holds shard queues in turn; [`Consumer`](super::Consumer) breaks that circle when it is dropped.
+//! - A [`ShardQueue`] is destroyed before its consumer, because it holds an `Arc` of it. The consumer's context reaches shard queues in turn; [`Consumer`](super::Consumer) breaks that circle when it is dropped.
 //! - Only a shard's own queue is ever read in batches. On the consumer's own queue a batch call would answer a rebalance by dropping the assignment.
 
 #![expect(unsafe_code, reason = "batches from native queues exist only in librdkafka's C interface; measured 1.2 times the per-message calls")]
 
-use std::ffi::{CStr, CString, c_char, c_void};
+use std::ffi::{CStr, CString, c_void};
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Wake;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -64,16 +63,6 @@ impl ShardQueue {
     /// The consumer whose queue this is.
     pub(crate) fn consumer(&self) -> &ConsumerHandle {
         &self.consumer
-    }
-}
-
-impl Wake for ShardQueue {
-    fn wake(self: Arc<Self>) {
-        self.wake_consumer();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.wake_consumer();
     }
 }
 
@@ -256,14 +245,4 @@ impl Drop for TopicHandle {
         // SAFETY: made by `rd_kafka_topic_new`, given up once, before the client.
         unsafe { sys::rd_kafka_topic_destroy(self.raw.as_ptr()) };
     }
-}
-
-/// The partition's low and high water marks as the last fetch saw them, without asking the broker.
-pub(crate) fn cached_watermarks(consumer: &ConsumerHandle, topic: &str, partition: i32) -> Option<(i64, i64)> {
-    let name = CString::new(topic).ok()?;
-    let (mut low, mut high) = (0, 0);
-    let name: *const c_char = name.as_ptr();
-    // SAFETY: client, name and both places are valid for the call.
-    let code = unsafe { sys::rd_kafka_get_watermark_offsets(consumer.client().native_ptr(), name, partition, &raw mut low, &raw mut high) };
-    (code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some((low, high))
 }

@@ -29,6 +29,7 @@ pub(crate) enum Count {
     ClientErrors,
     Abandoned,
     Acknowledged,
+    Transitions,
     Turns,
     // From here on: levels, not counts.
     ExecutionsOpen,
@@ -36,6 +37,7 @@ pub(crate) enum Count {
     CallsOpen,
     TimersOpen,
     MarkDistance,
+    DeadLettersStuck,
     PartitionsPaused,
 }
 
@@ -104,6 +106,8 @@ pub struct Counters {
     pub bytes_read: u64,
     /// Executions begun.
     pub executions_started: u64,
+    /// States entered by executions that ended.
+    pub transitions: u64,
     /// Executions that succeeded.
     pub executions_succeeded: u64,
     /// Executions that failed.
@@ -156,6 +160,8 @@ pub struct Counters {
     pub timers_open: u64,
     /// Records between the marks and the newest records: what would run again after a crash, at most.
     pub mark_distance: u64,
+    /// Dead letters that the broker refuses, kept and tried again now and then.
+    pub dead_letters_stuck: u64,
     /// Partitions paused now.
     pub partitions_paused: u64,
 }
@@ -169,6 +175,7 @@ impl Counters {
             records_read: sum(Count::RecordsRead),
             bytes_read: sum(Count::BytesRead),
             executions_started: sum(Count::ExecutionsStarted),
+            transitions: sum(Count::Transitions),
             executions_succeeded: sum(Count::Succeeded),
             executions_failed: sum(Count::Failed),
             executions_timed_out: sum(Count::TimedOut),
@@ -192,6 +199,7 @@ impl Counters {
             task_calls_open: sum(Count::CallsOpen),
             timers_open: sum(Count::TimersOpen),
             mark_distance: sum(Count::MarkDistance),
+            dead_letters_stuck: sum(Count::DeadLettersStuck),
             partitions_paused: sum(Count::PartitionsPaused),
             ..Self::default()
         }

@@ -43,7 +43,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender};
-use expressway_engine::{Limits, Program};
+use expressway_engine::Program;
 use hdrhistogram::Histogram;
 
 use self::assignment::Coordinator;
@@ -124,9 +124,10 @@ impl Pipeline {
     ///
     /// # Errors
     /// Settings that cannot work, no broker in reach, a topic that is missing.
-    pub fn start(settings: Settings, program: &Arc<Program>, limits: Limits, tasks: Arc<dyn Integrations>) -> Result<Self, Error> {
+    pub fn start(settings: Settings, program: Arc<Program>, tasks: Arc<dyn Integrations>) -> Result<Self, Error> {
+        let limits = settings.limits;
         let identity = Identity { definition: program.state_machine().to_owned(), version: program.version().to_owned() };
-        Self::start_with(settings, identity, tasks, |_| Engine::new(program, limits))
+        Self::start_with(settings, identity, tasks, |_| Engine::new(&program, limits))
     }
 
     /// Starts a pipeline with processors of one's own, one for each shard.

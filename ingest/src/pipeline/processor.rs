@@ -23,7 +23,7 @@ pub trait Processor: Send + 'static {
     fn proceed(&mut self, slot: u32, now: Timestamp, effects: &mut Effects, output: &mut Vec<u8>) -> Step;
 
     /// Takes the answer to an effect.
-    fn resume(&mut self, id: EffectId, reply: Reply<'_>, now: Timestamp) -> Resumed;
+    fn resume(&mut self, id: EffectId, reply: Reply<'_>) -> Resumed;
 
     /// Error and cause of an execution that failed or timed out.
     fn failure(&self, slot: u32) -> Failure<'_>;
@@ -31,8 +31,11 @@ pub trait Processor: Send + 'static {
     /// Appends the execution's name to `out`; only asked where it cannot be put together from the record's position.
     fn write_name(&self, slot: u32, out: &mut Vec<u8>);
 
-    /// Makes a slot idle, whatever it did.
-    fn finish(&mut self, slot: u32);
+    /// The slot's execution has ended and its output was read. Returns how many states it entered.
+    fn finish(&mut self, slot: u32) -> u64;
+
+    /// Ends the slot's execution wherever it is.
+    fn abandon(&mut self, slot: u32);
 
     /// Throws a slot away after a panic inside it. Its number is never used again.
     fn discard(&mut self, slot: u32);
@@ -98,10 +101,10 @@ impl Processor for Engine {
         step
     }
 
-    fn resume(&mut self, id: EffectId, reply: Reply<'_>, now: Timestamp) -> Resumed {
+    fn resume(&mut self, id: EffectId, reply: Reply<'_>) -> Resumed {
         let place = usize::try_from(id.slot).expect("a slot number fits into memory");
         match self.slots.get_mut(place) {
-            Some(Some(slot)) => slot.resume(&self.program, id, reply, now, &mut Silent),
+            Some(Some(slot)) => slot.resume(&self.program, id, reply),
             _ => Resumed::Stale,
         }
     }
@@ -114,7 +117,17 @@ impl Processor for Engine {
         self.used(slot).write_name(out);
     }
 
-    fn finish(&mut self, slot: u32) {
+    fn finish(&mut self, slot: u32) -> u64 {
+        let slot = slot_of(&mut self.slots, self.limits, slot);
+        let transitions = slot.transitions();
+        // The next start forgets everything anyway.
+        if slot.capacity_bytes() > SLOT_KEEP_BYTES {
+            slot.reset(SLOT_KEEP_BYTES);
+        }
+        transitions
+    }
+
+    fn abandon(&mut self, slot: u32) {
         slot_of(&mut self.slots, self.limits, slot).reset(SLOT_KEEP_BYTES);
     }
 
@@ -162,7 +175,7 @@ impl Processor for Splice {
         Step::Succeeded
     }
 
-    fn resume(&mut self, _: EffectId, _: Reply<'_>, _: Timestamp) -> Resumed {
+    fn resume(&mut self, _: EffectId, _: Reply<'_>) -> Resumed {
         Resumed::Stale
     }
 
@@ -172,7 +185,11 @@ impl Processor for Splice {
 
     fn write_name(&self, _: u32, _: &mut Vec<u8>) {}
 
-    fn finish(&mut self, _: u32) {}
+    fn finish(&mut self, _: u32) -> u64 {
+        0
+    }
+
+    fn abandon(&mut self, _: u32) {}
 
     fn discard(&mut self, _: u32) {}
 

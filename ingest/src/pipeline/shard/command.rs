@@ -41,7 +41,7 @@ impl<P: Processor> Shard<P> {
                 Command::Assign(assigned, done) => {
                     self.assign(*assigned, now);
                     // Whoever gave the command may have stopped waiting; then nobody needs the answer.
-                    drop(done.try_send(true));
+                    done.try_send(true).ok();
                 }
                 Command::Revoke { topic, partition, deadline_ns, done } => match self.find(topic, partition) {
                     Some(place) => {
@@ -50,13 +50,15 @@ impl<P: Processor> Shard<P> {
                         partition.phase = Phase::Draining { deadline_ns, done };
                         self.marks_dirty = true;
                     }
-                    None => drop(done.try_send(true)),
+                    None => {
+                        done.try_send(true).ok();
+                    }
                 },
                 Command::Lose { topic, partition, done } => {
                     if let Some(place) = self.find(topic, partition) {
                         self.release(place, now);
                     }
-                    drop(done.try_send(true));
+                    done.try_send(true).ok();
                 }
                 Command::Stop { deadline_ns } => {
                     self.finish_reports(deadline_ns);
@@ -92,7 +94,7 @@ impl<P: Processor> Shard<P> {
         let executing: Vec<_> = self.slots.lent().filter(|(_, record)| is_its(*record)).collect();
         let waiting = self.sink.forget(|opaque| is_its(RecordId::from_opaque(opaque)));
         for (slot, record) in executing {
-            self.processor.finish(slot);
+            self.processor.abandon(slot);
             self.slots.release(slot);
             self.records.remove(record);
             self.tally.add(Count::Abandoned, 1);
@@ -118,7 +120,7 @@ impl<P: Processor> Shard<P> {
                     if finished || *deadline_ns <= now.monotonic_ns {
                         let done = done.clone();
                         self.release_drained(place, now);
-                        drop(done.try_send(finished));
+                        done.try_send(finished).ok();
                     }
                 }
                 Phase::Consuming if partition.paused && partition.held.is_empty() && partition.window.is_half_free() => {

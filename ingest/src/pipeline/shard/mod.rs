@@ -46,7 +46,7 @@ use crate::kafka::queue::TopicHandle;
 use crate::kafka::{Batch, ErrorCode, Message, ShardQueue};
 use crate::tasks::Reply as TaskReply;
 
-pub(super) use command::{Command, Done};
+pub(super) use command::Command;
 use self::effects::CALLS_OPEN_MAX;
 pub(super) use partition::Assigned;
 
@@ -251,7 +251,7 @@ impl<P: Processor> Shard<P> {
     fn resume(&mut self, id: EffectId, reply: Reply<'_>, now: &Now) {
         let Some(record) = self.slots.record(id.slot) else { return self.tally.add(Count::StaleReplies, 1) };
         self.running = Some((record, Some(id.slot)));
-        match self.processor.resume(id, reply, now.timestamp) {
+        match self.processor.resume(id, reply) {
             // An execution that yielded goes on when its turn comes.
             Resumed::Accepted if self.slots.is_yielded(id.slot) => {}
             Resumed::Accepted => self.proceed(id.slot, now),
@@ -481,6 +481,7 @@ impl<P: Processor> Shard<P> {
         self.tally.set(Count::Calls, self.outside.started());
         self.tally.set(Count::OverflowedReplies, self.outside.overflowed());
         self.tally.set(Count::ProduceRetries, self.sink.retries());
+        self.tally.set(Count::DeadLettersStuck, self.sink.stuck() as u64);
         self.tally.set(Count::TimersOpen, self.timers.len() as u64);
         let assigned = self.partitions.iter().flatten();
         self.tally.set(Count::PartitionsPaused, assigned.clone().filter(|partition| partition.paused).count() as u64);

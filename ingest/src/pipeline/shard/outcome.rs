@@ -45,7 +45,8 @@ impl<P: Processor> Shard<P> {
                 return self.keep(record);
             }
         }
-        self.processor.finish(slot);
+        let transitions = self.processor.finish(slot);
+        self.tally.add(Count::Transitions, transitions);
         self.slots.release(slot);
     }
 

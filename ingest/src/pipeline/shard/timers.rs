@@ -44,7 +44,10 @@ impl Timers {
 
     /// The next timer due by `now`.
     pub(crate) fn due(&mut self, now: Timestamp) -> Option<(EffectId, Kind)> {
-        let Reverse(entry) = self.heap.pop_if(|Reverse(entry)| entry.at <= now)?;
+        if self.next()? > now {
+            return None;
+        }
+        let Reverse(entry) = self.heap.pop()?;
         Some((entry.id, if entry.timed_out { Kind::TimedOut } else { Kind::Elapsed }))
     }
 

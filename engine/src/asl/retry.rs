@@ -1,0 +1,139 @@
+//! `Retry` and `Catch` (spec/asl.md 8.2, 8.3).
+
+use crate::diagnostic::Code;
+use crate::hir::limits::{COUNT_MAX, RETRY_DELAY_SECONDS_MAX};
+
+use super::ast::{Catcher, Located, Place, QueryLanguage, Retrier};
+use super::reader::{Node, Reader};
+
+/// The predefined names that can ever be raised or that stand for a group (spec/asl.md 8.1).
+const PREDEFINED: [&str; 18] = [
+    "States.ALL",
+    "States.BranchFailed",
+    "States.DataLimitExceeded",
+    "States.ExceedToleratedFailureThreshold",
+    "States.HeartbeatTimeout",
+    "States.Http.Socket",
+    "States.IntrinsicFailure",
+    "States.ItemReaderFailed",
+    "States.NoChoiceMatched",
+    "States.ParameterPathFailure",
+    "States.Permissions",
+    "States.QueryEvaluationError",
+    "States.ResultPathMatchFailure",
+    "States.ResultWriterFailed",
+    "States.Runtime",
+    "States.TaskFailed",
+    "States.Timeout",
+    "States.Http.StatusCode",
+];
+
+impl Reader<'_> {
+    /// `Retry`
+    pub(super) fn retriers(&mut self, node: &Node) -> Vec<Retrier> {
+        let retriers: Vec<Retrier> = self.elements(node).iter().map(|element| self.retrier(element)).collect();
+        self.check_all_stands_last(retriers.iter().map(|retrier| retrier.error_equals.as_ref()).collect());
+        retriers
+    }
+
+    fn retrier(&mut self, node: &Node) -> Retrier {
+        let mut retrier =
+            Retrier { error_equals: None, interval_seconds: None, max_attempts: None, backoff_rate: None, max_delay_seconds: None, full_jitter: false };
+        let members = self.members(node);
+        for member in &members {
+            let value = &member.node;
+            match member.name.as_str() {
+                "ErrorEquals" => retrier.error_equals = self.error_equals(value),
+                // The service accepts 0, whatever its documentation says.
+                "IntervalSeconds" => retrier.interval_seconds = self.integer(value, 0, COUNT_MAX),
+                "MaxAttempts" => retrier.max_attempts = self.integer(value, 0, COUNT_MAX),
+                "BackoffRate" => retrier.backoff_rate = self.backoff_rate(value),
+                "MaxDelaySeconds" => {
+                    let seconds = self.integer(value, 1, RETRY_DELAY_SECONDS_MAX);
+                    retrier.max_delay_seconds = seconds.map(|value| Located { value, place: member.node.place.clone() });
+                }
+                "JitterStrategy" => retrier.full_jitter = self.word(value, &["NONE", "FULL"]) == Some(1),
+                "Comment" => {}
+                _ => self.unsupported(&node.place, member),
+            }
+        }
+        if self.is_object(node) && !members.iter().any(|member| member.name == "ErrorEquals") {
+            self.schema(&node.place, "These fields are required: [ErrorEquals]");
+        }
+        if let Some(delay) = retrier.max_delay_seconds.as_ref().filter(|delay| delay.value <= retrier.interval_seconds.unwrap_or(1)) {
+            self.schema(&delay.place.clone(), "MaxDelaySeconds must be greater than IntervalSeconds");
+        }
+        retrier
+    }
+
+    fn backoff_rate(&mut self, node: &Node) -> Option<f64> {
+        let rate = self.number(node)?.parse::<f64>().ok()?;
+        if rate >= 1.0 && rate.is_finite() {
+            return Some(rate);
+        }
+        let bound = if rate < 1.0 { "Minimum value is 1.0" } else { "Value is too large" };
+        self.schema(&node.place, bound);
+        None
+    }
+
+    /// `Catch`
+    pub(super) fn catchers(&mut self, node: &Node, language: QueryLanguage) -> Vec<Catcher> {
+        let catchers: Vec<Catcher> = self.elements(node).iter().map(|element| self.catcher(element, language)).collect();
+        self.check_all_stands_last(catchers.iter().map(|catcher| catcher.error_equals.as_ref()).collect());
+        catchers
+    }
+
+    fn catcher(&mut self, node: &Node, language: QueryLanguage) -> Catcher {
+        let mut catcher = Catcher { place: node.place.clone(), error_equals: None, next: None, result_path: None, assign: None };
+        let members = self.members(node);
+        for member in &members {
+            let value = &member.node;
+            match (member.name.as_str(), language) {
+                ("ErrorEquals", _) => catcher.error_equals = self.error_equals(value),
+                ("Next", _) => catcher.next = self.located_string(value),
+                ("Assign", _) => catcher.assign = Some(Located { value: (), place: value.place.clone() }),
+                ("ResultPath", QueryLanguage::JsonPath) => catcher.result_path = self.result_path(value),
+                ("Comment", _) | ("Output", QueryLanguage::Jsonata) => {}
+                (name @ ("ResultPath" | "Output"), _) => self.wrong_language(&node.place, name, language),
+                _ => self.unsupported(&node.place, member),
+            }
+        }
+        let missing: Vec<&str> = ["ErrorEquals", "Next"].into_iter().filter(|field| !members.iter().any(|member| member.name == *field)).collect();
+        if self.is_object(node) && !missing.is_empty() {
+            self.schema(&node.place, format!("These fields are required: [{}]", missing.join(", ")));
+        }
+        catcher
+    }
+
+    fn error_equals(&mut self, node: &Node) -> Option<Located<Vec<String>>> {
+        let elements = self.some_elements(node);
+        let mut names = Vec::with_capacity(elements.len());
+        for element in &elements {
+            let Some(name) = self.string(element) else { continue };
+            let known = PREDEFINED.contains(&name.as_str()) || name.starts_with("States.Http.StatusCode.");
+            if name.starts_with("States.") && !known {
+                self.warning(Code::UnknownErrorName, &element.place, format!("'{name}' is no predefined error name, so it never matches"));
+            }
+            names.push(name);
+        }
+        (!names.is_empty() && names.len() == elements.len()).then(|| Located { value: names, place: node.place.clone() })
+    }
+
+    /// `States.ALL` stands alone in its list, and its entry is the last.
+    fn check_all_stands_last(&mut self, entries: Vec<Option<&Located<Vec<String>>>>) {
+        let last = entries.len().saturating_sub(1);
+        for (index, entry) in entries.into_iter().enumerate() {
+            let Some(names) = entry else { continue };
+            if names.value.iter().any(|name| name == "States.ALL") && (names.value.len() > 1 || index < last) {
+                self.schema(&names.place, "States.ALL must appear alone and at end of list");
+            }
+        }
+    }
+
+    /// A field of the other query language.
+    pub(super) fn wrong_language(&mut self, place: &Place, field: &str, language: QueryLanguage) {
+        let other = if language == QueryLanguage::JsonPath { QueryLanguage::Jsonata } else { QueryLanguage::JsonPath };
+        let (language, other) = (language.as_str(), other.as_str());
+        self.schema(place, format!("The QueryLanguage is set to '{language}', but field '{field}' is only supported for the '{other}' QueryLanguage"));
+    }
+}

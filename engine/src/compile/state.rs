@@ -1,0 +1,220 @@
+//! One emitter per state type.
+
+use super::emit::{Emitter, next_id};
+use crate::hir::{
+    Catcher, Concurrency, DataPath, Fail, FailText, Map, Resource, ResourceKind, ResultPath, Retrier, Seconds, State, StateId, StateKind, SubMachine, Task,
+    Transition, Wait,
+};
+use crate::program::op::{CallId, FailId, ForkId, MapId, Op, WaitId};
+use crate::program::pool::{
+    CallCode, CatchCode, ConcurrencyCode, FailCode, FailSide, ForkCode, MapCode, RetryCode, SecondsCode, StateCode, StateType, WaitCode,
+};
+use crate::value::time;
+
+impl Emitter<'_> {
+    /// Emits the state with this index.
+    pub(super) fn state(&mut self, index: usize) {
+        let machine = self.machine;
+        let state = &machine.states[index];
+        let id = StateId(u32::try_from(index).expect("a definition of at most 1 MiB has fewer states"));
+        self.bind(Self::state_label(id));
+        self.emit(Op::Enter { state: id });
+        if !matches!(state.kind, StateKind::Fail(_)) {
+            self.data_path(&state.input_path, true);
+        }
+        let kind = match &state.kind {
+            StateKind::Pass { result } => {
+                match (result, &state.parameters) {
+                    (Some(literal), _) => {
+                        let constant = self.constant(&literal.0);
+                        self.emit(Op::Constant { constant });
+                    }
+                    (None, Some(parameters)) => self.build(parameters, state),
+                    (None, None) => {}
+                }
+                self.result(state);
+                StateType::Pass
+            }
+            StateKind::Succeed => {
+                self.leave(state);
+                StateType::Succeed
+            }
+            StateKind::Choice(choice) => {
+                self.choice(choice, state);
+                StateType::Choice
+            }
+            StateKind::Wait(wait) => {
+                self.wait(wait, state);
+                self.leave(state);
+                StateType::Wait
+            }
+            StateKind::Fail(fail) => {
+                self.fail(fail, state);
+                StateType::Fail
+            }
+            StateKind::Task(task) => {
+                self.task(task, state);
+                self.result(state);
+                StateType::Task
+            }
+            StateKind::Parallel { branches } => {
+                self.parallel(branches, state);
+                self.result(state);
+                StateType::Parallel
+            }
+            StateKind::Map(map) => {
+                self.map(map, state);
+                self.result(state);
+                StateType::Map
+            }
+        };
+        let retriers = state.retriers.iter().map(retrier).collect();
+        let catchers = state.catchers.iter().map(|catcher| self.catcher(catcher)).collect();
+        self.states.push(StateCode { name: state.name.as_str().into(), kind, entry: Self::state_label(id).target(), retriers, catchers });
+    }
+
+    /// InputPath or OutputPath.
+    pub(super) fn data_path(&mut self, path: &DataPath, is_input: bool) {
+        match path {
+            DataPath::Null => self.emit(Op::Empty),
+            DataPath::Path(path) if path.is_identity() => {}
+            DataPath::Path(path) => {
+                let path = self.path(path);
+                self.emit(if is_input { Op::Input { path } } else { Op::Output { path } });
+            }
+        }
+    }
+
+    /// ResultSelector, ResultPath, OutputPath, and out.
+    fn result(&mut self, state: &State) {
+        if let Some(selector) = &state.result_selector {
+            self.build(selector, state);
+        }
+        self.result_path(&state.result_path);
+        self.leave(state);
+    }
+
+    fn result_path(&mut self, path: &ResultPath) {
+        match path {
+            ResultPath::Discard => self.emit(Op::Discard),
+            ResultPath::Path(path) if path.segments.is_empty() => {}
+            ResultPath::Path(path) => {
+                let target = self.merge(path);
+                self.emit(Op::Merge { target });
+            }
+        }
+    }
+
+    fn leave(&mut self, state: &State) {
+        self.data_path(&state.output_path, false);
+        match state.transition {
+            Some(Transition::Next(next)) => self.emit(Op::Exit { next: Self::state_label(next).target() }),
+            Some(Transition::End) | None => self.emit(Op::Finish),
+        }
+    }
+
+    fn catcher(&mut self, catcher: &Catcher) -> CatchCode {
+        // The Error Output's keys.
+        self.symbol("Error");
+        self.symbol("Cause");
+        let entry = self.label();
+        self.bind(entry);
+        self.result_path(&catcher.result_path);
+        self.emit(Op::Exit { next: Self::state_label(catcher.next).target() });
+        CatchCode { errors: boxed(&catcher.error_equals), entry: entry.target() }
+    }
+
+    fn wait(&mut self, wait: &Wait, state: &State) {
+        let code = match wait {
+            Wait::Seconds(seconds) => WaitCode::Seconds(*seconds),
+            Wait::SecondsPath(path) => WaitCode::SecondsPath(self.path(path)),
+            Wait::TimestampPath(path) => WaitCode::TimestampPath(self.path(path)),
+            Wait::Timestamp(text) => match time::parse(text) {
+                Some(instant) => WaitCode::Timestamp(instant),
+                None => return self.refuse(format!("Timestamp '{text}' is not an RFC 3339 instant"), state),
+            },
+        };
+        let wait = WaitId(next_id(&self.pools.waits));
+        self.pools.waits.push(code);
+        self.emit(Op::Wait { wait });
+    }
+
+    fn fail(&mut self, fail: &Fail, state: &State) {
+        let error = self.fail_side(fail.error.as_ref(), state);
+        let cause = self.fail_side(fail.cause.as_ref(), state);
+        let fail = FailId(next_id(&self.pools.fails));
+        self.pools.fails.push(FailCode { error, cause });
+        self.emit(Op::Fail { fail });
+    }
+
+    fn fail_side(&mut self, text: Option<&FailText>, state: &State) -> Option<FailSide> {
+        Some(match text? {
+            FailText::Literal(text) => FailSide::Literal(text.as_str().into()),
+            FailText::Path(path) => FailSide::Path(self.path(path)),
+            FailText::Intrinsic(call) => {
+                self.refuse(format!("the intrinsic function States.{} is not run yet", call.name), state);
+                return None;
+            }
+        })
+    }
+
+    fn task(&mut self, task: &Task, state: &State) {
+        if let Some(parameters) = &state.parameters {
+            self.build(parameters, state);
+        }
+        let timeout = task.timeout.as_ref().map(|seconds| match seconds {
+            Seconds::Literal(seconds) => SecondsCode::Literal(*seconds),
+            Seconds::Path(path) => SecondsCode::Path(self.path(path)),
+        });
+        let resource = self.resource(&task.resource);
+        let call = CallId(next_id(&self.pools.calls));
+        let is_lambda = task.resource.kind == ResourceKind::Lambda;
+        self.pools.calls.push(CallCode { resource, timeout, is_lambda, result_name: result_name(&task.resource, &state.name) });
+        self.emit(Op::Call { call });
+    }
+
+    fn parallel(&mut self, branches: &[SubMachine], state: &State) {
+        if let Some(parameters) = &state.parameters {
+            self.build(parameters, state);
+        }
+        let fork = ForkId(next_id(&self.pools.forks));
+        self.pools.forks.push(ForkCode { branches: branches.iter().map(|branch| Self::state_label(branch.start).target()).collect() });
+        self.emit(Op::Fork { fork });
+    }
+
+    fn map(&mut self, map: &Map, state: &State) {
+        let items = if map.items_path.is_identity() { None } else { Some(self.path(&map.items_path)) };
+        let selector = map.item_selector.as_ref().and_then(|selector| self.template(selector, state));
+        let concurrency = match &map.max_concurrency {
+            Concurrency::Literal(limit) => ConcurrencyCode::Literal(*limit),
+            Concurrency::Path(path) => ConcurrencyCode::Path(self.path(path)),
+        };
+        let id = MapId(next_id(&self.pools.maps));
+        self.pools.maps.push(MapCode { start: Self::state_label(map.processor.start).target(), items, selector, concurrency });
+        self.emit(Op::Map { map: id });
+    }
+}
+
+fn retrier(retrier: &Retrier) -> RetryCode {
+    RetryCode {
+        errors: boxed(&retrier.error_equals),
+        interval_ms: u64::from(retrier.interval_seconds) * 1000,
+        attempts_max: retrier.max_attempts,
+        backoff_rate: retrier.backoff_rate,
+        delay_ms_max: retrier.max_delay_seconds.map(|seconds| u64::from(seconds) * 1000),
+        full_jitter: retrier.full_jitter,
+    }
+}
+
+fn boxed(names: &[String]) -> Box<[Box<str>]> {
+    names.iter().map(|name| name.as_str().into()).collect()
+}
+
+/// The name under which a result over the payload limit is reported: a direct Lambda's ARN, a service, else the state (spec/asl.md 8.1).
+fn result_name(resource: &Resource, state: &str) -> Box<str> {
+    match &resource.kind {
+        ResourceKind::Lambda => resource.arn.as_str().into(),
+        ResourceKind::Service { service, .. } => service.as_str().into(),
+        _ => state.into(),
+    }
+}

@@ -1,0 +1,179 @@
+//! Templates and paths → pool entries.
+
+use super::emit::{Emitter, next_id};
+use crate::hir::{Filter, FilterOperand, Path, Root, Segment, State, Template};
+use crate::program::op::{MergeId, NodeId, Op, PathId};
+use crate::program::pool::{ContextField, FilterCode, FilterSide, Node, PathCode, PathRoot, Step};
+
+/// Names of the Context Object, interned when a path takes a part of it as a whole.
+const CONTEXT_NAMES: [&str; 19] = [
+    "Execution",
+    "Id",
+    "Input",
+    "Name",
+    "RoleArn",
+    "StartTime",
+    "RedriveCount",
+    "State",
+    "EnteredTime",
+    "RetryCount",
+    "StateMachine",
+    "Map",
+    "Item",
+    "Index",
+    "Value",
+    "Task",
+    "Token",
+    "Error",
+    "Cause",
+];
+
+impl Emitter<'_> {
+    /// Emits the building of a template.
+    pub(super) fn build(&mut self, template: &Template, state: &State) {
+        if let Template::Literal(literal) = template {
+            let constant = self.constant(&literal.0);
+            return self.emit(Op::Constant { constant });
+        }
+        if let Some(node) = self.template(template, state) {
+            self.emit(Op::Build { node });
+        }
+    }
+
+    /// The number of a template's root node; `None` when it was refused.
+    pub(super) fn template(&mut self, template: &Template, state: &State) -> Option<NodeId> {
+        let node = self.node(template, state)?;
+        let id = NodeId(next_id(&self.pools.nodes));
+        self.pools.nodes.push(node);
+        Some(id)
+    }
+
+    fn node(&mut self, template: &Template, state: &State) -> Option<Node> {
+        Some(match template {
+            Template::Literal(literal) => Node::Constant(self.constant(&literal.0)),
+            Template::Path { path, field } => {
+                let path = self.path(path);
+                let text = next_id(&self.pools.texts);
+                self.pools.texts.push(field.as_str().into());
+                Node::Path { path, field: text }
+            }
+            Template::Intrinsic { call, .. } => {
+                self.refuse(format!("the intrinsic function States.{} is not run yet", call.name), state);
+                return None;
+            }
+            Template::Array(elements) => {
+                let nodes: Vec<Node> = elements.iter().map(|element| self.node(element, state)).collect::<Option<_>>()?;
+                let first = next_id(&self.pools.nodes);
+                self.pools.nodes.extend_from_slice(&nodes);
+                Node::Array { first, count: next_id(&nodes) }
+            }
+            Template::Object(members) => {
+                let mut nodes = Vec::with_capacity(members.len());
+                for (key, member) in members {
+                    nodes.push((self.symbol(key), self.node(member, state)?));
+                }
+                let first = next_id(&self.pools.members);
+                self.pools.members.extend_from_slice(&nodes);
+                let keys: u32 = nodes.iter().map(|(symbol, _)| self.rendered_len(*symbol)).sum();
+                let count = next_id(&nodes);
+                Node::Object { first, count, frame: 2 + count.saturating_sub(1) + keys }
+            }
+        })
+    }
+
+    /// The number of a path; equal texts share one.
+    pub(super) fn path(&mut self, path: &Path) -> PathId {
+        if let Some(&known) = self.path_ids.get(&path.text) {
+            return known;
+        }
+        let (root, root_steps) = match &path.root {
+            Root::Context => context_field(&path.segments),
+            // Lowering refuses variables for now; a path that got here anyway finds nothing.
+            Root::Variable(_) => (PathRoot::Context(ContextField::Missing), 0),
+            Root::Data => (PathRoot::Data, 0),
+        };
+        if matches!(root, PathRoot::Context(_)) {
+            for name in CONTEXT_NAMES {
+                self.symbol(name);
+            }
+        }
+        let steps = self.steps(&path.segments[usize::from(root_steps)..]);
+        let id = PathId(next_id(&self.pools.paths));
+        self.pools.paths.push(PathCode { root, steps, definite: path.is_definite(), text: path.text.as_str().into(), root_steps });
+        self.path_ids.insert(path.text.clone(), id);
+        id
+    }
+
+    /// The number of a result path.
+    pub(super) fn merge(&mut self, path: &Path) -> MergeId {
+        let id = MergeId(next_id(&self.pools.merges));
+        let steps = self.steps(&path.segments);
+        self.pools.merges.push(steps);
+        self.pools.merge_texts.push(path.text.as_str().into());
+        id
+    }
+
+    fn steps(&mut self, segments: &[Segment]) -> Box<[Step]> {
+        segments
+            .iter()
+            .map(|segment| match segment {
+                Segment::Name(name) => Step::Member(self.symbol(name)),
+                Segment::Index(index) => Step::Index(*index),
+                Segment::Wildcard => Step::Wildcard,
+                Segment::Descend => Step::Descend,
+                Segment::Slice { start, end, step } => Step::Slice { start: *start, end: *end, step: *step },
+                Segment::Indices(indices) => Step::Indices(indices.as_slice().into()),
+                Segment::Names(names) => Step::Members(names.iter().map(|name| self.symbol(name)).collect()),
+                Segment::Filter(filter) => Step::Filter(Box::new(self.filter(filter))),
+            })
+            .collect()
+    }
+
+    fn filter(&mut self, filter: &Filter) -> FilterCode {
+        match filter {
+            Filter::Or(parts) => FilterCode::Or(parts.iter().map(|part| self.filter(part)).collect()),
+            Filter::And(parts) => FilterCode::And(parts.iter().map(|part| self.filter(part)).collect()),
+            Filter::Not(inner) => FilterCode::Not(Box::new(self.filter(inner))),
+            Filter::Exists(segments) => FilterCode::Exists(self.steps(segments)),
+            Filter::Compare(left, operator, right) => FilterCode::Compare(self.filter_side(left), *operator, self.filter_side(right)),
+        }
+    }
+
+    fn filter_side(&mut self, operand: &FilterOperand) -> FilterSide {
+        match operand {
+            FilterOperand::Item(segments) => FilterSide::Item(self.steps(segments)),
+            FilterOperand::Literal(literal) => FilterSide::Constant(self.constant(&literal.0)),
+        }
+    }
+}
+
+/// The context field that a path below `$$` starts with, and how many of its segments that takes.
+fn context_field(segments: &[Segment]) -> (PathRoot, u8) {
+    let name = |at: usize| match segments.get(at) {
+        Some(Segment::Name(name)) => Some(name.as_str()),
+        _ => None,
+    };
+    let (field, steps) = match (name(0), name(1), name(2)) {
+        (Some("Execution"), Some("Id"), _) => (ContextField::ExecutionId, 2),
+        (Some("Execution"), Some("Input"), _) => (ContextField::ExecutionInput, 2),
+        (Some("Execution"), Some("Name"), _) => (ContextField::ExecutionName, 2),
+        (Some("Execution"), Some("RoleArn"), _) => (ContextField::ExecutionRoleArn, 2),
+        (Some("Execution"), Some("StartTime"), _) => (ContextField::ExecutionStartTime, 2),
+        (Some("Execution"), Some("RedriveCount"), _) => (ContextField::ExecutionRedriveCount, 2),
+        (Some("Execution"), ..) => (ContextField::Execution, 1),
+        (Some("State"), Some("EnteredTime"), _) => (ContextField::StateEnteredTime, 2),
+        (Some("State"), Some("Name"), _) => (ContextField::StateName, 2),
+        (Some("State"), Some("RetryCount"), _) => (ContextField::StateRetryCount, 2),
+        (Some("State"), ..) => (ContextField::State, 1),
+        (Some("StateMachine"), Some("Id"), _) => (ContextField::StateMachineId, 2),
+        (Some("StateMachine"), Some("Name"), _) => (ContextField::StateMachineName, 2),
+        (Some("StateMachine"), ..) => (ContextField::StateMachine, 1),
+        (Some("Map"), Some("Item"), Some("Index")) => (ContextField::MapItemIndex, 3),
+        (Some("Map"), Some("Item"), Some("Value")) => (ContextField::MapItemValue, 3),
+        (Some("Map"), Some("Item"), _) => (ContextField::MapItem, 2),
+        (Some("Map"), ..) => (ContextField::Map, 1),
+        (Some(_), ..) => (ContextField::Missing, 1),
+        (None, ..) => (ContextField::Whole, 0),
+    };
+    (PathRoot::Context(field), steps)
+}

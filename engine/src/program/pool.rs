@@ -1,0 +1,295 @@
+//! What ops refer to: paths, templates, tests and the particulars of each state type.
+
+use super::op::{ConstantId, NodeId, OpId, PathId};
+use crate::document::Symbol;
+use crate::hir::{Comparison, TypeTest};
+use crate::value::time::Instant;
+use crate::vm::ResourceId;
+
+/// A compiled path.
+#[derive(Debug, Clone)]
+pub(crate) struct PathCode {
+    /// What it starts from.
+    pub(crate) root: PathRoot,
+    /// The steps from there.
+    pub(crate) steps: Box<[Step]>,
+    /// Whether it names at most one value.
+    pub(crate) definite: bool,
+    /// As written, for error texts.
+    pub(crate) text: Box<str>,
+    /// How many steps of the text the root stands for: those of a context field.
+    pub(crate) root_steps: u8,
+}
+
+/// What a path starts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PathRoot {
+    /// `$`: the register that the op works on.
+    Data,
+    /// A field of the Context Object.
+    Context(ContextField),
+}
+
+/// The fields of spec/asl.md 4 that a path may start with; made only when asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ContextField {
+    /// `$$`
+    Whole,
+    Execution,
+    ExecutionId,
+    ExecutionInput,
+    ExecutionName,
+    ExecutionRoleArn,
+    ExecutionStartTime,
+    ExecutionRedriveCount,
+    State,
+    StateEnteredTime,
+    StateName,
+    StateRetryCount,
+    StateMachine,
+    StateMachineId,
+    StateMachineName,
+    Map,
+    MapItem,
+    MapItemIndex,
+    MapItemValue,
+    /// A field that the Context Object does not have.
+    Missing,
+}
+
+/// One step of a compiled path.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Step {
+    Member(Symbol),
+    Index(i64),
+    Wildcard,
+    Descend,
+    Slice { start: Option<i64>, end: Option<i64>, step: i64 },
+    Indices(Box<[i64]>),
+    Members(Box<[Symbol]>),
+    Filter(Box<FilterCode>),
+}
+
+/// A compiled filter.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum FilterCode {
+    Or(Box<[FilterCode]>),
+    And(Box<[FilterCode]>),
+    Not(Box<FilterCode>),
+    Exists(Box<[Step]>),
+    Compare(FilterSide, crate::hir::FilterOperator, FilterSide),
+}
+
+/// One side of a comparison in a filter.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum FilterSide {
+    Item(Box<[Step]>),
+    Constant(ConstantId),
+}
+
+/// A node of a payload template.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Node {
+    Constant(ConstantId),
+    /// Members `first..first + count` of the member pool; their keys, quotes, colons and commas and the braces take `frame` bytes.
+    Object {
+        first: u32,
+        count: u32,
+        frame: u32,
+    },
+    /// Nodes `first..first + count` of the node pool.
+    Array {
+        first: u32,
+        count: u32,
+    },
+    /// A path; `field` indexes the texts.
+    Path {
+        path: PathId,
+        field: u32,
+    },
+}
+
+/// A Choice test.
+#[derive(Debug, Clone)]
+pub(crate) struct Test {
+    /// `Variable`
+    pub(crate) path: PathId,
+    pub(crate) check: Check,
+}
+
+/// What a test asks of its variable.
+#[derive(Debug, Clone)]
+pub(crate) enum Check {
+    /// `StringEquals` with a literal, the most frequent test of all.
+    StringIs(ConstantId),
+    /// A numeric comparison with a literal that fits 18 digits.
+    NumberWith(Comparison, i64),
+    String(Comparison, Side),
+    Number(Comparison, Side),
+    Boolean(Side),
+    /// A literal instant is read at compile time.
+    TimeWith(Comparison, Instant),
+    TimeAt(Comparison, PathId),
+    Matches(Box<[Box<str>]>),
+    Is(TypeTest, bool),
+}
+
+/// The right-hand side of a test.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Side {
+    Constant(ConstantId),
+    Path(PathId),
+}
+
+/// StringEquals rules on one path: the first rule with the variable's text wins.
+#[derive(Debug, Clone)]
+pub(crate) struct Switch {
+    pub(crate) path: PathId,
+    /// The literals, all different, with the ops they lead to.
+    pub(crate) cases: Box<[(ConstantId, OpId)]>,
+    /// Open-addressed table of case numbers plus one, by hash of the raw text with its quotes; a power of two large, at most half full. Filled in when the constants are known.
+    pub(crate) table: Box<[u32]>,
+}
+
+/// The time a Wait waits for.
+#[derive(Debug, Clone)]
+pub(crate) enum WaitCode {
+    Seconds(u32),
+    SecondsPath(PathId),
+    Timestamp(Instant),
+    TimestampPath(PathId),
+}
+
+/// A Task.
+#[derive(Debug, Clone)]
+pub(crate) struct CallCode {
+    pub(crate) resource: ResourceId,
+    pub(crate) timeout: Option<SecondsCode>,
+    /// Lambda's own history events, and the name that a result over the limit is reported under.
+    pub(crate) is_lambda: bool,
+    pub(crate) result_name: Box<str>,
+}
+
+/// A number of seconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum SecondsCode {
+    Literal(u32),
+    Path(PathId),
+}
+
+/// A Parallel: where each branch starts.
+#[derive(Debug, Clone)]
+pub(crate) struct ForkCode {
+    pub(crate) branches: Box<[OpId]>,
+}
+
+/// A Map.
+#[derive(Debug, Clone)]
+pub(crate) struct MapCode {
+    pub(crate) start: OpId,
+    pub(crate) items: Option<PathId>,
+    pub(crate) selector: Option<NodeId>,
+    pub(crate) concurrency: ConcurrencyCode,
+}
+
+/// MaxConcurrency.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ConcurrencyCode {
+    Literal(u32),
+    Path(PathId),
+}
+
+/// A Fail.
+#[derive(Debug, Clone)]
+pub(crate) struct FailCode {
+    pub(crate) error: Option<FailSide>,
+    pub(crate) cause: Option<FailSide>,
+}
+
+/// `Error`/`Cause` or their paths.
+#[derive(Debug, Clone)]
+pub(crate) enum FailSide {
+    Literal(Box<str>),
+    Path(PathId),
+}
+
+/// What is known of each state while it runs.
+#[derive(Debug, Clone)]
+pub(crate) struct StateCode {
+    pub(crate) name: Box<str>,
+    pub(crate) kind: StateType,
+    /// Where its code starts, with its Enter.
+    pub(crate) entry: OpId,
+    pub(crate) retriers: Box<[RetryCode]>,
+    pub(crate) catchers: Box<[CatchCode]>,
+}
+
+/// The eight types, as history events name them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StateType {
+    /// `Pass`
+    Pass,
+    /// `Task`
+    Task,
+    /// `Choice`
+    Choice,
+    /// `Wait`
+    Wait,
+    /// `Succeed`
+    Succeed,
+    /// `Fail`
+    Fail,
+    /// `Parallel`
+    Parallel,
+    /// `Map`
+    Map,
+}
+
+impl StateType {
+    /// The spelling of the `Type` field.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "Pass",
+            Self::Task => "Task",
+            Self::Choice => "Choice",
+            Self::Wait => "Wait",
+            Self::Succeed => "Succeed",
+            Self::Fail => "Fail",
+            Self::Parallel => "Parallel",
+            Self::Map => "Map",
+        }
+    }
+}
+
+/// A retrier.
+#[derive(Debug, Clone)]
+pub(crate) struct RetryCode {
+    pub(crate) errors: Box<[Box<str>]>,
+    pub(crate) interval_ms: u64,
+    pub(crate) attempts_max: u32,
+    pub(crate) backoff_rate: f64,
+    pub(crate) delay_ms_max: Option<u64>,
+    pub(crate) full_jitter: bool,
+}
+
+/// A catcher: its code merges the Error Output and leaves the state.
+#[derive(Debug, Clone)]
+pub(crate) struct CatchCode {
+    pub(crate) errors: Box<[Box<str>]>,
+    pub(crate) entry: OpId,
+}
+
+/// Hash of a string's raw text for [`Switch`]: its first and last words and its length.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "the low bits of the mixed hash are what is wanted")]
+pub(crate) fn switch_hash(text: &[u8]) -> usize {
+    let word = |bytes: &[u8]| bytes.iter().fold(0_u64, |word, &byte| word << 8 | u64::from(byte));
+    let (first, last) = match (text.first_chunk::<8>(), text.last_chunk::<8>()) {
+        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+        _ => (word(text), 0),
+    };
+    let mixed = (first ^ last.rotate_left(29) ^ text.len() as u64).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+    (mixed >> 32) as usize
+}

@@ -1,0 +1,146 @@
+//! Proves, once after compile, the invariants that the loop relies on.
+
+use super::op::{Op, OpId, PathId};
+use super::pool::{Check, FilterCode, FilterSide, Node, Side, Step};
+use super::{Pools, Program};
+
+impl Program {
+    /// Checks every reference; the text says what is broken.
+    pub(crate) fn verify(&self) -> Result<(), String> {
+        if self.ops.is_empty() || self.entry.index() >= self.ops.len() {
+            return Err("there is no code to enter".to_owned());
+        }
+        for (at, op) in self.ops.iter().enumerate() {
+            self.op_refers(op).map_err(|what| format!("op {at} refers to a missing {what}"))?;
+            let falls_through = !matches!(op, Op::Exit { .. } | Op::Finish | Op::Test { .. } | Op::Switch { .. } | Op::NoMatch | Op::Fail { .. });
+            if falls_through && at + 1 >= self.ops.len() {
+                return Err(format!("op {at} runs off the end"));
+            }
+        }
+        self.pool_refers()?;
+        for state in &self.states {
+            if !matches!(self.ops.get(state.entry.index()), Some(Op::Enter { .. })) {
+                return Err(format!("state '{}' is not entered by an Enter", state.name));
+            }
+            for catcher in &state.catchers {
+                self.has_op(catcher.entry).ok_or_else(|| format!("a catcher of '{}' leads nowhere", state.name))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn has_op(&self, op: OpId) -> Option<()> {
+        (op.index() < self.ops.len()).then_some(())
+    }
+
+    fn has_path(&self, path: PathId) -> Option<()> {
+        (path.index() < self.pools.paths.len()).then_some(())
+    }
+
+    fn op_refers(&self, op: &Op) -> Result<(), &'static str> {
+        let Pools { nodes, merges, tests, switches, waits, calls, forks, maps, fails, .. } = &self.pools;
+        let within = |index: usize, len: usize, what| if index < len { Ok(()) } else { Err(what) };
+        match *op {
+            Op::Enter { state } => within(state.0 as usize, self.states.len(), "state"),
+            Op::Input { path } | Op::Output { path } => self.has_path(path).ok_or("path"),
+            Op::Build { node } => within(node.index(), nodes.len(), "template"),
+            Op::Constant { constant } => within(constant.index(), self.constant_tokens.len(), "constant"),
+            Op::Merge { target } => within(target.index(), merges.len(), "result path"),
+            Op::Exit { next } => self.has_op(next).ok_or("op"),
+            Op::Test { test, then, otherwise } => {
+                self.has_op(then).and(self.has_op(otherwise)).ok_or("op")?;
+                within(test.index(), tests.len(), "test")
+            }
+            Op::Switch { switch, otherwise } => {
+                self.has_op(otherwise).ok_or("op")?;
+                within(switch.index(), switches.len(), "switch")
+            }
+            Op::Wait { wait } => within(wait.index(), waits.len(), "wait"),
+            Op::Call { call } => within(call.index(), calls.len(), "call"),
+            Op::Fork { fork } => within(fork.index(), forks.len(), "fork"),
+            Op::Map { map } => within(map.index(), maps.len(), "map"),
+            Op::Fail { fail } => within(fail.index(), fails.len(), "fail"),
+            Op::Empty | Op::Discard | Op::Finish | Op::NoMatch => Ok(()),
+        }
+    }
+
+    fn pool_refers(&self) -> Result<(), String> {
+        let pools = &self.pools;
+        for (at, node) in pools.nodes.iter().enumerate() {
+            self.node_refers(node, at).ok_or_else(|| format!("template node {at} is broken"))?;
+        }
+        for (at, (_, node)) in pools.members.iter().enumerate() {
+            self.member_refers(node, at).ok_or_else(|| format!("template member {at} is broken"))?;
+        }
+        for (at, test) in pools.tests.iter().enumerate() {
+            self.has_path(test.path).and(self.check_refers(&test.check)).ok_or_else(|| format!("test {at} is broken"))?;
+        }
+        let steps = pools.paths.iter().flat_map(|path| path.steps.iter()).chain(pools.merges.iter().flat_map(|steps| steps.iter()));
+        for step in steps {
+            self.step_refers(step).ok_or("a path's filter is broken")?;
+        }
+        let targets = pools.forks.iter().flat_map(|fork| fork.branches.iter()).chain(pools.maps.iter().map(|map| &map.start));
+        for &target in targets.chain(pools.switches.iter().flat_map(|switch| switch.cases.iter().map(|(_, target)| target))) {
+            self.has_op(target).ok_or("a branch leads nowhere")?;
+        }
+        Ok(())
+    }
+
+    /// An array's nodes stand before it.
+    fn node_refers(&self, node: &Node, at: usize) -> Option<()> {
+        match *node {
+            Node::Array { first, count } => (first as usize + count as usize <= at).then_some(()),
+            _ => self.leaf_refers(node, self.pools.members.len()),
+        }
+    }
+
+    /// A member's object stands before it.
+    fn member_refers(&self, node: &Node, at: usize) -> Option<()> {
+        match *node {
+            Node::Array { first, count } => (first as usize + count as usize <= self.pools.nodes.len()).then_some(()),
+            _ => self.leaf_refers(node, at),
+        }
+    }
+
+    fn leaf_refers(&self, node: &Node, members: usize) -> Option<()> {
+        match *node {
+            Node::Constant(constant) => (constant.index() < self.constant_tokens.len()).then_some(()),
+            Node::Object { first, count, .. } => (first as usize + count as usize <= members).then_some(()),
+            Node::Path { path, field } => self.has_path(path).filter(|()| (field as usize) < self.pools.texts.len()),
+            Node::Array { .. } => None,
+        }
+    }
+
+    fn check_refers(&self, check: &Check) -> Option<()> {
+        let side = |side: &Side| match *side {
+            Side::Constant(constant) => (constant.index() < self.constant_tokens.len()).then_some(()),
+            Side::Path(path) => self.has_path(path),
+        };
+        match check {
+            Check::StringIs(constant) => side(&Side::Constant(*constant)),
+            Check::String(_, operand) | Check::Number(_, operand) | Check::Boolean(operand) => side(operand),
+            Check::TimeAt(_, path) => self.has_path(*path),
+            Check::NumberWith(..) | Check::TimeWith(..) | Check::Matches(_) | Check::Is(..) => Some(()),
+        }
+    }
+
+    fn step_refers(&self, step: &Step) -> Option<()> {
+        match step {
+            Step::Filter(filter) => self.filter_refers(filter),
+            _ => Some(()),
+        }
+    }
+
+    fn filter_refers(&self, filter: &FilterCode) -> Option<()> {
+        let side = |side: &FilterSide| match side {
+            FilterSide::Constant(constant) => (constant.index() < self.constant_tokens.len()).then_some(()),
+            FilterSide::Item(steps) => steps.iter().try_for_each(|step| self.step_refers(step)),
+        };
+        match filter {
+            FilterCode::Or(parts) | FilterCode::And(parts) => parts.iter().try_for_each(|part| self.filter_refers(part)),
+            FilterCode::Not(inner) => self.filter_refers(inner),
+            FilterCode::Exists(steps) => steps.iter().try_for_each(|step| self.step_refers(step)),
+            FilterCode::Compare(left, _, right) => side(left).and(side(right)),
+        }
+    }
+}

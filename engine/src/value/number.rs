@@ -1,0 +1,179 @@
+//! The number rules, in one place: numbers compare exactly, as decimals, never through a double where that would lie.
+
+use std::cmp::Ordering;
+
+/// A JSON number taken apart without loss: `digits × 10^exponent`, digits without leading or trailing zeros.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Decimal<'t> {
+    negative: bool,
+    /// The digits before and behind the point; together they form the coefficient.
+    whole: &'t [u8],
+    fraction: &'t [u8],
+    /// Power of ten of the first digit that is not zero.
+    magnitude: i64,
+}
+
+impl<'t> Decimal<'t> {
+    /// Takes a valid JSON number apart.
+    fn parse(text: &'t [u8]) -> Self {
+        let negative = text.first() == Some(&b'-');
+        let text = &text[usize::from(negative)..];
+        let (mantissa, exponent) = match text.iter().position(|byte| byte | 0x20 == b'e') {
+            Some(at) => (&text[..at], parse_exponent(&text[at + 1..])),
+            None => (text, 0),
+        };
+        let (whole, fraction) = match mantissa.iter().position(|&byte| byte == b'.') {
+            Some(at) => (&mantissa[..at], &mantissa[at + 1..]),
+            None => (mantissa, &[][..]),
+        };
+        let whole = strip_leading(whole);
+        let length = |slice: &[u8]| i64::try_from(slice.len()).unwrap_or(i64::MAX);
+        let (whole, fraction, magnitude) = if whole.is_empty() {
+            let stripped = strip_leading(fraction);
+            (whole, stripped, exponent.saturating_sub(length(fraction) - length(stripped)))
+        } else {
+            (whole, fraction, exponent.saturating_add(length(whole)))
+        };
+        Self { negative, whole, fraction, magnitude }
+    }
+
+    fn digits(&self) -> impl Iterator<Item = u8> + 't {
+        self.whole.iter().chain(self.fraction).copied()
+    }
+
+    fn is_zero(&self) -> bool {
+        self.digits().all(|digit| digit == b'0')
+    }
+}
+
+fn strip_leading(digits: &[u8]) -> &[u8] {
+    let zeros = digits.iter().take_while(|&&digit| digit == b'0').count();
+    &digits[zeros..]
+}
+
+/// An exponent, saturating far beyond any digit count.
+fn parse_exponent(text: &[u8]) -> i64 {
+    let negative = text.first() == Some(&b'-');
+    let digits = text.iter().filter(|byte| byte.is_ascii_digit());
+    let value = digits.fold(0_i64, |value, digit| value.saturating_mul(10).saturating_add(i64::from(digit - b'0'))).min(1 << 40);
+    if negative { -value } else { value }
+}
+
+/// A plain integer of at most 18 digits, which is nearly every number of nearly every message.
+#[inline]
+pub(crate) fn small_integer(text: &[u8]) -> Option<i64> {
+    let negative = text.first() == Some(&b'-');
+    let digits = if negative { &text[1..] } else { text };
+    if digits.len() > 18 {
+        return None;
+    }
+    let mut value = 0_i64;
+    for &byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value * 10 + i64::from(digit);
+    }
+    Some(if negative { -value } else { value })
+}
+
+/// Compares two valid JSON numbers by value.
+#[inline]
+pub(crate) fn compare(a: &[u8], b: &[u8]) -> Ordering {
+    match (small_integer(a), small_integer(b)) {
+        (Some(a), Some(b)) => a.cmp(&b),
+        _ => compare_slow(a, b),
+    }
+}
+
+fn compare_slow(a: &[u8], b: &[u8]) -> Ordering {
+    let (a, b) = (Decimal::parse(a), Decimal::parse(b));
+    match (a.is_zero(), b.is_zero()) {
+        (true, true) => return Ordering::Equal,
+        (true, false) => return if b.negative { Ordering::Greater } else { Ordering::Less },
+        (false, true) => return if a.negative { Ordering::Less } else { Ordering::Greater },
+        (false, false) => {}
+    }
+    if a.negative != b.negative {
+        return if a.negative { Ordering::Less } else { Ordering::Greater };
+    }
+    let size = a.magnitude.cmp(&b.magnitude).then_with(|| compare_digits(&a, &b));
+    if a.negative { size.reverse() } else { size }
+}
+
+/// Compares coefficients whose first digits weigh the same; the shorter one goes on with zeros.
+fn compare_digits(a: &Decimal<'_>, b: &Decimal<'_>) -> Ordering {
+    let (mut left, mut right) = (a.digits(), b.digits());
+    loop {
+        match (left.next(), right.next()) {
+            (None, None) => return Ordering::Equal,
+            (x, y) => match x.unwrap_or(b'0').cmp(&y.unwrap_or(b'0')) {
+                Ordering::Equal => {}
+                order => return order,
+            },
+        }
+    }
+}
+
+/// The value as an integer when it is one without a fraction: `3`, `3.0` and `30e-1` are, `3.5` is not.
+pub(crate) fn to_integer(text: &[u8]) -> Option<i64> {
+    if let Some(value) = small_integer(text) {
+        return Some(value);
+    }
+    let decimal = Decimal::parse(text);
+    if decimal.is_zero() {
+        return Some(0);
+    }
+    if !(0..=19).contains(&decimal.magnitude) {
+        return None;
+    }
+    let mut value = 0_i128;
+    for (index, digit) in decimal.digits().enumerate() {
+        let index = i64::try_from(index).unwrap_or(i64::MAX);
+        if index < decimal.magnitude {
+            value = value * 10 + i128::from(digit - b'0');
+        } else if digit != b'0' {
+            return None;
+        }
+    }
+    let written = i64::try_from(decimal.whole.len() + decimal.fraction.len()).unwrap_or(i64::MAX);
+    for _ in written..decimal.magnitude {
+        value *= 10;
+    }
+    i64::try_from(if decimal.negative { -value } else { value }).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_compare_by_exact_value() {
+        let check = |a: &str, b: &str, expected| {
+            assert_eq!(compare(a.as_bytes(), b.as_bytes()), expected, "{a} {b}");
+            assert_eq!(compare(b.as_bytes(), a.as_bytes()), expected.reverse(), "{b} {a}");
+        };
+        check("0", "-0.0", Ordering::Equal);
+        check("1", "1.0", Ordering::Equal);
+        check("1e2", "100", Ordering::Equal);
+        check("0.001", "1e-3", Ordering::Equal);
+        check("9007199254740993", "9007199254740992", Ordering::Greater);
+        check("9007199254740993.0", "9007199254740992.9", Ordering::Greater);
+        check("-1.5", "-1.49", Ordering::Less);
+        check("1e999", "1e998", Ordering::Greater);
+        check("-1e999", "0", Ordering::Less);
+        check("12345678901234567890123", "12345678901234567890124", Ordering::Less);
+        check("0.1", "0.10000000000000000001", Ordering::Less);
+        check("5", "-7", Ordering::Greater);
+    }
+
+    #[test]
+    fn whole_numbers_are_recognised_in_any_spelling() {
+        for (text, expected) in
+            [("3", Some(3)), ("3.0", Some(3)), ("30e-1", Some(3)), ("3e2", Some(300)), ("-0.0", Some(0)), ("3.5", None), ("1e30", None), ("-12", Some(-12))]
+        {
+            assert_eq!(to_integer(text.as_bytes()), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The Context Object, made field by field when something asks for it (spec/asl.md 4).
+
+use std::fmt::Write as _;
+
+use super::failure::Raised;
+use super::strand::NO_FRAME;
+use super::{NAME_CHARACTERS_MAX, Slot};
+use crate::hir::WorkflowType;
+use crate::program::pool::ContextField;
+use crate::program::{Program, StateType};
+use crate::value::{Quota, Value, time, write_integer};
+
+/// FNV-1a, for names that must be cut and for the UUID of an execution's ARN.
+fn fingerprint(bytes: &[u8], seed: u64) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325 ^ seed, |state, &byte| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Appends an execution's name; without allocation unless it must be cut.
+pub(super) fn write_name(text: &str, position: Option<(i32, i64)>, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(text.as_bytes());
+    let Some((partition, offset)) = position else { return };
+    let tail = out.len();
+    out.push(b'-');
+    write_integer(i64::from(partition), out);
+    out.push(b'-');
+    write_integer(offset, out);
+    if out.len() - start > NAME_CHARACTERS_MAX {
+        // A topic's name is ASCII by Kafka's rules; a cut one keeps its beginning and a hash of the whole.
+        let tail = out.split_off(tail);
+        let kept: String = text.chars().take(NAME_CHARACTERS_MAX - tail.len() - 17).collect();
+        out.truncate(start);
+        out.extend_from_slice(format!("{kept}-{:016x}", fingerprint(text.as_bytes(), 0)).as_bytes());
+        out.extend_from_slice(&tail);
+    }
+}
+
+/// The UUID of an Express execution's ARN, derived from its name, so that a record that comes twice has the same one (RFC 9562 version 8).
+fn uuid(name: &[u8]) -> String {
+    let (high, low) = (fingerprint(name, 0), fingerprint(name, 0x9E37_79B9_7F4A_7C15));
+    let high = high & !0xF000 | 0x8000;
+    let low = low & !(0b11 << 62) | 0b10 << 62;
+    format!("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", high >> 32, high >> 16 & 0xffff, high & 0xffff, low >> 48, low & 0xffff_ffff_ffff)
+}
+
+impl Slot {
+    /// The value of a field, as strand `id` sees it; `None` when it does not have one.
+    pub(super) fn context(&mut self, program: &Program, id: u32, field: ContextField) -> Result<Option<Value>, Raised> {
+        self.context_value(program, id, field).map_err(|quota| self.raise_quota(quota))
+    }
+
+    fn context_value(&mut self, program: &Program, id: u32, field: ContextField) -> Result<Option<Value>, Quota> {
+        use ContextField as F;
+        let identity = &program.identity;
+        let text = match field {
+            F::ExecutionInput => return Ok(Some(self.input)),
+            F::MapItemIndex => return Ok(self.map_item(program, id).map(|(index, _)| Value::integer(i64::from(index)))),
+            F::MapItemValue => return Ok(self.map_item(program, id).map(|(_, value)| value)),
+            F::ExecutionRedriveCount => return Ok((program.workflow_type == WorkflowType::Standard).then(|| Value::integer(0))),
+            F::StateRetryCount => {
+                let strand = &self.strands[id as usize];
+                let is_task = program.states[strand.state.0 as usize].kind == StateType::Task;
+                return Ok(is_task.then(|| Value::integer(i64::from(strand.retry_count))));
+            }
+            F::Missing => return Ok(None),
+            F::Whole | F::Execution | F::State | F::StateMachine | F::Map | F::MapItem => return self.context_object(program, id, field),
+            F::ExecutionId => self.execution_arn(program),
+            F::ExecutionName => {
+                self.name.clear();
+                write_name(&self.name_text, self.name_position, &mut self.name);
+                return self.memory.add_string(&self.name).map(Some);
+            }
+            F::ExecutionRoleArn => identity.role_arn.clone(),
+            F::ExecutionStartTime => iso(self.started.0),
+            F::StateEnteredTime => iso(self.strands[id as usize].entered_at.0),
+            F::StateName => program.state_name(self.strands[id as usize].state).to_owned(),
+            F::StateMachineId => identity.state_machine_arn.clone(),
+            F::StateMachineName => identity.state_machine.clone(),
+        };
+        self.memory.add_string(text.as_bytes()).map(Some)
+    }
+
+    fn execution_arn(&self, program: &Program) -> String {
+        let mut name = Vec::new();
+        write_name(&self.name_text, self.name_position, &mut name);
+        let mut arn = format!("{}{}", program.identity.execution_arn_prefix, String::from_utf8_lossy(&name));
+        if program.workflow_type == WorkflowType::Express {
+            let written = write!(arn, ":{}", uuid(&name));
+            debug_assert!(written.is_ok(), "writing to a String cannot fail");
+        }
+        arn
+    }
+
+    /// An object of the fields that have a value.
+    fn context_object(&mut self, program: &Program, id: u32, field: ContextField) -> Result<Option<Value>, Quota> {
+        use ContextField as F;
+        let members: &[(&str, F)] = match field {
+            F::Whole => &[("Execution", F::Execution), ("StateMachine", F::StateMachine), ("State", F::State), ("Map", F::Map)],
+            F::Execution if program.workflow_type == WorkflowType::Standard => &[
+                ("Id", F::ExecutionId),
+                ("Input", F::ExecutionInput),
+                ("StartTime", F::ExecutionStartTime),
+                ("Name", F::ExecutionName),
+                ("RoleArn", F::ExecutionRoleArn),
+                ("RedriveCount", F::ExecutionRedriveCount),
+            ],
+            F::Execution => &[
+                ("Id", F::ExecutionId),
+                ("Input", F::ExecutionInput),
+                ("Name", F::ExecutionName),
+                ("RoleArn", F::ExecutionRoleArn),
+                ("StartTime", F::ExecutionStartTime),
+            ],
+            F::State => &[("Name", F::StateName), ("EnteredTime", F::StateEnteredTime), ("RetryCount", F::StateRetryCount)],
+            F::StateMachine => &[("Id", F::StateMachineId), ("Name", F::StateMachineName)],
+            F::Map => &[("Item", F::MapItem)],
+            F::MapItem => &[("Index", F::MapItemIndex), ("Value", F::MapItemValue)],
+            _ => &[],
+        };
+        if matches!(field, F::Map | F::MapItem) && self.map_item(program, id).is_none() {
+            return Ok(None);
+        }
+        let mut present = Vec::with_capacity(members.len());
+        for &(name, member) in members {
+            if let Some(value) = self.context_value(program, id, member)? {
+                present.push((Value::program_key(program.symbols.lookup(name.as_bytes()), None), value));
+            }
+        }
+        let start = self.memory.reserve(present.len() * 2)?;
+        let mut cell = start;
+        for (key, value) in &present {
+            self.memory.set(cell, *key);
+            self.memory.set(cell + 1, *value);
+            cell += 2;
+        }
+        Ok(Some(self.memory.finish_object(start, (cell - start) / 2, &program.symbols)))
+    }
+
+    /// Index and value of the innermost Map iteration around a strand.
+    fn map_item(&self, program: &Program, id: u32) -> Option<(u32, Value)> {
+        if self.selecting.is_some() {
+            return self.selecting;
+        }
+        let mut strand = &self.strands[id as usize];
+        while strand.frame != NO_FRAME {
+            let frame = &self.frames[strand.frame as usize];
+            if frame.map.is_some() {
+                return self.view(program).element(frame.items, strand.index as usize).map(|item| (strand.index, item));
+            }
+            strand = &self.strands[frame.owner as usize];
+        }
+        None
+    }
+}
+
+fn iso(ms: u64) -> String {
+    let mut text = String::with_capacity(24);
+    time::write_iso(ms, &mut text);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_positions_of_at_most_80_characters() {
+        let name = |text: &str, position| {
+            let mut out = b"in front ".to_vec();
+            write_name(text, position, &mut out);
+            String::from_utf8(out.split_off(9)).expect("names are UTF-8")
+        };
+        assert_eq!(name("heartbeats", Some((3, 42))), "heartbeats-3-42");
+        assert_eq!(name("given", None), "given");
+        let long = name(&"t".repeat(200), Some((12, 123_456_789_012)));
+        assert_eq!(long.len(), 80);
+        assert!(long.ends_with("-12-123456789012"));
+        assert_ne!(long, name(&"t".repeat(201), Some((12, 123_456_789_012))));
+    }
+
+    #[test]
+    fn an_execution_has_one_uuid_for_ever() {
+        assert_eq!(uuid(b"heartbeats-3-42"), uuid(b"heartbeats-3-42"));
+        assert_ne!(uuid(b"heartbeats-3-42"), uuid(b"heartbeats-3-43"));
+        assert_eq!(uuid(b"x").len(), 36);
+        assert_eq!(uuid(b"x").as_bytes()[14], b'8');
+    }
+}

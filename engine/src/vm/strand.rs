@@ -1,0 +1,133 @@
+//! Strands and frames: the explicit stack of one execution.
+//!
+//! A strand is one thread of control: the top level, a branch of a Parallel, an iteration of a Map. A frame is a Parallel or Map whose strands have not all ended. Both live in vectors of the slot and are reused by number.
+
+use super::Timestamp;
+use crate::hir::StateId;
+use crate::program::op::OpId;
+use crate::value::Value;
+
+/// No frame: the strand is the top level.
+pub(super) const NO_FRAME: u32 = u32::MAX;
+
+/// Where a strand stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Life {
+    /// Not in use.
+    Free,
+    /// In the queue, or running.
+    Ready,
+    /// Waits for the effect with this sequence number.
+    Waiting(u32),
+    /// Waits for the strands of this frame.
+    Joining(u32),
+}
+
+/// What has come for a strand since it last ran.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Inbox {
+    Empty,
+    /// A task's result.
+    Result(Value),
+    /// A task's result that is no JSON or does not fit.
+    Unusable,
+    /// A task failed: `reply_error`, `reply_cause`.
+    Failed,
+    /// A task ran over its time.
+    TimedOut,
+}
+
+/// One thread of control.
+#[derive(Debug)]
+pub(super) struct Strand {
+    pub(super) pc: OpId,
+    /// The value being worked on.
+    pub(super) cur: Value,
+    /// The input of the state being run.
+    pub(super) raw: Value,
+    pub(super) state: StateId,
+    pub(super) entered_at: Timestamp,
+    /// Event id at which the state was entered.
+    pub(super) entered_event: u64,
+    /// Id of the last event of this strand; kept for observers only.
+    pub(super) last_event: u64,
+    /// The frame it belongs to, and which branch or iteration it is.
+    pub(super) frame: u32,
+    pub(super) index: u32,
+    pub(super) life: Life,
+    pub(super) inbox: Inbox,
+    /// A catcher of the state has taken over: its errors are not caught again.
+    pub(super) catching: bool,
+    /// Retries of this visit of the state, over all its retriers.
+    pub(super) retry_count: u32,
+    /// Retries of this visit for each retrier; empty before the first failure.
+    pub(super) retries: Vec<u32>,
+    pub(super) reply_error: String,
+    pub(super) reply_cause: Option<String>,
+}
+
+impl Strand {
+    pub(super) fn new() -> Self {
+        Self {
+            pc: OpId(0),
+            cur: Value::NULL,
+            raw: Value::NULL,
+            state: StateId(0),
+            entered_at: Timestamp(0),
+            entered_event: 0,
+            last_event: 0,
+            frame: NO_FRAME,
+            index: 0,
+            life: Life::Free,
+            inbox: Inbox::Empty,
+            catching: false,
+            retry_count: 0,
+            retries: Vec::new(),
+            reply_error: String::new(),
+            reply_cause: None,
+        }
+    }
+
+    /// Makes it the thread of control that begins at `pc` with `input`.
+    #[inline]
+    pub(super) fn begin(&mut self, pc: OpId, input: Value, frame: u32, index: u32, last_event: u64) {
+        self.pc = pc;
+        self.cur = input;
+        self.frame = frame;
+        self.index = index;
+        self.last_event = last_event;
+        self.life = Life::Ready;
+        self.inbox = Inbox::Empty;
+    }
+
+    /// Enters a state.
+    #[inline]
+    pub(super) fn enter(&mut self, state: StateId, input: Value, now: Timestamp) {
+        self.state = state;
+        self.raw = input;
+        self.entered_at = now;
+        self.catching = false;
+        self.retry_count = 0;
+        self.retries.clear();
+    }
+}
+
+/// A Parallel or Map under way.
+#[derive(Debug)]
+pub(super) struct Frame {
+    /// The strand whose state it is; [`NO_FRAME`] marks a frame not in use.
+    pub(super) owner: u32,
+    /// A Map's items; null for a Parallel.
+    pub(super) items: Value,
+    /// What the branches start from, or what a Map's ItemSelector reads.
+    pub(super) input: Value,
+    /// The array of outputs, in order, filled in as strands end.
+    pub(super) results: Value,
+    pub(super) total: u32,
+    /// First branch or iteration not begun.
+    pub(super) next: u32,
+    /// Strands under way.
+    pub(super) live: u32,
+    /// A Map's number in the pool; `None` for a Parallel.
+    pub(super) map: Option<crate::program::op::MapId>,
+}

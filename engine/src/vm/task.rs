@@ -1,0 +1,188 @@
+//! Task and Wait: what suspends a strand, and what comes back.
+
+use super::failure::Raised;
+use super::observe::{EventKind, Observer};
+use super::strand::{Inbox, Life};
+use super::{Effect, EffectId, Effects, Slot, Timestamp};
+use crate::error;
+use crate::program::Program;
+use crate::program::op::{CallId, Op, PathId, WaitId};
+use crate::program::pool::{SecondsCode, WaitCode};
+use crate::value::time::{self, Instant};
+use crate::value::{Value, number};
+
+/// Longest Wait, in seconds: 2^31 - 1 (spec/asl.md 6.4).
+const WAIT_SECONDS_MAX: i64 = i32::MAX as i64;
+
+impl Slot {
+    fn next_effect(&mut self, id: u32) -> EffectId {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.strands[id as usize].life = Life::Waiting(self.sequence);
+        EffectId { slot: self.index, generation: self.generation, strand: id, sequence: self.sequence }
+    }
+
+    /// Parks a strand until `until`.
+    pub(super) fn sleep(&mut self, id: u32, until: Timestamp, effects: &mut Effects) {
+        let id = self.next_effect(id);
+        effects.list.push(Effect::Sleep { id, until });
+    }
+
+    /// A Task: its input is `cur`.
+    pub(super) fn call<O: Observer>(
+        &mut self,
+        program: &Program,
+        id: u32,
+        call: CallId,
+        cur: Value,
+        effects: &mut Effects,
+        observer: &mut O,
+    ) -> Result<(), Raised> {
+        let code = &program.pools.calls[call.index()];
+        self.within_limit(program, id, cur)?;
+        let timeout_at = match code.timeout {
+            None => None,
+            Some(SecondsCode::Literal(seconds)) => Some(self.now.plus_ms(u64::from(seconds) * 1000)),
+            Some(SecondsCode::Path(path)) => Some(self.timeout_path(program, id, path)?),
+        };
+        self.event(observer, id, EventKind::TaskScheduled);
+        self.event(observer, id, EventKind::TaskStarted);
+        let start = effects.bytes.len();
+        self.view(program).write(cur, &mut effects.bytes);
+        let strand = &self.strands[id as usize];
+        let (state, attempt) = (strand.state, strand.retry_count);
+        let effect = self.next_effect(id);
+        effects.list.push(Effect::Call { id: effect, resource: code.resource, state, attempt, input: start..effects.bytes.len(), timeout_at });
+        Ok(())
+    }
+
+    /// TimeoutSecondsPath, read from the raw input.
+    fn timeout_path(&mut self, program: &Program, id: u32, path: PathId) -> Result<Timestamp, Raised> {
+        let raw = self.strands[id as usize].raw;
+        let value = self.data_path(program, id, path, raw)?;
+        let mut buffer = Vec::new();
+        let seconds = self.view(program).number_text(value, &mut buffer).and_then(number::to_integer);
+        match seconds {
+            Some(seconds) if (1..=99_999_999).contains(&seconds) => Ok(self.now.plus_ms(seconds.unsigned_abs() * 1000)),
+            _ => {
+                let shown = self.plain(program, value);
+                let text = &program.path(path).text;
+                Err(self.raise_runtime(program, id, format_args!("The TimeoutSecondsPath parameter does not reference a positive integer: {text} == {shown}")))
+            }
+        }
+    }
+
+    /// Takes what has come for a strand: `cur` becomes a task's result, or its error is raised.
+    pub(super) fn deliver<O: Observer>(&mut self, program: &Program, id: u32, inbox: Inbox, observer: &mut O) -> Result<(), Raised> {
+        match inbox {
+            Inbox::Empty => Ok(()),
+            Inbox::Result(value) => {
+                self.event(observer, id, EventKind::TaskSucceeded);
+                if value.size() > self.limits.payload_bytes_max {
+                    let name = match program.op(crate::program::op::OpId(self.strands[id as usize].pc.0 - 1)) {
+                        Op::Call { call } => Some(&*program.pools.calls[call.index()].result_name),
+                        _ => None,
+                    };
+                    return Err(self.raise_limit(program, id, value, name));
+                }
+                self.strands[id as usize].cur = value;
+                Ok(())
+            }
+            Inbox::Unusable => {
+                self.event(observer, id, EventKind::TaskFailed);
+                let cause = self.strands[id as usize].reply_cause.take();
+                match cause {
+                    Some(cause) => self.failure.set(error::TASK_FAILED, Some(format_args!("{cause}"))),
+                    None => return Err(self.raise_quota(crate::value::Quota)),
+                }
+                Err(Raised)
+            }
+            Inbox::Failed => {
+                self.event(observer, id, EventKind::TaskFailed);
+                let strand = &mut self.strands[id as usize];
+                match &strand.reply_cause {
+                    Some(cause) => self.failure.set(&strand.reply_error, Some(format_args!("{cause}"))),
+                    None => self.failure.set(&strand.reply_error, None),
+                }
+                Err(Raised)
+            }
+            Inbox::TimedOut => {
+                self.event(observer, id, EventKind::TaskTimedOut);
+                self.failure.set(error::TIMEOUT, None);
+                Err(Raised)
+            }
+        }
+    }
+
+    /// A Wait: parks the strand, or goes on with `cur` when the time has passed already.
+    pub(super) fn wait(&mut self, program: &Program, id: u32, wait: WaitId, cur: Value, effects: &mut Effects) -> Result<Option<Value>, Raised> {
+        let until = match program.pools.waits[wait.index()] {
+            WaitCode::Seconds(seconds) => self.now.plus_ms(u64::from(seconds) * 1000),
+            WaitCode::SecondsPath(path) => self.seconds_path(program, id, path, cur)?,
+            WaitCode::Timestamp(instant) => self.until(program, id, instant)?,
+            WaitCode::TimestampPath(path) => {
+                let instant = self.timestamp_path(program, id, path, cur)?;
+                self.until(program, id, instant)?
+            }
+        };
+        if until <= self.now {
+            return Ok(Some(cur));
+        }
+        self.strands[id as usize].cur = cur;
+        self.sleep(id, until, effects);
+        Ok(None)
+    }
+
+    fn until(&mut self, program: &Program, id: u32, instant: Instant) -> Result<Timestamp, Raised> {
+        let ms = i128::from(instant.seconds) * 1000 + i128::from(instant.nanos.div_ceil(1_000_000));
+        if ms - i128::from(self.now.0) > i128::from(WAIT_SECONDS_MAX) * 1000 {
+            return Err(self.raise_runtime(program, id, format_args!("Wait state delay is too long.")));
+        }
+        Ok(Timestamp(u64::try_from(ms).unwrap_or(0)))
+    }
+
+    fn seconds_path(&mut self, program: &Program, id: u32, path: PathId, cur: Value) -> Result<Timestamp, Raised> {
+        let text = &program.path(path).text;
+        let Some(value) = self.read(program, id, path, cur)? else {
+            return Err(self.raise_runtime(program, id, format_args!("The SecondsPath parameter does not reference an input value: {text}")));
+        };
+        let mut buffer = Vec::new();
+        match self.view(program).number_text(value, &mut buffer).and_then(number::to_integer) {
+            Some(seconds) if seconds < 0 => {
+                Err(self.raise_runtime(program, id, format_args!("The SecondsPath parameter references a negative value: {text} == {seconds}")))
+            }
+            Some(seconds) if seconds > WAIT_SECONDS_MAX => Err(self.raise_runtime(program, id, format_args!("Wait state delay is too long."))),
+            Some(seconds) => Ok(self.now.plus_ms(seconds.unsigned_abs() * 1000)),
+            None => {
+                let shown = self.plain(program, value);
+                Err(self.raise_runtime(program, id, format_args!("The SecondsPath parameter cannot be parsed as a long value: {text} == {shown}")))
+            }
+        }
+    }
+
+    fn timestamp_path(&mut self, program: &Program, id: u32, path: PathId, cur: Value) -> Result<Instant, Raised> {
+        let text = &program.path(path).text;
+        let Some(value) = self.read(program, id, path, cur)? else {
+            return Err(self.raise_runtime(program, id, format_args!("The TimestampPath parameter does not reference an input value: {text}")));
+        };
+        let shown = self.plain(program, value);
+        let is_string = self.view(program).string(value).is_some();
+        time::parse(&shown).filter(|_| is_string).ok_or_else(|| {
+            self.raise_runtime(
+                program,
+                id,
+                format_args!("The TimestampPath parameter does not reference a valid ISO-8601 extended offset date-time format string: {text} == {shown}"),
+            )
+        })
+    }
+
+    /// A value as error texts show it: a string without quotes, anything else as JSON.
+    pub(super) fn plain(&self, program: &Program, value: Value) -> String {
+        let view = self.view(program);
+        if let Some((inside, _)) = view.string(value) {
+            return crate::document::Unescaped::new(inside).to_string();
+        }
+        let mut out = Vec::new();
+        view.write(value, &mut out);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+}

@@ -1,0 +1,72 @@
+//! Building payloads: the nodes of a template filled in from the data.
+
+use super::Slot;
+use super::failure::Raised;
+use crate::program::Program;
+use crate::program::op::NodeId;
+use crate::program::pool::Node;
+use crate::value::{Memory, Value};
+
+impl Slot {
+    /// Fills in a whole template over `cur`.
+    #[inline]
+    pub(super) fn build_root(&mut self, program: &Program, id: u32, node: NodeId, cur: Value) -> Result<Value, Raised> {
+        let value = self.build(program, id, program.pools.nodes[node.index()], cur)?;
+        self.within_limit(program, id, value)?;
+        Ok(value)
+    }
+
+    /// Fills in one node. The recursion is as deep as the template, which is part of a document of bounded depth.
+    fn build(&mut self, program: &Program, id: u32, node: Node, cur: Value) -> Result<Value, Raised> {
+        match node {
+            Node::Constant(constant) => Ok(self.view(program).constant(program.constant_tokens[constant.index()])),
+            Node::Path { path, field } => match self.read(program, id, path, cur)? {
+                Some(value) => Ok(value),
+                None => Err(self.raise_missing(program, id, &program.path(path).text, &program.pools.texts[field as usize], cur)),
+            },
+            Node::Object { first, count, frame } => {
+                let start = self.memory.reserve(count as usize * 2).map_err(|quota| self.raise_quota(quota))?;
+                let members = &program.pools.members[first as usize..(first + count) as usize];
+                let (mut size, mut depth) = (frame, 0);
+                for (cell, &(symbol, member)) in (start..).step_by(2).zip(members) {
+                    let value = match member {
+                        // The usual member, without a further call.
+                        Node::Path { path, field } => match self.read(program, id, path, cur)? {
+                            Some(value) => value,
+                            None => return Err(self.raise_missing(program, id, &program.path(path).text, &program.pools.texts[field as usize], cur)),
+                        },
+                        Node::Constant(constant) => self.view(program).constant(program.constant_tokens[constant.index()]),
+                        other => self.build(program, id, other, cur)?,
+                    };
+                    size = size.saturating_add(value.size());
+                    depth = depth.max(Memory::depth(value));
+                    self.memory.set_pair(cell, Value::program_key(symbol, None), value);
+                }
+                Ok(Value::object(depth.saturating_add(1), start, count, size))
+            }
+            Node::Array { first, count } => {
+                let start = self.memory.reserve(count as usize).map_err(|quota| self.raise_quota(quota))?;
+                for index in 0..count {
+                    let value = self.build(program, id, program.pools.nodes[(first + index) as usize], cur)?;
+                    self.memory.set(start + index, value);
+                }
+                Ok(self.memory.finish_array(start, count))
+            }
+        }
+    }
+
+    /// `{}`
+    pub(super) fn empty_object(&mut self, program: &Program) -> Result<Value, Raised> {
+        let start = self.memory.reserve(0).map_err(|quota| self.raise_quota(quota))?;
+        Ok(self.memory.finish_object(start, 0, &program.symbols))
+    }
+
+    /// A template's path that finds nothing (spec/asl.md 2.1: recorded as States.Runtime).
+    #[cold]
+    pub(super) fn raise_missing(&mut self, program: &Program, id: u32, path: &str, field: &str, input: Value) -> Raised {
+        let mut shown = Vec::new();
+        self.view(program).write(input, &mut shown);
+        let shown = String::from_utf8_lossy(&shown).into_owned();
+        self.raise_runtime(program, id, format_args!("The JSONPath '{path}' specified for the field '{field}' could not be found in the input '{shown}'"))
+    }
+}
