@@ -5,7 +5,7 @@ pub mod config;
 pub mod control;
 pub mod devices;
 pub mod error;
-pub mod kafka;
+mod kafka;
 pub mod local;
 pub mod pipeline;
 pub mod tasks;
