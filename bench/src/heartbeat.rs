@@ -138,6 +138,7 @@ fn on_core(place: CoreId, program: &Program, messages: &Messages, settings: &Set
     for _ in 0..settings.rounds {
         pass(&mut runner, messages);
     }
+    barrier.wait();
     for _ in 0..settings.passes {
         barrier.wait();
         for _ in 0..settings.rounds {
@@ -176,6 +177,8 @@ fn pass(runner: &mut Runner<'_>, messages: &Messages) {
 fn time_passes(settings: &Settings, barrier: &Barrier) -> (Vec<Duration>, u64) {
     let mut times = Vec::with_capacity(usize::try_from(settings.passes).expect("a number of passes fits"));
     let mut allocations = 0;
+    // All are warm; from here on the threads only wait and run passes.
+    barrier.wait();
     for _ in 0..settings.passes {
         // Counted from before the start signal, so that an allocation right after it is not missed; waiting allocates nothing.
         let before = alloc::allocations();
