@@ -491,11 +491,11 @@ fn rebalance(group: &str, strategy: &str) {
         let second = splice(settings.clone());
         await_that("the second member gets partitions", || second.assigned().len() == 2 && first.assigned().len() == 2);
         cluster.fill(round * 4_000, 2_000);
-        await_distinct(&acknowledged, &mut done, done.len() + 2_000);
+        await_distinct(&acknowledged, &mut done, 2_000);
         finish(&second);
         await_that("the first member gets all partitions back", || first.assigned().len() == 4);
         cluster.fill(round * 4_000 + 2_000, 2_000);
-        await_distinct(&acknowledged, &mut done, done.len() + 2_000);
+        await_distinct(&acknowledged, &mut done, 2_000);
     }
     let report = finish(&first);
     assert!(report.counters.rebalances >= 4);
@@ -505,7 +505,8 @@ fn rebalance(group: &str, strategy: &str) {
     assert_eq!(sources.len(), 10_000);
 }
 
-fn await_distinct(acknowledged: &Receiver<Vec<Acknowledged>>, done: &mut BTreeSet<(i32, i64)>, count: usize) {
+fn await_distinct(acknowledged: &Receiver<Vec<Acknowledged>>, done: &mut BTreeSet<(i32, i64)>, more: usize) {
+    let count = done.len() + more;
     while done.len() < count {
         done.extend(distinct(&await_acks(acknowledged, 1)));
     }
