@@ -91,7 +91,7 @@ pub fn execute<O: Observer>(
     observer: &mut O,
     answer: &mut dyn FnMut(&Call<'_>) -> Result<Answer, String>,
 ) -> Result<Ended, String> {
-    let mut slot = Slot::new(0, expressway_engine::Limits::default());
+    let mut slot = Slot::new(0);
     let mut now = START;
     slot.start(program, input, &Start { name: ExecutionName::Text(name), now, seed: 1 }).map_err(|fault| format!("input refused: {fault}"))?;
     let (mut effects, mut agenda) = (Effects::default(), Agenda::default());
