@@ -14,7 +14,7 @@ impl Symbol {
 pub struct Symbols {
     /// Names in the order of their symbols, which start at 1.
     names: Vec<Box<str>>,
-    /// Each name as a JSON string with quotes, one after the other.
+    /// Each name as a JSON string with quotes and a colon behind it, one after the other.
     quoted: Vec<u8>,
     /// Where each one ends in `quoted`.
     quoted_ends: Vec<u32>,
@@ -61,6 +61,7 @@ impl Symbols {
         }
         self.names.push(name.into());
         super::quote_into(name, &mut self.quoted);
+        self.quoted.push(b':');
         self.quoted_ends.push(u32::try_from(self.quoted.len()).unwrap_or(u32::MAX));
         if self.names.len() * 4 > self.table.len() {
             self.grow();
@@ -109,7 +110,21 @@ impl Symbols {
         self.probe(prefix, hash(prefix, key.len()), key)
     }
 
-    /// The same with the first word of the key and its hash already at hand.
+    /// The same for a key of at most eight bytes, which its first word holds.
+    #[inline]
+    pub(crate) fn probe_short(&self, prefix: u64, hash: u64, len: usize) -> Symbol {
+        let Some(mut entry) = self.table.get(self.slot(hash)) else { return Symbol::NONE };
+        let mut slot = self.slot(hash);
+        loop {
+            if entry.prefix == prefix && entry.len as usize == len || entry.symbol == 0 {
+                return Symbol(entry.symbol);
+            }
+            slot = (slot + 1) & (self.table.len() - 1);
+            entry = &self.table[slot];
+        }
+    }
+
+    /// The same for any key, with its first word and hash already at hand.
     #[inline]
     pub(crate) fn probe(&self, prefix: u64, hash: u64, key: &[u8]) -> Symbol {
         if self.table.is_empty() {
@@ -135,16 +150,23 @@ impl Symbols {
     }
 
     /// The name of a symbol as a JSON string with its quotes.
-    #[inline]
     pub(crate) fn quoted(&self, symbol: Symbol) -> &[u8] {
+        let key = self.rendered(symbol);
+        &key[..key.len() - 1]
+    }
+
+    /// The name of a symbol as it stands in front of a member's value: quotes and colon included.
+    #[inline]
+    pub(crate) fn rendered(&self, symbol: Symbol) -> &[u8] {
         let index = symbol.0 as usize;
         let start = if index >= 2 { self.quoted_ends[index - 2] } else { 0 };
         &self.quoted[start as usize..self.quoted_ends[index - 1] as usize]
     }
 
+    /// Bytes of a member's key with quotes and colon.
     #[inline]
-    pub(crate) fn quoted_len(&self, symbol: Symbol) -> u32 {
-        u32::try_from(self.quoted(symbol).len()).unwrap_or(u32::MAX)
+    pub(crate) fn rendered_len(&self, symbol: Symbol) -> u32 {
+        u32::try_from(self.rendered(symbol).len()).unwrap_or(u32::MAX)
     }
 
     /// Whether the name needs escapes when it is written.

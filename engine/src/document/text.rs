@@ -100,7 +100,9 @@ pub(crate) fn quote_into(text: &str, out: &mut Vec<u8>) {
 pub(crate) fn quote_bytes_into(text: &[u8], out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
-    if text.iter().all(|&byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+    // Without early exit, so that the compiler makes it a vector loop.
+    let special = text.iter().fold(false, |special, &byte| special | (byte < 0x20) | (byte == b'"') | (byte == b'\\'));
+    if !special {
         out.extend_from_slice(text);
         out.push(b'"');
         return;

@@ -142,6 +142,15 @@ impl Memory {
         self.cells[cell as usize] = value;
     }
 
+    /// Sets a key cell and the value cell behind it.
+    #[inline]
+    pub(crate) fn set_pair(&mut self, cell: u32, key: Value, value: Value) {
+        if let Some([first, second]) = self.cells.get_mut(cell as usize..).and_then(<[Value]>::first_chunk_mut::<2>) {
+            *first = key;
+            *second = value;
+        }
+    }
+
     #[inline]
     pub(crate) fn cell(&self, cell: u32) -> Value {
         self.cells[cell as usize]
@@ -391,5 +400,5 @@ impl Memory {
 /// Compact length of a key with its quotes and colon.
 #[inline]
 pub(super) fn key_size(key: Value, symbols: &Symbols) -> u32 {
-    if key.key_source() == Source::KEY { symbols.quoted_len(key.key_symbol()) + 1 } else { key.b + 3 }
+    if key.key_source() == Source::KEY { symbols.rendered_len(key.key_symbol()) } else { key.b + 3 }
 }

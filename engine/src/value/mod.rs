@@ -137,6 +137,12 @@ impl Value {
         Self { tag, flags: 0, low: depth, a: start, b: len, size }
     }
 
+    /// An object of `len` pairs from cell `start`, whose depth and compact length are known.
+    #[inline]
+    pub(crate) fn object(depth: u16, start: u32, len: u32, size: u32) -> Self {
+        Self::cells(Tag::Object, depth, start, len, size)
+    }
+
     /// A key with its text in `source`, without quotes; `symbol` is [`Symbol::NONE`] when the program does not name it.
     fn key(source: Source, start: u32, len: u32, symbol: Symbol, escaped: bool) -> Self {
         Self { tag: Tag::Key, flags: u8::from(escaped), low: symbol.0, a: start, b: len, size: u32::from(source.0) }

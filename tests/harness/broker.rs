@@ -1,0 +1,147 @@
+//! Brokers: a real one through `kafka.sh`, or librdkafka's mock cluster in this process.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::Command;
+
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+
+use crate::kafka;
+use crate::leash::Leash;
+
+/// A cluster that tests talk to.
+pub trait Broker {
+    /// `host:port`, for clients.
+    fn bootstrap(&self) -> String;
+
+    /// Makes a topic, ready for use.
+    ///
+    /// # Errors
+    /// When the cluster refuses.
+    fn create_topic(&self, name: &str, partitions: i32) -> Result<(), String>;
+}
+
+/// The distance between a broker's port and its controller's, as in `kafka.sh`.
+const CONTROLLER_ABOVE: u16 = 500;
+
+/// A real cluster, wiped when dropped.
+#[derive(Debug)]
+pub struct Real {
+    folder: PathBuf,
+    port: u16,
+    brokers: u16,
+    settings: String,
+    leash: Option<Leash>,
+}
+
+impl Real {
+    /// Starts a cluster of 1 or 3 brokers with further server properties, `key=value key=value`.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start(brokers: u16, settings: &str) -> Result<Self, String> {
+        let port = free_ports(brokers)?;
+        let folder = crate::scratch().join(format!("kafka-{port}"));
+        fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+        fs::write(folder.join("port"), port.to_string()).map_err(|error| error.to_string())?;
+        let mut cluster = Self { folder, port, brokers, settings: settings.to_owned(), leash: None };
+        let [dir, port, brokers] = cluster.address();
+        cluster.leash = Some(Leash::tie("\"$1\" --dir \"$2\" --port \"$3\" --brokers \"$4\" wipe", &[&script(), &dir, &port, &brokers])?);
+        cluster.call("start")?;
+        Ok(cluster)
+    }
+
+    fn address(&self) -> [String; 3] {
+        [self.folder.to_string_lossy().into_owned(), self.port.to_string(), self.brokers.to_string()]
+    }
+
+    /// Runs a command of `kafka.sh` on all nodes: `start`, `stop`, `kill`, `restart`.
+    ///
+    /// # Errors
+    /// With what the script says.
+    pub fn call(&self, command: &str) -> Result<(), String> {
+        let [dir, port, brokers] = self.address();
+        let output = Command::new(script())
+            .args(["--dir", &dir, "--port", &port, "--brokers", &brokers, command])
+            .env("KAFKA_SETTINGS", &self.settings)
+            .env("KAFKA_HEAP", "384m")
+            .output()
+            .map_err(|error| format!("cannot run kafka.sh: {error}"))?;
+        if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()) }
+    }
+
+    /// Makes a topic with settings of its own.
+    ///
+    /// # Errors
+    /// When the cluster refuses.
+    pub fn create_topic_with(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) -> Result<(), String> {
+        kafka::create_topic(&self.bootstrap(), name, partitions, settings)
+    }
+}
+
+impl Broker for Real {
+    fn bootstrap(&self) -> String {
+        (0..self.brokers).map(|node| format!("127.0.0.1:{}", self.port + node)).collect::<Vec<_>>().join(",")
+    }
+
+    fn create_topic(&self, name: &str, partitions: i32) -> Result<(), String> {
+        self.create_topic_with(name, partitions, &[])
+    }
+}
+
+fn script() -> String {
+    crate::package().join("kafka.sh").to_string_lossy().into_owned()
+}
+
+/// A port such that the brokers' and the controllers' are free just now.
+fn free_ports(brokers: u16) -> Result<u16, String> {
+    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    // Below the range from which the system hands out ports to clients, so that none of those takes a place in between.
+    let own_start = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap_or(0);
+    (0..200)
+        .map(|step| 20_000 + (own_start - 20_000 + step * 7) % 10_000)
+        .find(|&port| (0..brokers).all(|node| is_free(port + node) && is_free(port + node + CONTROLLER_ABOVE)))
+        .ok_or_else(|| "no free ports for a broker".to_owned())
+}
+
+/// The mock cluster: no admin API, no log on disk, groups and offsets as in a real one. It keeps about 5 MiB of a partition.
+pub struct Mock {
+    cluster: MockCluster<'static, DefaultProducerContext>,
+}
+
+impl std::fmt::Debug for Mock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mock").field("bootstrap", &self.bootstrap()).finish()
+    }
+}
+
+impl Mock {
+    /// A cluster of one broker, number 1.
+    ///
+    /// # Errors
+    /// When librdkafka refuses.
+    pub fn start() -> Result<Self, String> {
+        Ok(Self { cluster: MockCluster::new(1).map_err(|error| error.to_string())? })
+    }
+
+    /// Cuts the broker's connections and refuses new ones, or lets clients in again.
+    ///
+    /// # Errors
+    /// When librdkafka refuses.
+    pub fn set_up(&self, up: bool) -> Result<(), String> {
+        let done = if up { self.cluster.broker_up(1) } else { self.cluster.broker_down(1) };
+        done.map_err(|error| error.to_string())
+    }
+}
+
+impl Broker for Mock {
+    fn bootstrap(&self) -> String {
+        self.cluster.bootstrap_servers()
+    }
+
+    fn create_topic(&self, name: &str, partitions: i32) -> Result<(), String> {
+        self.cluster.create_topic(name, partitions, 1).map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,171 @@
+//! Loads cases: the shared corpus (JSON Lines) and the project's own (YAML), in one form.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+/// One case of a corpus.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// Unique in its corpus.
+    pub id: String,
+    /// The file it comes from: `choice` for `asl/choice.jsonl`, `own/parallel` for a file of ours, the path without its ending otherwise.
+    pub group: String,
+    /// Everything the file says about it.
+    pub body: Value,
+    /// Whether this is one of the project's own, which are literal: nothing in them is normalised.
+    pub own: bool,
+}
+
+/// Why cases cannot be loaded.
+#[derive(Debug)]
+pub enum Error {
+    /// A file or folder cannot be read.
+    Unreadable(PathBuf, std::io::Error),
+    /// A file does not hold cases.
+    Malformed(PathBuf, String),
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unreadable(path, error) => write!(f, "cannot read {}: {error}", path.display()),
+            Self::Malformed(path, what) => write!(f, "{}: {what}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The folders of a corpus that hold cases, in the order of the report.
+const FOLDERS: [&str; 6] = ["asl", "asl-other", "lint", "real", "jsonpath", "jsonata"];
+
+/// Loads every `*.jsonl` of a corpus in the shared format: `asl/` and whichever of its sister folders are there, or a bare folder of such files.
+///
+/// # Errors
+/// When a file cannot be read or a line is not a case.
+pub fn load_corpus(root: &Path) -> Result<Vec<Case>, Error> {
+    let mut cases = Vec::new();
+    for folder in FOLDERS {
+        for file in files(&root.join(folder), ".jsonl")? {
+            load_lines(&file, folder, &mut cases)?;
+        }
+    }
+    for file in files(root, ".jsonl")? {
+        load_lines(&file, "asl", &mut cases)?;
+    }
+    for file in files(root, ".test.yaml")? {
+        load_own_file(&file, &mut cases)?;
+    }
+    Ok(cases)
+}
+
+/// Loads every `*.test.yaml` of a folder.
+///
+/// # Errors
+/// When a file cannot be read or an entry is not a case.
+pub fn load_own(folder: &Path) -> Result<Vec<Case>, Error> {
+    let mut cases = Vec::new();
+    for file in files(folder, ".test.yaml")? {
+        load_own_file(&file, &mut cases)?;
+    }
+    Ok(cases)
+}
+
+fn files(folder: &Path, ending: &str) -> Result<Vec<PathBuf>, Error> {
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let entries = fs::read_dir(folder).map_err(|error| Error::Unreadable(folder.to_owned(), error))?;
+    let mut found: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.to_string_lossy().ends_with(ending)).collect();
+    found.sort();
+    Ok(found)
+}
+
+fn read(path: &Path) -> Result<String, Error> {
+    fs::read_to_string(path).map_err(|error| Error::Unreadable(path.to_owned(), error))
+}
+
+fn stem(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.split('.').next().unwrap_or_default().to_owned()
+}
+
+fn load_lines(path: &Path, folder: &str, cases: &mut Vec<Case>) -> Result<(), Error> {
+    let group = if folder == "asl" { stem(path) } else { format!("{folder}/{}", stem(path)) };
+    for (index, line) in read(path)?.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        // Some files hold texts that no JSON parser of ours accepts (lone surrogates): the case stands, its body does not.
+        let body: Value = match serde_json::from_str(line) {
+            Ok(body) => body,
+            Err(_) if folder == "jsonata" => Value::Null,
+            Err(error) => return Err(Error::Malformed(path.to_owned(), format!("line {}: {error}", index + 1))),
+        };
+        let id = body.get("id").and_then(Value::as_str).map_or_else(|| format!("{group}#{}", index + 1), str::to_owned);
+        cases.push(Case { id, group: group.clone(), body, own: false });
+    }
+    Ok(())
+}
+
+fn load_own_file(path: &Path, cases: &mut Vec<Case>) -> Result<(), Error> {
+    let group = format!("own/{}", stem(path));
+    let malformed = |what: String| Error::Malformed(path.to_owned(), what);
+    let entries: Vec<Value> = serde_saphyr::from_str(&read(path)?).map_err(|error| malformed(error.to_string()))?;
+    for body in entries {
+        let name = body.get("name").and_then(Value::as_str).ok_or_else(|| malformed("a case without a name".to_owned()))?;
+        for field in ["clause", "expect"] {
+            if body.get(field).is_none() {
+                return Err(malformed(format!("case '{name}' has no {field}")));
+            }
+        }
+        cases.push(Case { id: format!("{group}/{name}"), group: group.clone(), body, own: true });
+    }
+    Ok(())
+}
+
+impl Case {
+    /// A member of the case; `null` when absent.
+    #[must_use]
+    pub fn field(&self, name: &str) -> &Value {
+        self.body.get(name).unwrap_or(&Value::Null)
+    }
+
+    /// A member of the case that is text; empty when absent.
+    #[must_use]
+    pub fn text(&self, name: &str) -> &str {
+        self.field(name).as_str().unwrap_or_default()
+    }
+
+    /// The definition as text: as it stands, or printed from JSON in the order of the file. `None` when the case has none.
+    #[must_use]
+    pub fn definition(&self) -> Option<String> {
+        let holder = if self.body.get("request").is_some() { self.field("request") } else { &self.body };
+        if let Some(text) = holder.get("definition_text").and_then(Value::as_str) {
+            return Some(text.to_owned());
+        }
+        match holder.get("definition")? {
+            Value::Null => None,
+            Value::String(text) => Some(text.clone()),
+            // Upstream's name for the ARN of an activity that the test had made.
+            value => {
+                Some(value.to_string().replace("\"Resource\":\"activity_arn\"", "\"Resource\":\"arn:aws:states:us-east-1:111111111111:activity:activity_arn\""))
+            }
+        }
+    }
+
+    /// Whether the definition asks for what only Standard workflows have: jobs, callbacks, activities, distributed Map.
+    #[must_use]
+    pub fn is_standard_only(&self) -> bool {
+        let marks = [".sync\"", ".sync:2\"", ".waitForTaskToken\"", ":activity:", "\"DISTRIBUTED\""];
+        self.definition().is_some_and(|text| marks.iter().any(|mark| text.contains(mark)))
+    }
+
+    /// Whether the definition has a JSONata part.
+    #[must_use]
+    pub fn uses_jsonata(&self) -> bool {
+        self.definition().is_some_and(|text| {
+            // Spelled with or without a blank behind the colon; the word alone may stand in a comment.
+            text.split("\"QueryLanguage\"").skip(1).any(|rest| rest.trim_start().trim_start_matches(':').trim_start().starts_with("\"JSONata\""))
+        })
+    }
+}

@@ -1,0 +1,62 @@
+//! The checked-in floors: how many cases of each group passed when they were last raised.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::judge::Tally;
+
+/// The floor of one group.
+#[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Floor {
+    /// Cases of the group in the corpus the floor was set with; with another number it is another corpus, and the floor does not apply.
+    pub cases: usize,
+    /// At least so many pass.
+    pub passed: usize,
+}
+
+/// The floors by group.
+pub type Floors = BTreeMap<String, Floor>;
+
+/// The prefix of the project's own groups, which have no floor: all of their cases pass.
+const OWN: &str = "own/";
+
+/// One sentence for every group that is below its floor.
+#[must_use]
+pub fn breaches(floors: &Floors, groups: &BTreeMap<String, Tally>) -> Vec<String> {
+    let mut found = Vec::new();
+    for (name, tally) in groups {
+        if name.starts_with(OWN) {
+            if tally.passed != tally.cases {
+                found.push(format!("{name}: {} of {} own cases passed, all must", tally.passed, tally.cases));
+            }
+        } else if let Some(floor) = floors.get(name).filter(|floor| floor.cases == tally.cases && tally.passed < floor.passed) {
+            found.push(format!("{name}: {} cases passed, the floor is {}", tally.passed, floor.passed));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn groups(name: &str, cases: usize, passed: usize) -> BTreeMap<String, Tally> {
+        BTreeMap::from([(name.to_owned(), Tally { cases, passed, failed: cases - passed, not_applicable: 0 })])
+    }
+
+    #[test]
+    fn a_floor_holds_for_its_own_corpus_only() {
+        let floors = Floors::from([("choice".to_owned(), Floor { cases: 10, passed: 9 })]);
+        assert!(breaches(&floors, &groups("choice", 10, 9)).is_empty());
+        assert_eq!(breaches(&floors, &groups("choice", 10, 8)).len(), 1);
+        assert!(breaches(&floors, &groups("choice", 5, 1)).is_empty());
+    }
+
+    #[test]
+    fn own_cases_must_all_pass() {
+        assert_eq!(breaches(&Floors::new(), &groups("own/map", 10, 9)).len(), 1);
+        assert!(breaches(&Floors::new(), &groups("own/map", 10, 10)).is_empty());
+    }
+}

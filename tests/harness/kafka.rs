@@ -1,0 +1,230 @@
+//! The tests' own view of a cluster: make topics, read whole topics, ask for committed offsets. Nothing here is shared with the service.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::{Offset, TopicPartitionList};
+
+/// How long one question to a broker may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// A record as the tests read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// Its key.
+    pub key: Option<Vec<u8>>,
+    /// Its value.
+    pub value: Option<Vec<u8>>,
+    /// Its headers; of headers with one name, the last.
+    pub headers: BTreeMap<String, Vec<u8>>,
+}
+
+impl Record {
+    fn of(message: &BorrowedMessage<'_>) -> Self {
+        let headers =
+            message.headers().map(|headers| headers.iter().map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec())).collect());
+        Self {
+            partition: message.partition(),
+            offset: message.offset(),
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.payload().map(<[u8]>::to_vec),
+            headers: headers.unwrap_or_default(),
+        }
+    }
+
+    /// A header as text; empty when absent.
+    #[must_use]
+    pub fn header(&self, name: &str) -> String {
+        self.headers.get(name).map(|value| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
+    }
+
+    /// The value as JSON; `null` when it is none.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
+        self.value.as_deref().and_then(|value| serde_json::from_slice(value).ok()).unwrap_or_default()
+    }
+}
+
+fn config(bootstrap: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap).set("fetch.message.max.bytes", "16777216").set("log_level", "0");
+    config
+}
+
+/// A config for a producer of tests: idempotent, large records allowed.
+#[must_use]
+pub fn producer_config(bootstrap: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", bootstrap)
+        .set("log_level", "0")
+        .set("enable.idempotence", "true")
+        .set("message.max.bytes", "16777216")
+        .set("linger.ms", "5");
+    config
+}
+
+/// Makes a topic and waits until it can be used.
+///
+/// # Errors
+/// When the cluster refuses.
+pub fn create_topic(bootstrap: &str, name: &str, partitions: i32, settings: &[(&str, &str)]) -> Result<(), String> {
+    let admin: AdminClient<DefaultClientContext> = config(bootstrap).create().map_err(|error| error.to_string())?;
+    let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
+    for (key, value) in settings {
+        topic = topic.set(key, value);
+    }
+    let options = AdminOptions::new().request_timeout(Some(ANSWER_WITHIN)).operation_timeout(Some(ANSWER_WITHIN));
+    let results = block_on(admin.create_topics([&topic], &options)).map_err(|error| error.to_string())?;
+    results.into_iter().try_for_each(|result| result.map(|_| ()).map_err(|(topic, code)| format!("cannot make topic {topic}: {code}")))
+}
+
+/// Polls a future on this thread until it is ready; the clients' own threads drive it.
+fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+/// The end offset of each partition of a topic.
+///
+/// # Errors
+/// When the cluster does not answer.
+pub fn ends(bootstrap: &str, topic: &str, partitions: i32) -> Result<Vec<i64>, String> {
+    let consumer: BaseConsumer = config(bootstrap).create().map_err(|error| error.to_string())?;
+    (0..partitions).map(|partition| Ok(consumer.fetch_watermarks(topic, partition, ANSWER_WITHIN).map_err(|error| error.to_string())?.1)).collect()
+}
+
+/// The committed offset of each partition; `None` where the group has none.
+///
+/// # Errors
+/// When the cluster does not answer.
+pub fn committed(bootstrap: &str, group: &str, topic: &str, partitions: i32) -> Result<Vec<Option<i64>>, String> {
+    let consumer: BaseConsumer = config(bootstrap).set("group.id", group).create().map_err(|error| error.to_string())?;
+    let mut asked = TopicPartitionList::new();
+    asked.add_partition_range(topic, 0, partitions - 1);
+    let answer = consumer.committed_offsets(asked, ANSWER_WITHIN).map_err(|error| error.to_string())?;
+    Ok(answer
+        .elements()
+        .iter()
+        .map(|element| match element.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        })
+        .collect())
+}
+
+/// A reader of whole topics, from their first record on.
+pub struct Reader {
+    consumer: BaseConsumer,
+    records: Vec<Record>,
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("records", &self.records.len()).finish_non_exhaustive()
+    }
+}
+
+impl Reader {
+    /// A reader at the beginning of every partition of `topic`.
+    ///
+    /// # Errors
+    /// When no client can be made.
+    pub fn open(bootstrap: &str, topic: &str, partitions: i32) -> Result<Self, String> {
+        // A group id is wanted by the client; nothing is ever committed under it.
+        let consumer: BaseConsumer =
+            config(bootstrap).set("group.id", "tests-reader").set("enable.auto.commit", "false").create().map_err(|error| error.to_string())?;
+        let mut from = TopicPartitionList::new();
+        for partition in 0..partitions {
+            from.add_partition_offset(topic, partition, Offset::Beginning).map_err(|error| error.to_string())?;
+        }
+        consumer.assign(&from).map_err(|error| error.to_string())?;
+        Ok(Self { consumer, records: Vec::new() })
+    }
+
+    /// Everything read so far.
+    #[must_use]
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// Takes what is there within `wait`, and as much more as follows without a pause.
+    ///
+    /// # Errors
+    /// When the topic cannot be read.
+    pub fn read(&mut self, wait: Duration) -> Result<&[Record], String> {
+        let mut wait = wait;
+        loop {
+            match self.consumer.poll(wait) {
+                None => return Ok(&self.records),
+                Some(Ok(message)) => self.records.push(Record::of(&message)),
+                // A broker that is down for a while is part of many tests; the deadline of the caller ends it.
+                Some(Err(KafkaError::MessageConsumption(_))) => {}
+                Some(Err(error)) => return Err(error.to_string()),
+            }
+            wait = Duration::ZERO;
+        }
+    }
+
+    /// Reads until `enough` holds for all records so far.
+    ///
+    /// # Errors
+    /// When it does not hold within `limit`.
+    pub fn read_until(&mut self, what: &str, limit: Duration, mut enough: impl FnMut(&[Record]) -> bool) -> Result<&[Record], String> {
+        let end = Instant::now() + limit;
+        while !enough(&self.records) {
+            if Instant::now() >= end {
+                return Err(format!("{what}: not within {limit:?}, {} records read", self.records.len()));
+            }
+            self.read(Duration::from_millis(50))?;
+        }
+        Ok(&self.records)
+    }
+
+    /// Reads up to what is the end of every partition now.
+    ///
+    /// # Errors
+    /// When that takes longer than `limit`.
+    pub fn read_to_end(&mut self, bootstrap: &str, topic: &str, partitions: i32, limit: Duration) -> Result<&[Record], String> {
+        let ends = ends(bootstrap, topic, partitions)?;
+        let mut next = vec![0_i64; ends.len()];
+        let mut seen = 0;
+        self.read_until("the end of a topic", limit, |records| {
+            for record in records.iter().skip(seen) {
+                if let Some(next) = usize::try_from(record.partition).ok().and_then(|partition| next.get_mut(partition)) {
+                    *next = record.offset + 1;
+                }
+            }
+            seen = records.len();
+            next.iter().zip(&ends).all(|(next, end)| next >= end)
+        })
+    }
+}
