@@ -49,7 +49,7 @@ pub(super) fn run(flags: &Flags, log: &LogFlags, environment: &Environment) -> R
     runtime.block_on(live(config, limit))
 }
 
-/// The service as HTTP sees it: absent while it starts and ends.
+/// The service as HTTP sees it: absent while it starts.
 #[derive(Default)]
 struct Stage {
     service: RwLock<Option<Arc<Service>>>,
@@ -61,8 +61,8 @@ impl Stage {
         self.service.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn set(&self, service: Option<Arc<Service>>) {
-        *self.service.write().unwrap_or_else(PoisonError::into_inner) = service;
+    fn set(&self, service: Arc<Service>) {
+        *self.service.write().unwrap_or_else(PoisonError::into_inner) = Some(service);
     }
 }
 
@@ -94,13 +94,13 @@ async fn live(config: Config, limit: Arc<telemetry::RateLimit>) -> Result<(), Er
         started = starting => Arc::new(started.map_err(|error| Error::surroundings("the start broke off", error))??),
         () = signals.next() => return Ok(()),
     };
-    stage.set(Some(Arc::clone(&service)));
+    stage.set(Arc::clone(&service));
     let outcome = watch(&service, &limit, &mut signals).await;
     stage.is_ending.store(true, Ordering::Relaxed);
     tracing::info!("shutting down");
     service.request_shutdown();
     let joined = tokio::select! {
-        joined = join(Arc::clone(&stage), service, shutdown_timeout + SHUTDOWN_MARGIN) => joined,
+        joined = join(service, shutdown_timeout + SHUTDOWN_MARGIN) => joined,
         () = signals.next() => Err(Error::Surroundings { what: "a second signal ended the shutdown; what was not committed runs again".to_owned(), source: None }),
     };
     drop(end);
@@ -136,20 +136,9 @@ async fn watch(service: &Service, limit: &telemetry::RateLimit, signals: &mut Si
     }
 }
 
-/// Waits for the pipelines on a thread of its own. HTTP lets go of the service first, so that this is its only owner.
-async fn join(stage: Arc<Stage>, service: Arc<Service>, timeout: Duration) -> Result<(), Error> {
-    let joined = tokio::task::spawn_blocking(move || {
-        stage.set(None);
-        let mut service = service;
-        loop {
-            // A scrape that is under way holds the service for a moment.
-            match Arc::try_unwrap(service) {
-                Ok(service) => return service.join(timeout),
-                Err(shared) => service = shared,
-            }
-            std::thread::yield_now();
-        }
-    });
+/// Waits for the pipelines on a thread of its own; health and metrics go on meanwhile.
+async fn join(service: Arc<Service>, timeout: Duration) -> Result<(), Error> {
+    let joined = tokio::task::spawn_blocking(move || service.join(timeout));
     joined.await.map_err(|error| Error::surroundings("the shutdown broke off", error))?
 }
 

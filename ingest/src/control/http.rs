@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use crate::error::Error;
 use crate::metrics::exposition;
 
-/// What is asked over HTTP; the service, or nothing while it starts and ends.
+/// What is asked over HTTP; the service, or nothing while it starts.
 pub trait Health: Send + Sync + 'static {
     /// Why the service does not take records now; empty when it does.
     fn reasons(&self) -> Vec<String>;

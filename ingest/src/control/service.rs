@@ -25,6 +25,7 @@ pub struct Service {
 
 struct Running {
     name: String,
+    source_topics: Vec<String>,
     pipeline: Pipeline,
 }
 
@@ -43,7 +44,7 @@ impl Service {
             let tasks = Builtin::start(loaded.mocks).map_err(|error| Error::surroundings("the timer thread cannot be started", error))?;
             let running = Pipeline::start(settings(config, pipeline), Arc::new(loaded.program), Arc::new(tasks));
             let running = running.map_err(|error| operating(&pipeline.name, error))?;
-            service.pipelines.push(Running { name: pipeline.name.clone(), pipeline: running });
+            service.pipelines.push(Running { name: pipeline.name.clone(), source_topics: pipeline.source_topics.clone(), pipeline: running });
         }
         Ok(service)
     }
@@ -61,8 +62,9 @@ impl Service {
     /// Everything that is measured, now.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let sample = |Running { name, pipeline }: &Running| Sample {
+        let sample = |Running { name, source_topics, pipeline }: &Running| Sample {
             state_machine: name.clone(),
+            source_topics: source_topics.clone(),
             counters: pipeline.counters(),
             latency: pipeline.latency(),
             lag: pipeline.lag(),
@@ -90,13 +92,13 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::Surroundings`] when one did not end cleanly; the others are waited for all the same.
-    pub fn join(self, timeout: Duration) -> Result<(), Error> {
+    pub fn join(&self, timeout: Duration) -> Result<(), Error> {
         let deadline = Instant::now() + timeout;
         let mut first = Ok(());
-        for Running { name, pipeline } in self.pipelines {
+        for Running { name, pipeline, .. } in &self.pipelines {
             let ended = pipeline.join(deadline.saturating_duration_since(Instant::now()));
             if let (Err(error), Ok(())) = (ended, &first) {
-                first = Err(operating(&name, error));
+                first = Err(operating(name, error));
             }
         }
         first

@@ -23,6 +23,8 @@ const BUCKETS_S: [f64; 18] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25
 pub struct Sample {
     /// Name of the pipeline and its state machine.
     pub state_machine: String,
+    /// The topics it reads, by the numbers that the lag has.
+    pub source_topics: Vec<String>,
     /// Its counts.
     pub counters: Counters,
     /// Its execution times in nanoseconds.
@@ -50,14 +52,22 @@ pub fn render(snapshot: Snapshot) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(snapshot));
     let mut out = String::new();
-    text::encode(&mut out, &registry).expect("a String takes all text");
+    // A String takes all text, so this cannot fail; what was written until then would be the answer.
+    let written = text::encode(&mut out, &registry);
+    debug_assert!(written.is_ok(), "a String takes all text");
     out
 }
 
 type Labels<'l> = [(&'l str, &'l str)];
 
+/// Picks one number of the counters.
+type Count = fn(&Counters) -> u64;
+
+/// A topic with its lag in records and in seconds.
+type TopicLag<'s> = (&'s str, u64, f64);
+
 /// The metrics that are one number of the counters.
-const COUNTED: [(&Metric, fn(&Counters) -> u64); 28] = [
+const COUNTED: [(&Metric, Count); 29] = [
     (&names::EXECUTIONS_STARTED, |counters| counters.executions_started),
     (&names::EXECUTIONS_SUCCEEDED, |counters| counters.executions_succeeded),
     (&names::EXECUTIONS_FAILED, |counters| counters.executions_failed),
@@ -86,6 +96,7 @@ const COUNTED: [(&Metric, fn(&Counters) -> u64); 28] = [
     (&names::REWINDS, |counters| counters.rewinds),
     (&names::COMMIT_ERRORS, |counters| counters.commit_errors),
     (&names::STORE_ERRORS, |counters| counters.store_errors),
+    (&names::CLIENT_ERRORS, |counters| counters.client_errors),
 ];
 
 impl Collector for Snapshot {
@@ -95,10 +106,6 @@ impl Collector for Snapshot {
             for sample in &self.pipelines {
                 write(&mut family, metric, &[("state_machine", sample.state_machine.as_str())], count(&sample.counters))?;
             }
-        }
-        let mut family = describe(&mut encoder, &names::CLIENT_ERRORS)?;
-        for sample in &self.pipelines {
-            write(&mut family, &names::CLIENT_ERRORS, &[("state_machine", sample.state_machine.as_str())], sample.counters.client_errors)?;
         }
         self.encode_times(&mut encoder)?;
         self.encode_dead_letters(&mut encoder)?;
@@ -129,7 +136,7 @@ impl Snapshot {
     }
 
     fn encode_lag(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let topics: Vec<(&str, Vec<(&str, u64, f64)>)> = self.pipelines.iter().map(|sample| (sample.state_machine.as_str(), by_topic(&sample.lag))).collect();
+        let topics: Vec<(&str, Vec<TopicLag<'_>>)> = self.pipelines.iter().map(|sample| (sample.state_machine.as_str(), by_topic(sample))).collect();
         let mut family = describe(encoder, &names::LAG_RECORDS)?;
         for (machine, topics) in &topics {
             for (topic, records, _) in topics {
@@ -186,18 +193,13 @@ fn labelled(family: &mut MetricEncoder<'_>, labels: &Labels<'_>, write: impl FnO
 }
 
 /// Records of all partitions of a topic, and the greatest age among them.
-fn by_topic(lag: &[PartitionLag]) -> Vec<(&str, u64, f64)> {
-    let mut topics: Vec<(&str, u64, f64)> = Vec::new();
-    for partition in lag {
-        match topics.iter_mut().find(|(topic, ..)| *topic == partition.topic) {
-            Some((_, records, seconds)) => {
-                *records += partition.records;
-                *seconds = seconds.max(partition.seconds);
-            }
-            None => topics.push((&partition.topic, partition.records, partition.seconds)),
-        }
-    }
-    topics
+fn by_topic(sample: &Sample) -> Vec<TopicLag<'_>> {
+    let of = |(number, topic)| {
+        let partitions = || sample.lag.iter().filter(move |lag| usize::try_from(lag.topic) == Ok(number));
+        let (records, seconds) = (partitions().map(|lag| lag.records).sum(), partitions().map(|lag| lag.seconds).fold(0.0, f64::max));
+        (topic, records, seconds)
+    };
+    sample.source_topics.iter().map(String::as_str).enumerate().map(of).collect()
 }
 
 /// Counts per bucket, not yet accumulated, the last one without bound.
@@ -231,11 +233,17 @@ mod tests {
         let mut latency = Histogram::new(3).expect("three digits are allowed");
         latency.record(900_000).expect("in range");
         latency.record(40_000_000).expect("in range");
-        let lag = |partition, records, seconds| PartitionLag { topic: "heartbeats".to_owned(), partition, records, seconds };
-        let mut counters = Counters::default();
-        counters.executions_started = 7;
-        counters.dead_letters = crate::pipeline::Reason::ALL.into_iter().map(|reason| (reason, 2)).collect();
-        let sample = Sample { state_machine: "heartbeat".to_owned(), counters, latency, lag: vec![lag(0, 3, 1.5), lag(1, 4, 0.5)], is_ready: true };
+        let lag = |partition, records, seconds| PartitionLag { topic: 0, partition, records, seconds };
+        let dead_letters = crate::pipeline::Reason::ALL.into_iter().map(|reason| (reason, 2)).collect();
+        let counters = Counters { executions_started: 7, dead_letters, ..Counters::default() };
+        let sample = Sample {
+            state_machine: "heartbeat".to_owned(),
+            source_topics: vec!["heartbeats".to_owned()],
+            counters,
+            latency,
+            lag: vec![lag(0, 3, 1.5), lag(1, 4, 0.5)],
+            is_ready: true,
+        };
         Snapshot { pipelines: vec![sample], uptime: Duration::from_secs(5), log_lines_held: 9 }
     }
 

@@ -101,8 +101,10 @@ pub static WINDOW_DISTANCE: Metric = gauge(
 /// Lag in records.
 pub static LAG_RECORDS: Metric = gauge("expressway_lag_records", PER_TOPIC, "Records between the committed position and the end of the assigned partitions");
 /// Lag in seconds.
-pub static LAG_SECONDS: Metric =
-    with_unit(gauge("expressway_lag", PER_TOPIC, "Age of the oldest unfinished record, of the partition that is furthest behind"), Unit::Seconds);
+pub static LAG_SECONDS: Metric = with_unit(
+    gauge("expressway_lag", PER_TOPIC, "Age of the newest record taken up while any is unfinished, of the partition that is furthest behind"),
+    Unit::Seconds,
+);
 /// Task calls.
 pub static TASK_CALLS: Metric = counter("expressway_task_calls", PER_MACHINE, "Task calls begun");
 /// Task calls open.

@@ -134,7 +134,12 @@ impl Pipeline {
     ///
     /// # Errors
     /// Settings that cannot work, no broker in reach, a topic that is missing.
-    pub fn start_with<P: Processor>(settings: Settings, identity: Identity, tasks: Arc<dyn Integrations>, processor: impl FnMut(u32) -> P) -> Result<Self, Error> {
+    pub fn start_with<P: Processor>(
+        settings: Settings,
+        identity: Identity,
+        tasks: Arc<dyn Integrations>,
+        processor: impl FnMut(u32) -> P,
+    ) -> Result<Self, Error> {
         start::start(settings, &identity, &tasks, processor)
     }
 

@@ -238,7 +238,7 @@ impl Stand {
                 moved = now;
             }
             if self.shared.is_ended.load(Ordering::Acquire) {
-                let settled = *settled_in_time.get_or_insert(books.totals.settled());
+                let settled = *settled_in_time.get_or_insert_with(|| books.totals.settled());
                 let is_still = seconds_since(moved) > STANDSTILL.as_secs_f64();
                 if books.totals.settled() >= self.shared.produced() || is_still || self.pipeline.failed().is_some() {
                     live.end();
@@ -319,5 +319,6 @@ fn stop_on_interrupt(shared: &Arc<Shared>) -> Result<(), Error> {
 
 /// Lets time pass on a thread that has nothing to wait for.
 fn pause(time: Duration) {
-    drop(crossbeam::channel::after(time).recv());
+    let passed = crossbeam::channel::after(time).recv();
+    debug_assert!(passed.is_ok(), "the channel of a timer delivers once");
 }
