@@ -37,7 +37,7 @@ pub mod config;
 pub mod control;
 pub mod devices;
 pub mod error;
-pub mod kafka;
+mod kafka;
 pub mod local;
 pub mod metrics;
 pub mod pipeline;
