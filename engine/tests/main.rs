@@ -1,1 +1,3 @@
-//! To be written.
+//! The engine's integration tests, one module for each subject.
+
+mod diagnostics;

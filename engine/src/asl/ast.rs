@@ -76,8 +76,8 @@ pub struct SubMachine {
 pub struct ProcessorConfig {
     /// The object.
     pub place: Place,
-    /// Whether `Mode` is `DISTRIBUTED`.
-    pub distributed: bool,
+    /// Where `Mode` says `DISTRIBUTED`, if it does.
+    pub distributed: Option<Place>,
     /// Whether `ExecutionType` is there.
     pub has_execution_type: bool,
 }

@@ -39,23 +39,36 @@ const TYPE_TESTS: [(&str, TypeTest); 6] = [
     ("IsTimestamp", TypeTest::Timestamp),
 ];
 
-/// Every operator: its spelling, what it is, and whether its operand is a path.
-fn operators() -> impl Iterator<Item = (String, Name, bool)> {
-    let comparing = |family: &'static str, name: fn(Comparison) -> Name| {
-        COMPARISONS.iter().flat_map(move |&(suffix, comparison)| both(format!("{family}{suffix}"), name(comparison)))
-    };
-    comparing("String", Name::String)
-        .chain([("StringMatches".to_owned(), Name::StringMatches, false)])
-        .chain(comparing("Numeric", Name::Numeric))
-        .chain(both("BooleanEquals".to_owned(), Name::Boolean))
-        .chain(comparing("Timestamp", Name::Timestamp))
-        .chain(TYPE_TESTS.iter().map(|&(spelling, test)| (spelling.to_owned(), Name::Is(test), false)))
+/// A prefix of spellings, and what an operator with it is.
+type Family = (&'static str, fn(Comparison) -> Name);
+
+const FAMILIES: [Family; 3] = [("String", Name::String), ("Numeric", Name::Numeric), ("Timestamp", Name::Timestamp)];
+
+/// The operator of this spelling, and whether its operand is a path.
+fn named(spelling: &str) -> Option<(Name, bool)> {
+    if spelling == "StringMatches" {
+        return Some((Name::StringMatches, false));
+    }
+    if let Some(&(_, test)) = TYPE_TESTS.iter().find(|(known, _)| *known == spelling) {
+        return Some((Name::Is(test), false));
+    }
+    let (stem, is_path) = spelling.strip_suffix("Path").map_or((spelling, false), |stem| (stem, true));
+    if stem == "BooleanEquals" {
+        return Some((Name::Boolean, is_path));
+    }
+    FAMILIES.iter().find_map(|(family, name)| {
+        let suffix = stem.strip_prefix(family)?;
+        let &(_, comparison) = COMPARISONS.iter().find(|(known, _)| *known == suffix)?;
+        Some((name(comparison), is_path))
+    })
 }
 
-/// An operator with a literal and with a path.
-fn both(spelling: String, name: Name) -> [(String, Name, bool); 2] {
-    let path = format!("{spelling}Path");
-    [(spelling, name, false), (path, name, true)]
+/// The spellings of all operators, for messages.
+fn spellings() -> Vec<String> {
+    let comparing = FAMILIES.iter().flat_map(|(family, _)| COMPARISONS.iter().map(move |(suffix, _)| format!("{family}{suffix}")));
+    let with_path = comparing.chain(["BooleanEquals".to_owned()]).flat_map(|spelling| [format!("{spelling}Path"), spelling].into_iter().rev());
+    let without_path = ["StringMatches"].into_iter().chain(TYPE_TESTS.iter().map(|&(spelling, _)| spelling)).map(str::to_owned);
+    with_path.chain(without_path).collect()
 }
 
 impl Reader<'_> {
@@ -80,7 +93,7 @@ impl Reader<'_> {
             "Output" if language == QueryLanguage::Jsonata => false,
             _ => true,
         });
-        if !has_next {
+        if !has_next && self.is_object(node) {
             self.schema(&node.place, "These fields are required: [Next]");
         }
         match language {
@@ -91,10 +104,12 @@ impl Reader<'_> {
     }
 
     fn jsonata_rule(&mut self, node: &Node, members: &[Member]) {
+        let mut wanted = self.is_object(node);
         for member in members {
             match member.name.as_str() {
-                "Condition" | "Comment" => {}
-                name if SELECTORS.contains(&name) || operators().any(|(spelling, ..)| spelling == name) => {
+                "Condition" => wanted = false,
+                "Comment" => {}
+                name if SELECTORS.contains(&name) || named(name).is_some() => {
                     self.schema(
                         &node.place,
                         format!("The QueryLanguage is set to 'JSONata', but field '{name}' is only supported for the 'JSONPath' QueryLanguage"),
@@ -103,7 +118,7 @@ impl Reader<'_> {
                 _ => self.unsupported(&node.place, member),
             }
         }
-        if !members.iter().any(|member| member.name == "Condition") {
+        if wanted {
             self.schema(&node.place, "These fields are required: [Condition]");
         }
     }
@@ -119,13 +134,16 @@ impl Reader<'_> {
 
     /// A rule without its `Next`; at most [`RULE_DEPTH_MAX`] levels deep.
     fn condition(&mut self, node: &Node, members: &[Member], depth: usize) -> Option<Condition> {
-        let mut tests = Vec::new();
+        let (mut tests, mut unknown) = (Vec::new(), Vec::new());
         for member in members {
-            match operators().find(|(spelling, ..)| *spelling == member.name) {
-                Some((_, name, is_path)) => tests.push((name, is_path, member)),
+            match named(&member.name) {
+                Some((name, is_path)) => tests.push((name, is_path, member)),
                 None if member.name == "Comment" || SELECTORS.contains(&member.name.as_str()) => {}
-                None => self.unsupported(&node.place, member),
+                None => unknown.push(member),
             }
+        }
+        for member in &unknown {
+            self.unsupported(&node.place, member);
         }
         let selectors: Vec<&Member> = members.iter().filter(|member| SELECTORS.contains(&member.name.as_str())).collect();
         let [selector] = selectors[..] else {
@@ -143,9 +161,9 @@ impl Reader<'_> {
             "And" => self.nested_rules(&selector.node, depth).map(Condition::And),
             "Or" => self.nested_rules(&selector.node, depth).map(Condition::Or),
             "Not" => self.nested_rule(&selector.node, depth + 1).map(|rule| Condition::Not(Box::new(rule))),
-            "Variable" => self.test(node, &selector.node, &tests),
+            "Variable" => self.test(node, &selector.node, &tests, !unknown.is_empty()),
             _ => {
-                self.schema(&node.place, "The QueryLanguage is set to 'JSONPath', but field 'Condition' is only supported for the 'JSONata' QueryLanguage");
+                self.wrong_language(&node.place, "Condition", QueryLanguage::JsonPath);
                 None
             }
         }
@@ -156,14 +174,15 @@ impl Reader<'_> {
         rules.into_iter().collect()
     }
 
-    fn test(&mut self, node: &Node, variable: &Node, tests: &[(Name, bool, &Member)]) -> Option<Condition> {
+    /// `Variable` with its operator; a misspelt one has had its finding.
+    fn test(&mut self, node: &Node, variable: &Node, tests: &[(Name, bool, &Member)], has_unknown: bool) -> Option<Condition> {
         let variable = self.choice_path(variable);
         let operators: Vec<_> = tests.iter().map(|&(name, is_path, member)| self.operator(name, is_path, &member.node)).collect();
         match tests {
             [_] => Some(Condition::Test { variable: variable?, operator: operators.into_iter().next()?? }),
+            [] if has_unknown => None,
             [] => {
-                let all: Vec<String> = self::operators().map(|(spelling, ..)| spelling).collect();
-                self.schema(&node.place, format!("This object should have only one of the following fields: [{}]", all.join(", ")));
+                self.schema(&node.place, format!("This object should have only one of the following fields: [{}]", spellings().join(", ")));
                 None
             }
             _ => {
@@ -245,11 +264,13 @@ mod tests {
 
     #[test]
     fn there_are_thirty_nine_operators() {
-        let mut spellings: Vec<String> = operators().map(|(spelling, ..)| spelling).collect();
-        spellings.sort_unstable();
-        spellings.dedup();
-        assert_eq!(spellings.len(), 39);
-        assert!(spellings.contains(&"TimestampGreaterThanEqualsPath".to_owned()));
+        let mut found: Vec<String> = spellings();
+        assert!(found.iter().all(|spelling| named(spelling).is_some()));
+        found.sort_unstable();
+        found.dedup();
+        assert_eq!(found.len(), 39);
+        assert_eq!(named("TimestampGreaterThanEqualsPath"), Some((Name::Timestamp(Comparison::GreaterThanEquals), true)));
+        assert!(["StringMatchesPath", "IsNullPath", "String", "StringEqual", "BooleanLessThan", "Path"].iter().all(|spelling| named(spelling).is_none()));
     }
 
     #[test]

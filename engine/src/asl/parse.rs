@@ -60,7 +60,7 @@ impl Reader<'_> {
             }
             machine.body.keys.push(member.name);
         }
-        let language = machine.query_language.as_ref().map_or(QueryLanguage::default(), |language| language.value);
+        let language = machine.query_language.as_ref().map_or_else(QueryLanguage::default, |language| language.value);
         self.states(states, Level { language, depth: 1 }, &mut machine.body);
         machine
     }
@@ -117,10 +117,13 @@ impl Reader<'_> {
     }
 
     fn processor_config(&mut self, node: &Node) -> Option<ProcessorConfig> {
-        let mut config = ProcessorConfig { place: node.place.clone(), distributed: false, has_execution_type: false };
+        let mut config = ProcessorConfig { place: node.place.clone(), distributed: None, has_execution_type: false };
         for member in self.members(node) {
             match member.name.as_str() {
-                "Mode" => config.distributed = self.word(&member.node, &["INLINE", "DISTRIBUTED"]) == Some(1),
+                "Mode" => {
+                    let mode = self.word(&member.node, &["INLINE", "DISTRIBUTED"]);
+                    config.distributed = (mode == Some(1)).then(|| member.node.place.clone());
+                }
                 "ExecutionType" => {
                     config.has_execution_type = true;
                     self.word(&member.node, &["STANDARD", "EXPRESS"]);

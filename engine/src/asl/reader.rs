@@ -194,7 +194,7 @@ impl<'d> Reader<'d> {
             return None;
         }
         // Numbers too long for 128 bits are out of any bounds, on the side of their sign.
-        let value = text.parse::<i128>().unwrap_or(if text.starts_with('-') { i128::MIN } else { i128::MAX });
+        let value = text.parse::<i128>().unwrap_or_else(|_| if text.starts_with('-') { i128::MIN } else { i128::MAX });
         if value < i128::from(least) {
             self.schema(&node.place, format!("Minimum value is {least}"));
         } else if value > i128::from(most) {

@@ -178,7 +178,8 @@ impl Reader<'_> {
         if !self.is_object(node) {
             return None;
         }
-        if !names.contains("RoleArn") && !(names.contains("RoleArn.$") && language == QueryLanguage::JsonPath) {
+        let has_role = names.contains("RoleArn") || (language == QueryLanguage::JsonPath && names.contains("RoleArn.$"));
+        if !has_role {
             self.schema(&node.place, "The field 'RoleArn' is required but was missing");
             return None;
         }

@@ -12,13 +12,8 @@ use super::reader::{Node, Reader};
 use super::{intrinsic, path};
 
 impl Reader<'_> {
-    /// A whole payload template, which is an object.
+    /// A whole payload template. It is an object as a rule, but the service takes any value.
     pub(super) fn template(&mut self, node: &Node) -> Option<Template> {
-        if self.kind(node) != Kind::Object {
-            self.schema(&node.place, "Expected value of type Object").hint =
-                Some("a payload template is an object; fields whose names end in '.$' are computed".to_owned());
-            return None;
-        }
         self.remark_missing_dollars(node);
         if self.depth(node) > TEMPLATE_DEPTH_MAX && self.has_computed_field(node) {
             self.error(Code::TooDeeplyNested, &node.place, format!("A payload template with computed fields nests at most {TEMPLATE_DEPTH_MAX} deep"));

@@ -104,6 +104,11 @@ impl<'m> Emitter<'m> {
         })
     }
 
+    /// Bytes that a name takes as a member's key, with quotes and colon.
+    pub(super) fn rendered_len(&self, symbol: Symbol) -> u32 {
+        if symbol == Symbol::NONE { 0 } else { self.symbols.rendered_len(symbol) }
+    }
+
     /// The number of a constant, given as compact JSON text.
     pub(super) fn constant(&mut self, json: &str) -> ConstantId {
         if let Some(&known) = self.constant_ids.get(json) {

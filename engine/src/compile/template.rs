@@ -74,7 +74,9 @@ impl Emitter<'_> {
                 }
                 let first = next_id(&self.pools.members);
                 self.pools.members.extend_from_slice(&nodes);
-                Node::Object { first, count: next_id(&nodes) }
+                let keys: u32 = nodes.iter().map(|(symbol, _)| self.rendered_len(*symbol)).sum();
+                let count = next_id(&nodes);
+                Node::Object { first, count, frame: 2 + count.saturating_sub(1) + keys }
             }
         })
     }

@@ -29,6 +29,8 @@ pub enum Code {
 
     /// The definition is valid for AWS, but this engine cannot run it.
     NotSupportedHere,
+    /// A field is allowed, but does nothing.
+    FieldWithoutEffect,
     /// A Choice has no `Default`.
     ChoiceWithoutDefault,
     /// An object names a field twice; the last one counts.
@@ -41,7 +43,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of the list above.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::InvalidJsonDescription,
         Self::SchemaValidationFailed,
         Self::MissingTransitionTarget,
@@ -53,6 +55,7 @@ impl Code {
         Self::NoDollar,
         Self::PassResultIsStatic,
         Self::NotSupportedHere,
+        Self::FieldWithoutEffect,
         Self::ChoiceWithoutDefault,
         Self::DuplicateField,
         Self::UnknownErrorName,
@@ -74,6 +77,7 @@ impl Code {
             Self::NoDollar => "NO_DOLLAR",
             Self::PassResultIsStatic => "PASS_RESULT_IS_STATIC",
             Self::NotSupportedHere => "NOT_SUPPORTED_HERE",
+            Self::FieldWithoutEffect => "FIELD_WITHOUT_EFFECT",
             Self::ChoiceWithoutDefault => "CHOICE_WITHOUT_DEFAULT",
             Self::DuplicateField => "DUPLICATE_FIELD",
             Self::UnknownErrorName => "UNKNOWN_ERROR_NAME",
@@ -111,6 +115,9 @@ impl Code {
             Self::PassResultIsStatic => "The Result of a Pass state is literal: fields that end in \".$\" are not computed there. Use Parameters for that.",
             Self::NotSupportedHere => {
                 "AWS Step Functions accepts this, but this engine cannot run it, or not yet. The message names the feature. Everything else in the definition was checked all the same."
+            }
+            Self::FieldWithoutEffect => {
+                "The field is accepted, as on AWS, but changes nothing: an inline Map tolerates no failure and has no Map Run to label."
             }
             Self::ChoiceWithoutDefault => {
                 "If no rule of the Choice matches, the execution fails with States.NoChoiceMatched. Add a Default to say what should happen instead."

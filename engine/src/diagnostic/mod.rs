@@ -95,25 +95,43 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// Where the lines of a text begin, to turn byte offsets into positions.
+/// Bytes between two counts of characters; a definition on one line may have thousands of findings.
+const BLOCK_BYTES: usize = 1024;
+
+/// Where the lines of a text begin and how many characters lie before each block, to turn byte offsets into positions.
 #[derive(Debug)]
 pub(crate) struct Lines<'t> {
     text: &'t [u8],
     starts: Vec<usize>,
+    blocks: Vec<usize>,
+}
+
+/// Characters in UTF-8 text: bytes that continue one are not characters of their own.
+fn characters(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|&&byte| byte & 0xC0 != 0x80).count()
 }
 
 impl<'t> Lines<'t> {
     pub(crate) fn new(text: &'t [u8]) -> Self {
         let behind_breaks = text.iter().enumerate().filter(|&(_, &byte)| byte == b'\n').map(|(at, _)| at + 1);
-        Self { text, starts: std::iter::once(0).chain(behind_breaks).collect() }
+        let starts = std::iter::once(0).chain(behind_breaks).collect();
+        let behind_blocks = text.chunks(BLOCK_BYTES).scan(0, |count, block| {
+            *count += characters(block);
+            Some(*count)
+        });
+        Self { text, starts, blocks: std::iter::once(0).chain(behind_blocks).collect() }
+    }
+
+    fn characters_before(&self, offset: usize) -> usize {
+        let block = offset / BLOCK_BYTES;
+        self.blocks.get(block).copied().unwrap_or(0) + characters(self.text.get(block * BLOCK_BYTES..offset).unwrap_or_default())
     }
 
     pub(crate) fn position(&self, offset: usize) -> Position {
         let offset = offset.min(self.text.len());
         let line = self.starts.partition_point(|&start| start <= offset);
         let start = line.checked_sub(1).and_then(|index| self.starts.get(index)).copied().unwrap_or(0);
-        // Continuation bytes of UTF-8 are not characters of their own.
-        let column = self.text.get(start..offset).unwrap_or_default().iter().filter(|&&byte| byte & 0xC0 != 0x80).count() + 1;
+        let column = self.characters_before(offset) - self.characters_before(start) + 1;
         let narrow = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         Position { line: narrow(line), column: narrow(column), offset: narrow(offset) }
     }
@@ -136,5 +154,12 @@ mod tests {
         assert_eq!(lines.position(2), Position { line: 1, column: 2, offset: 2 });
         assert_eq!(lines.position(6), Position { line: 2, column: 3, offset: 6 });
         assert_eq!(lines.position(99).offset, 7);
+    }
+
+    #[test]
+    fn columns_count_across_blocks() {
+        let text = format!("{}\n{}x", "é".repeat(700), "ü".repeat(3 * BLOCK_BYTES));
+        let position = Lines::new(text.as_bytes()).position(text.len() - 1);
+        assert_eq!((position.line, position.column), (2, 3 * 1024 + 1));
     }
 }

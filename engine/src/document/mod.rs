@@ -23,7 +23,7 @@ pub use tape::{Children, Kind, Token};
 pub use text::{Unescaped, unescape_into};
 
 pub(crate) use tape::{Span, Static};
-pub(crate) use text::{keys_equal, quote_into};
+pub(crate) use text::{keys_equal, quote_bytes_into, quote_into};
 
 /// Largest text a document takes, in bytes: lengths on the tape have 24 bits.
 pub const DOCUMENT_BYTES_MAX: usize = (1 << 24) - 1;

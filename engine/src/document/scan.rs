@@ -15,8 +15,8 @@ const HIGHS: u64 = 0x8080_8080_8080_8080;
 pub(super) struct Open {
     token: u32,
     whitespace_before: u32,
-    /// One bit for each key hash seen; all set for arrays, which have no keys.
-    bloom: u64,
+    /// One bit for each key hash seen.
+    bloom: [u64; 2],
     members: u32,
     depth_below: u16,
     is_object: bool,
@@ -105,20 +105,22 @@ impl Scanner<'_> {
         if at >= self.len {
             return Err(Fault::new(FaultKind::Empty, at));
         }
-        let mut key = Key::NONE;
+        let mut in_object = false;
         loop {
+            // In front of a value, or of a key and its value.
+            let mut key = Key::NONE;
+            if in_object {
+                at = self.key(at, &mut key)?;
+            }
             let byte = self.bytes[at];
             at = match byte {
                 b'"' => self.string(at, key)?,
                 b'{' | b'[' => {
-                    let inside = self.open(at, byte == b'{', key)?;
-                    if byte == b'{' && self.bytes[inside] == b'"' {
-                        (at, key) = self.key(inside)?;
-                        continue;
-                    }
-                    if byte == b'[' && self.bytes[inside] != b']' {
+                    let is_object = byte == b'{';
+                    let inside = self.open(at, is_object, key)?;
+                    in_object = is_object;
+                    if self.bytes[inside] != if is_object { b'}' } else { b']' } {
                         at = inside;
-                        key = Key::NONE;
                         continue;
                     }
                     inside
@@ -132,32 +134,21 @@ impl Scanner<'_> {
             // Behind a value, or in front of the end of an empty container.
             loop {
                 at = self.skip_whitespace(at);
-                let Some(top) = self.stack.last() else {
+                if self.stack.is_empty() {
                     return if at == self.len { Ok(()) } else { Err(Fault::new(FaultKind::Trailing, at)) };
-                };
-                let is_object = top.is_object;
-                match (self.bytes[at], is_object) {
-                    (b'}', true) | (b']', false) => at = self.close(at),
-                    (b',', true) if self.has_members() => {
+                }
+                match self.bytes[at] {
+                    b',' => {
                         at = self.skip_whitespace(at + 1);
-                        (at, key) = self.key(at)?;
                         break;
                     }
-                    (b',', false) if self.has_members() => {
-                        at = self.skip_whitespace(at + 1);
-                        key = Key::NONE;
-                        break;
-                    }
+                    b'}' if in_object => at = self.close(at),
+                    b']' if !in_object => at = self.close(at),
                     _ => return Err(self.unexpected(at)),
                 }
+                in_object = self.stack.last().is_some_and(|top| top.is_object);
             }
         }
-    }
-
-    /// Whether the innermost container holds a value already: `[,` and `{,` are refused.
-    #[inline]
-    fn has_members(&self) -> bool {
-        self.stack.last().is_some_and(|top| self.spans.len() > top.token as usize + 1)
     }
 
     #[cold]
@@ -165,8 +156,13 @@ impl Scanner<'_> {
         if at >= self.len { Fault::new(FaultKind::Truncated, self.len) } else { Fault::new(FaultKind::Unexpected(self.bytes[at]), at) }
     }
 
-    #[inline]
+    #[inline(always)]
     fn skip_whitespace(&mut self, at: usize) -> usize {
+        if self.bytes[at] > b' ' { at } else { self.skip_run(at) }
+    }
+
+    #[inline(never)]
+    fn skip_run(&mut self, at: usize) -> usize {
         if !is_whitespace(self.bytes[at]) {
             return at;
         }
@@ -197,7 +193,7 @@ impl Scanner<'_> {
         #[expect(clippy::cast_possible_truncation, reason = "a tape has fewer tokens than the text has bytes")]
         let token = self.spans.len() as u32;
         self.push(Span::new(at, 0, if is_object { Kind::Object } else { Kind::Array }, key.flags), key);
-        self.stack.push(Open { token, whitespace_before: self.whitespace, bloom: 0, members: 0, depth_below: 0, is_object });
+        self.stack.push(Open { token, whitespace_before: self.whitespace, bloom: [0; 2], members: 0, depth_below: 0, is_object });
         Ok(self.skip_whitespace(at + 1))
     }
 
@@ -292,18 +288,34 @@ impl Scanner<'_> {
     }
 
     /// Scans a key and its colon; returns the offset of the value.
-    #[inline]
-    fn key(&mut self, at: usize) -> Result<(usize, Key), Fault> {
+    #[inline(always)]
+    fn key(&mut self, at: usize, key: &mut Key) -> Result<usize, Fault> {
         if self.bytes[at] != b'"' {
             return Err(self.unexpected(at));
         }
         let start = at + 1;
-        let (end, escaped) = self.string_end(start)?;
-        let len = end - start;
-        let (symbol, hashed) = if escaped { self.escaped_key(start, end) } else { self.plain_key(start, len) };
+        let first = word(self.bytes, start);
+        let marks = string_marks(first);
+        let short = (marks.trailing_zeros() >> 3) as usize;
+        let (end, hashed);
+        if marks != 0 && self.bytes[start + short] == b'"' {
+            // At most seven bytes: the first word is the whole key.
+            end = start + short;
+            let first = first & ((1 << (short * 8)) - 1);
+            hashed = hash(first, short);
+            key.symbol = self.symbols.probe_short(first, hashed, short);
+        } else {
+            let (found, escaped) = self.string_end(start)?;
+            end = found;
+            (key.symbol, hashed) = if escaped { self.escaped_key(start, end) } else { self.long_key(first, start, end - start) };
+            key.flags = if escaped { KEY_ESCAPED } else { 0 };
+        }
         #[expect(clippy::cast_possible_truncation, reason = "documents are at most 2^24 - 1 bytes long")]
-        let key = Key { start: start as u32, len: len as u32, symbol, flags: if escaped { KEY_ESCAPED } else { 0 } };
-        self.note_key(key, hashed);
+        {
+            key.start = start as u32;
+            key.len = (end - start) as u32;
+        }
+        self.note_key(*key, hashed);
         let mut at = end + 1;
         if self.bytes[at] != b':' {
             at = self.skip_whitespace(at);
@@ -311,16 +323,14 @@ impl Scanner<'_> {
                 return Err(self.unexpected(at));
             }
         }
-        Ok((self.skip_whitespace(at + 1), key))
+        Ok(self.skip_whitespace(at + 1))
     }
 
-    #[inline]
-    fn plain_key(&self, start: usize, len: usize) -> (Symbol, u64) {
-        let mut first = word(self.bytes, start);
-        if len < 8 {
-            first &= (1 << (len * 8)) - 1;
-        }
-        (self.symbols.probe(first, &self.bytes[start..start + len]), hash(first, len))
+    /// Symbol and hash of a key without escapes that is longer than seven bytes, or empty of a mark in its first word.
+    fn long_key(&self, first: u64, start: usize, len: usize) -> (Symbol, u64) {
+        let first = if len < 8 { first & ((1 << (len * 8)) - 1) } else { first };
+        let hashed = hash(first, len);
+        (self.symbols.probe(first, hashed, &self.bytes[start..start + len]), hashed)
     }
 
     #[cold]
@@ -334,9 +344,10 @@ impl Scanner<'_> {
     fn note_key(&mut self, key: Key, hashed: u64) {
         let top = self.stack.last_mut().expect("a key stands inside an object");
         top.members += 1;
-        let bit = 1 << (hashed >> 58);
-        let seen = top.bloom & bit != 0;
-        top.bloom |= bit;
+        let bit = 1 << (hashed >> 48 & 63);
+        let bloom = &mut top.bloom[(hashed >> 54 & 1) as usize];
+        let seen = *bloom & bit != 0;
+        *bloom |= bit;
         if seen && top.members <= INCREMENTAL_KEYS_MAX {
             let first = top.token + 1;
             if self.sibling_has(first, key) {

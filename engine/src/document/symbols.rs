@@ -14,14 +14,24 @@ impl Symbol {
 pub struct Symbols {
     /// Names in the order of their symbols, which start at 1.
     names: Vec<Box<str>>,
-    /// First eight bytes of each name, zero-padded; the probe compares this word first.
-    prefixes: Vec<u64>,
-    /// Each name as a JSON string with quotes, one after the other.
+    /// Each name as a JSON string with quotes and a colon behind it, one after the other.
     quoted: Vec<u8>,
     /// Where each one ends in `quoted`.
     quoted_ends: Vec<u32>,
-    /// Open-addressed table of symbols, a power of two large and at most half full; empty when there are no names.
-    table: Vec<u16>,
+    /// Open-addressed, a power of two large and at most a quarter full; empty when there are no names.
+    table: Vec<Entry>,
+    /// 64 less the number of bits that the table's size takes.
+    shift: u32,
+}
+
+/// A name in the table: what a probe compares lies in one place.
+#[derive(Debug, Clone, Copy, Default)]
+struct Entry {
+    /// The first eight bytes, zero-padded.
+    prefix: u64,
+    len: u32,
+    /// 0 marks a free entry.
+    symbol: u16,
 }
 
 /// First eight bytes of a name as a little-endian word, zero-padded.
@@ -30,10 +40,10 @@ pub(crate) fn prefix(name: &[u8]) -> u64 {
     if let Some(head) = name.first_chunk::<8>() { u64::from_le_bytes(*head) } else { name.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)) }
 }
 
-/// Hash of a name from its first word and length: keys are short, so more bytes seldom help.
+/// Hash of a name from its first word and length: keys are short, so more bytes seldom help. The high bits are the mixed ones.
 #[inline]
 pub(crate) fn hash(prefix: u64, len: usize) -> u64 {
-    (prefix ^ (len as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)).wrapping_mul(0xD6E8_FEB8_6659_FD93)
+    (prefix ^ (len as u64) << 56).wrapping_mul(0xD6E8_FEB8_6659_FD93)
 }
 
 impl Symbols {
@@ -50,10 +60,10 @@ impl Symbols {
             return None;
         }
         self.names.push(name.into());
-        self.prefixes.push(prefix(name.as_bytes()));
         super::quote_into(name, &mut self.quoted);
+        self.quoted.push(b':');
         self.quoted_ends.push(u32::try_from(self.quoted.len()).unwrap_or(u32::MAX));
-        if self.names.len() * 2 > self.table.len() {
+        if self.names.len() * 4 > self.table.len() {
             self.grow();
         } else {
             self.insert(self.names.len() - 1);
@@ -67,50 +77,67 @@ impl Symbols {
     }
 
     fn grow(&mut self) {
-        let size = (self.names.len() * 4).next_power_of_two().max(16);
+        let size = (self.names.len() * 8).next_power_of_two().max(16);
         self.table.clear();
-        self.table.resize(size, 0);
+        self.table.resize(size, Entry::default());
+        self.shift = 64 - size.trailing_zeros();
         for index in 0..self.names.len() {
             self.insert(index);
         }
     }
 
     fn insert(&mut self, index: usize) {
-        let mut slot = self.slot(self.prefixes[index], self.names[index].len());
-        while self.table[slot] != 0 {
+        let name = self.names[index].as_bytes();
+        let prefix = prefix(name);
+        let mut slot = self.slot(hash(prefix, name.len()));
+        while self.table[slot].symbol != 0 {
             slot = (slot + 1) & (self.table.len() - 1);
         }
-        self.table[slot] = Self::symbol(index).0;
+        let len = u32::try_from(name.len()).expect("a definition is at most 1 MiB long");
+        self.table[slot] = Entry { prefix, len, symbol: Self::symbol(index).0 };
     }
 
     #[inline]
-    fn slot(&self, prefix: u64, len: usize) -> usize {
-        // The high bits of a multiplicative hash are the mixed ones.
-        (hash(prefix, len) >> 40) as usize & (self.table.len() - 1)
+    #[expect(clippy::cast_possible_truncation, reason = "the shift leaves fewer bits than the table's size has")]
+    fn slot(&self, hash: u64) -> usize {
+        (hash >> self.shift) as usize
     }
 
     /// The symbol of an unescaped key.
     #[must_use]
-    #[inline]
     pub fn lookup(&self, key: &[u8]) -> Symbol {
-        self.probe(prefix(key), key)
+        let prefix = prefix(key);
+        self.probe(prefix, hash(prefix, key.len()), key)
     }
 
-    /// The same with the first word of the key already at hand.
+    /// The same for a key of at most eight bytes, which its first word holds.
     #[inline]
-    pub(crate) fn probe(&self, prefix: u64, key: &[u8]) -> Symbol {
+    pub(crate) fn probe_short(&self, prefix: u64, hash: u64, len: usize) -> Symbol {
+        let Some(mut entry) = self.table.get(self.slot(hash)) else { return Symbol::NONE };
+        let mut slot = self.slot(hash);
+        loop {
+            if entry.prefix == prefix && entry.len as usize == len || entry.symbol == 0 {
+                return Symbol(entry.symbol);
+            }
+            slot = (slot + 1) & (self.table.len() - 1);
+            entry = &self.table[slot];
+        }
+    }
+
+    /// The same for any key, with its first word and hash already at hand.
+    #[inline]
+    pub(crate) fn probe(&self, prefix: u64, hash: u64, key: &[u8]) -> Symbol {
         if self.table.is_empty() {
             return Symbol::NONE;
         }
-        let mut slot = self.slot(prefix, key.len());
+        let mut slot = self.slot(hash);
         loop {
-            let symbol = self.table[slot];
-            if symbol == 0 {
+            let entry = &self.table[slot];
+            if entry.symbol == 0 {
                 return Symbol::NONE;
             }
-            let index = symbol as usize - 1;
-            if self.prefixes[index] == prefix && self.names[index].len() == key.len() && (key.len() <= 8 || self.names[index].as_bytes() == key) {
-                return Symbol(symbol);
+            if entry.prefix == prefix && entry.len as usize == key.len() && (key.len() <= 8 || self.names[entry.symbol as usize - 1].as_bytes() == key) {
+                return Symbol(entry.symbol);
             }
             slot = (slot + 1) & (self.table.len() - 1);
         }
@@ -123,16 +150,23 @@ impl Symbols {
     }
 
     /// The name of a symbol as a JSON string with its quotes.
-    #[inline]
     pub(crate) fn quoted(&self, symbol: Symbol) -> &[u8] {
+        let key = self.rendered(symbol);
+        &key[..key.len() - 1]
+    }
+
+    /// The name of a symbol as it stands in front of a member's value: quotes and colon included.
+    #[inline]
+    pub(crate) fn rendered(&self, symbol: Symbol) -> &[u8] {
         let index = symbol.0 as usize;
         let start = if index >= 2 { self.quoted_ends[index - 2] } else { 0 };
         &self.quoted[start as usize..self.quoted_ends[index - 1] as usize]
     }
 
+    /// Bytes of a member's key with quotes and colon.
     #[inline]
-    pub(crate) fn quoted_len(&self, symbol: Symbol) -> u32 {
-        u32::try_from(self.quoted(symbol).len()).unwrap_or(u32::MAX)
+    pub(crate) fn rendered_len(&self, symbol: Symbol) -> u32 {
+        u32::try_from(self.rendered(symbol).len()).unwrap_or(u32::MAX)
     }
 
     /// Whether the name needs escapes when it is written.

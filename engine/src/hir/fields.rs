@@ -37,8 +37,8 @@ const JSON_PATH_ONLY: [&str; 19] = [
 
 const JSONATA_ONLY: [&str; 3] = ["Arguments", "Output", "Items"];
 
-/// Fields of a Map that only its distributed mode has.
-const DISTRIBUTED_ONLY: [&str; 8] = [
+/// Fields of a Map that have an effect only in its distributed mode.
+pub(super) const DISTRIBUTED_ONLY: [&str; 8] = [
     "ItemReader",
     "ItemBatcher",
     "ResultWriter",
@@ -175,10 +175,10 @@ fn check_transition(state: &State, findings: &mut Findings<'_>) {
 
 fn check_heartbeat(state: &State, findings: &mut Findings<'_>) {
     let Some(heartbeat) = &state.fields.heartbeat else { return };
-    if let (Seconds::Literal(beat), Some(Seconds::Literal(timeout))) = (&heartbeat.value, &state.fields.timeout) {
-        if beat >= timeout {
-            findings.schema(&heartbeat.place, "HeartbeatSeconds must be less than TimeoutSeconds");
-        }
+    if let (Seconds::Literal(beat), Some(Seconds::Literal(timeout))) = (&heartbeat.value, &state.fields.timeout)
+        && beat >= timeout
+    {
+        findings.schema(&heartbeat.place, "HeartbeatSeconds must be less than TimeoutSeconds");
     }
 }
 
@@ -187,24 +187,27 @@ fn check_map(state: &State, findings: &mut Findings<'_>) {
     at_most_one(state, &["ItemSelector", "Parameters"], findings);
     let config = state.fields.item_processor.as_ref().and_then(|processor| processor.processor.as_ref());
     match config {
-        Some(config) if config.distributed && !config.has_execution_type => {
+        Some(config) if config.distributed.is_some() && !config.has_execution_type => {
             findings.schema(&config.place, "These fields are required: [ExecutionType]");
         }
-        Some(config) if !config.distributed && config.has_execution_type => {
+        Some(config) if config.distributed.is_none() && config.has_execution_type => {
             findings.schema(&config.place, "Field 'ExecutionType' is not supported");
         }
         _ => {}
     }
-    let distributed = config.is_some_and(|config| config.distributed);
-    for key in state.keys.iter().filter(|key| !distributed && DISTRIBUTED_ONLY.contains(&key.name.as_str())) {
-        let place = Place { pointer: state.place.pointer.clone(), offset: key.offset };
-        findings.schema(&place, format!("Field '{}' is not supported", key.name)).hint =
-            Some("only a Map whose ProcessorConfig says \"Mode\": \"DISTRIBUTED\" has it".to_owned());
-    }
 }
+
+/// Names up to which a misspelt one is compared with all of them.
+const SIMILAR_NAMES_MAX: usize = 1000;
+
+/// Characters a name must have to be told from another by one edit.
+const SIMILAR_CHARS_MIN: usize = 3;
 
 /// The known name that `name` may have been meant to be: the same but for case, or one edit away.
 pub(super) fn similar<'n>(name: &str, known: &[&'n str]) -> Option<&'n str> {
+    if known.len() > SIMILAR_NAMES_MAX || name.len() < SIMILAR_CHARS_MIN {
+        return None;
+    }
     known
         .iter()
         .copied()

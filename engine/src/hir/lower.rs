@@ -95,7 +95,7 @@ impl Builder {
         let is_map = state_type == ast::StateType::Map;
         // On a Map, Parameters is the old spelling of ItemSelector (spec/asl.md 1.3).
         let (parameters, item_selector) =
-            if is_map { (None, fields.item_selector.take().or(fields.parameters.take())) } else { (fields.parameters.take(), None) };
+            if is_map { (None, fields.item_selector.take().or_else(|| fields.parameters.take())) } else { (fields.parameters.take(), None) };
         fields.item_selector = item_selector;
         State {
             name: state.name.value,

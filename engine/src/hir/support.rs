@@ -5,6 +5,7 @@
 use crate::asl::ast::{Located, Place, QueryLanguage, State, StateMachine, StateType, SubMachine};
 use crate::diagnostic::Code;
 
+use super::fields::DISTRIBUTED_ONLY;
 use super::findings::Findings;
 use super::resource::{self, Pattern};
 use super::{ResourceKind, WorkflowType};
@@ -56,11 +57,9 @@ fn check_resource(state: &State, resource: &Located<String>, workflow_type: Work
             return;
         }
     };
-    if kind == ResourceKind::Activity {
-        if let Some(key) = state.key("Credentials") {
-            let place = Place { pointer: format!("{}/Credentials", state.place.pointer), offset: key.offset };
-            findings.schema(&place, "The field 'Credentials' is not supported for activities");
-        }
+    if let Some(key) = state.key("Credentials").filter(|_| kind == ResourceKind::Activity) {
+        let place = Place { pointer: format!("{}/Credentials", state.place.pointer), offset: key.offset };
+        findings.schema(&place, "The field 'Credentials' is not supported for activities");
     }
     let is_express = workflow_type == WorkflowType::Express;
     match (kind, pattern) {
@@ -82,14 +81,24 @@ fn check_resource(state: &State, resource: &Located<String>, workflow_type: Work
 }
 
 fn check_mode(state: &State, workflow_type: WorkflowType, findings: &mut Findings<'_>) {
-    let Some(config) = state.fields.item_processor.as_ref().and_then(|processor| processor.processor.as_ref()) else { return };
-    if !config.distributed {
-        return;
-    }
-    match workflow_type {
-        WorkflowType::Express => {
-            findings.schema(&config.place, "Express state machine does not support 'DISTRIBUTED' Map mode");
+    let config = state.fields.item_processor.as_ref().and_then(|processor| processor.processor.as_ref());
+    match config.and_then(|config| config.distributed.as_ref()) {
+        Some(mode) if workflow_type == WorkflowType::Express => {
+            findings.schema(mode, "The field 'Mode' with value 'DISTRIBUTED' is not supported inside 'EXPRESS' state machines");
         }
-        WorkflowType::Standard => findings.not_supported_here(&config.place, "A Map in DISTRIBUTED mode"),
+        Some(mode) => findings.not_supported_here(mode, "A Map in DISTRIBUTED mode"),
+        None => check_inline(state, findings),
+    }
+}
+
+/// Fields of the distributed mode on an inline Map: those that would change its result are refused, the service accepts the others and ignores them.
+fn check_inline(state: &State, findings: &mut Findings<'_>) {
+    for key in state.keys.iter().filter(|key| DISTRIBUTED_ONLY.contains(&key.name.as_str())) {
+        let place = Place { pointer: format!("{}/{}", state.place.pointer, key.name), offset: key.offset };
+        if matches!(key.name.as_str(), "ItemReader" | "ItemBatcher" | "ResultWriter") {
+            findings.not_supported_here(&place, &format!("A Map with {}", key.name));
+        } else {
+            findings.warning(Code::FieldWithoutEffect, &place, format!("Field '{}' has no effect on a Map that is not in DISTRIBUTED mode", key.name));
+        }
     }
 }

@@ -139,7 +139,7 @@ fn node(program: &Program, what: &Node) -> String {
             let nodes = &program.pools.nodes[first as usize..(first + count) as usize];
             format!("[{}]", nodes.iter().map(|inner| node(program, inner)).collect::<Vec<_>>().join(", "))
         }
-        Node::Object { first, count } => {
+        Node::Object { first, count, .. } => {
             let members = &program.pools.members[first as usize..(first + count) as usize];
             let members: Vec<String> = members.iter().map(|(symbol, inner)| format!("{}: {}", program.symbols.name(*symbol), node(program, inner))).collect();
             format!("{{{}}}", members.join(", "))

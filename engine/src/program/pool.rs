@@ -91,10 +91,11 @@ pub(crate) enum FilterSide {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Node {
     Constant(ConstantId),
-    /// Members `first..first + count` of the member pool.
+    /// Members `first..first + count` of the member pool; their keys, quotes, colons and commas and the braces take `frame` bytes.
     Object {
         first: u32,
         count: u32,
+        frame: u32,
     },
     /// Nodes `first..first + count` of the node pool.
     Array {

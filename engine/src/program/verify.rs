@@ -105,7 +105,7 @@ impl Program {
     fn leaf_refers(&self, node: &Node, members: usize) -> Option<()> {
         match *node {
             Node::Constant(constant) => (constant.index() < self.constant_tokens.len()).then_some(()),
-            Node::Object { first, count } => (first as usize + count as usize <= members).then_some(()),
+            Node::Object { first, count, .. } => (first as usize + count as usize <= members).then_some(()),
             Node::Path { path, field } => self.has_path(path).filter(|()| (field as usize) < self.pools.texts.len()),
             Node::Array { .. } => None,
         }

@@ -119,11 +119,11 @@ impl Memory {
         &self.documents[source.index()]
     }
 
-    /// A string of computed text: `write` appends its inside, unescaped; it is quoted here.
-    pub(crate) fn add_string(&mut self, text: &str) -> Result<Value, Quota> {
+    /// A string with these characters; `text` is UTF-8 without quotes or escapes.
+    pub(crate) fn add_string(&mut self, text: &[u8]) -> Result<Value, Quota> {
         self.room_for(text.len() + 2)?;
         let start = self.text.len();
-        crate::document::quote_into(text, &mut self.text);
+        crate::document::quote_bytes_into(text, &mut self.text);
         let len = self.text.len() - start;
         Ok(Value::string(Source::COMPUTED, narrow(start), narrow(len), len != text.len() + 2))
     }
@@ -140,6 +140,15 @@ impl Memory {
     #[inline]
     pub(crate) fn set(&mut self, cell: u32, value: Value) {
         self.cells[cell as usize] = value;
+    }
+
+    /// Sets a key cell and the value cell behind it.
+    #[inline]
+    pub(crate) fn set_pair(&mut self, cell: u32, key: Value, value: Value) {
+        if let Some([first, second]) = self.cells.get_mut(cell as usize..).and_then(<[Value]>::first_chunk_mut::<2>) {
+            *first = key;
+            *second = value;
+        }
     }
 
     #[inline]
@@ -391,5 +400,5 @@ impl Memory {
 /// Compact length of a key with its quotes and colon.
 #[inline]
 pub(super) fn key_size(key: Value, symbols: &Symbols) -> u32 {
-    if key.key_source() == Source::KEY { symbols.quoted_len(key.key_symbol()) + 1 } else { key.b + 3 }
+    if key.key_source() == Source::KEY { symbols.rendered_len(key.key_symbol()) } else { key.b + 3 }
 }

@@ -11,6 +11,7 @@ mod write;
 
 pub(crate) use memory::{Memory, Quota};
 pub(crate) use view::{Member, View};
+pub(crate) use write::write_integer;
 
 use crate::document::{Kind, Symbol};
 
@@ -134,6 +135,12 @@ impl Value {
     /// A computed container of `len` elements or members, whose cells start at `start`.
     fn cells(tag: Tag, depth: u16, start: u32, len: u32, size: u32) -> Self {
         Self { tag, flags: 0, low: depth, a: start, b: len, size }
+    }
+
+    /// An object of `len` pairs from cell `start`, whose depth and compact length are known.
+    #[inline]
+    pub(crate) fn object(depth: u16, start: u32, len: u32, size: u32) -> Self {
+        Self::cells(Tag::Object, depth, start, len, size)
     }
 
     /// A key with its text in `source`, without quotes; `symbol` is [`Symbol::NONE`] when the program does not name it.

@@ -53,8 +53,7 @@ impl View<'_> {
     #[inline]
     fn write_key(self, key: Value, out: &mut Vec<u8>) {
         if key.key_source() == Source::KEY {
-            out.extend_from_slice(self.symbols.quoted(key.key_symbol()));
-            out.push(b':');
+            out.extend_from_slice(self.symbols.rendered(key.key_symbol()));
         } else {
             out.push(b'"');
             let all = if key.key_source() == Source::COMPUTED { self.memory.text.as_slice() } else { self.document(key.key_source()).text() };

@@ -8,32 +8,36 @@ use super::{NAME_CHARACTERS_MAX, Slot};
 use crate::hir::WorkflowType;
 use crate::program::pool::ContextField;
 use crate::program::{Program, StateType};
-use crate::value::{Quota, Value, time};
+use crate::value::{Quota, Value, time, write_integer};
 
 /// FNV-1a, for names that must be cut and for the UUID of an execution's ARN.
 fn fingerprint(bytes: &[u8], seed: u64) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325 ^ seed, |state, &byte| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// Appends an execution's name.
+/// Appends an execution's name; without allocation unless it must be cut.
 pub(super) fn write_name(text: &str, position: Option<(i32, i64)>, out: &mut Vec<u8>) {
-    out.extend_from_slice(name(text, position).as_bytes());
-}
-
-fn name(text: &str, position: Option<(i32, i64)>) -> String {
-    let Some((partition, offset)) = position else { return text.to_owned() };
-    let tail = format!("-{partition}-{offset}");
-    if text.len() + tail.len() <= NAME_CHARACTERS_MAX {
-        return format!("{text}{tail}");
+    let start = out.len();
+    out.extend_from_slice(text.as_bytes());
+    let Some((partition, offset)) = position else { return };
+    let tail = out.len();
+    out.push(b'-');
+    write_integer(i64::from(partition), out);
+    out.push(b'-');
+    write_integer(offset, out);
+    if out.len() - start > NAME_CHARACTERS_MAX {
+        // A topic's name is ASCII by Kafka's rules; a cut one keeps its beginning and a hash of the whole.
+        let tail = out.split_off(tail);
+        let kept: String = text.chars().take(NAME_CHARACTERS_MAX - tail.len() - 17).collect();
+        out.truncate(start);
+        out.extend_from_slice(format!("{kept}-{:016x}", fingerprint(text.as_bytes(), 0)).as_bytes());
+        out.extend_from_slice(&tail);
     }
-    // A topic's name is ASCII by Kafka's rules; a cut one keeps its beginning and a hash of the whole.
-    let kept: String = text.chars().take(NAME_CHARACTERS_MAX - tail.len() - 17).collect();
-    format!("{kept}-{:016x}{tail}", fingerprint(text.as_bytes(), 0))
 }
 
 /// The UUID of an Express execution's ARN, derived from its name, so that a record that comes twice has the same one (RFC 9562 version 8).
-fn uuid(name: &str) -> String {
-    let (high, low) = (fingerprint(name.as_bytes(), 0), fingerprint(name.as_bytes(), 0x9E37_79B9_7F4A_7C15));
+fn uuid(name: &[u8]) -> String {
+    let (high, low) = (fingerprint(name, 0), fingerprint(name, 0x9E37_79B9_7F4A_7C15));
     let high = high & !0xF000 | 0x8000;
     let low = low & !(0b11 << 62) | 0b10 << 62;
     format!("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", high >> 32, high >> 16 & 0xffff, high & 0xffff, low >> 48, low & 0xffff_ffff_ffff)
@@ -61,7 +65,11 @@ impl Slot {
             F::Missing => return Ok(None),
             F::Whole | F::Execution | F::State | F::StateMachine | F::Map | F::MapItem => return self.context_object(program, id, field),
             F::ExecutionId => self.execution_arn(program),
-            F::ExecutionName => name(&self.name_text, self.name_position),
+            F::ExecutionName => {
+                self.name.clear();
+                write_name(&self.name_text, self.name_position, &mut self.name);
+                return self.memory.add_string(&self.name).map(Some);
+            }
             F::ExecutionRoleArn => identity.role_arn.clone(),
             F::ExecutionStartTime => iso(self.started.0),
             F::StateEnteredTime => iso(self.strands[id as usize].entered_at.0),
@@ -69,12 +77,13 @@ impl Slot {
             F::StateMachineId => identity.state_machine_arn.clone(),
             F::StateMachineName => identity.state_machine.clone(),
         };
-        self.memory.add_string(&text).map(Some)
+        self.memory.add_string(text.as_bytes()).map(Some)
     }
 
     fn execution_arn(&self, program: &Program) -> String {
-        let name = name(&self.name_text, self.name_position);
-        let mut arn = format!("{}{name}", program.identity.execution_arn_prefix);
+        let mut name = Vec::new();
+        write_name(&self.name_text, self.name_position, &mut name);
+        let mut arn = format!("{}{}", program.identity.execution_arn_prefix, String::from_utf8_lossy(&name));
         if program.workflow_type == WorkflowType::Express {
             let written = write!(arn, ":{}", uuid(&name));
             debug_assert!(written.is_ok(), "writing to a String cannot fail");
@@ -156,6 +165,11 @@ mod tests {
 
     #[test]
     fn names_are_positions_of_at_most_80_characters() {
+        let name = |text: &str, position| {
+            let mut out = b"in front ".to_vec();
+            write_name(text, position, &mut out);
+            String::from_utf8(out.split_off(9)).expect("names are UTF-8")
+        };
         assert_eq!(name("heartbeats", Some((3, 42))), "heartbeats-3-42");
         assert_eq!(name("given", None), "given");
         let long = name(&"t".repeat(200), Some((12, 123_456_789_012)));
@@ -166,9 +180,9 @@ mod tests {
 
     #[test]
     fn an_execution_has_one_uuid_for_ever() {
-        assert_eq!(uuid("heartbeats-3-42"), uuid("heartbeats-3-42"));
-        assert_ne!(uuid("heartbeats-3-42"), uuid("heartbeats-3-43"));
-        assert_eq!(uuid("x").len(), 36);
-        assert_eq!(uuid("x").as_bytes()[14], b'8');
+        assert_eq!(uuid(b"heartbeats-3-42"), uuid(b"heartbeats-3-42"));
+        assert_ne!(uuid(b"heartbeats-3-42"), uuid(b"heartbeats-3-43"));
+        assert_eq!(uuid(b"x").len(), 36);
+        assert_eq!(uuid(b"x").as_bytes()[14], b'8');
     }
 }

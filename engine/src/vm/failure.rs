@@ -265,8 +265,8 @@ impl Slot {
     /// `{"Error": …, "Cause": …}`; a missing cause is empty here (spec/asl.md 8.3).
     fn error_output(&mut self, program: &Program) -> Result<Value, Quota> {
         let failure = self.failure.get();
-        let error = self.memory.add_string(failure.error.unwrap_or(""))?;
-        let cause = self.memory.add_string(failure.cause.unwrap_or(""))?;
+        let error = self.memory.add_string(failure.error.unwrap_or("").as_bytes())?;
+        let cause = self.memory.add_string(failure.cause.unwrap_or("").as_bytes())?;
         let start = self.memory.reserve(4)?;
         for (pair, (name, value)) in (0..).zip([("Error", error), ("Cause", cause)]) {
             self.memory.set(start + pair * 2, Value::program_key(program.symbols.lookup(name.as_bytes()), None));

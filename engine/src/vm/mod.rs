@@ -109,6 +109,8 @@ pub struct Slot {
     events: u64,
     sequence: u32,
     random: u64,
+    /// The name where something has asked for it.
+    name: Vec<u8>,
     name_text: String,
     name_position: Option<(i32, i64)>,
     input: Value,
@@ -146,6 +148,7 @@ impl Slot {
             events: 0,
             sequence: 0,
             random: 0,
+            name: Vec::new(),
             name_text: String::new(),
             name_position: None,
             input: Value::NULL,

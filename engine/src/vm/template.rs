@@ -5,7 +5,7 @@ use super::failure::Raised;
 use crate::program::Program;
 use crate::program::op::NodeId;
 use crate::program::pool::Node;
-use crate::value::Value;
+use crate::value::{Memory, Value};
 
 impl Slot {
     /// Fills in a whole template over `cur`.
@@ -24,15 +24,25 @@ impl Slot {
                 Some(value) => Ok(value),
                 None => Err(self.raise_missing(program, id, &program.path(path).text, &program.pools.texts[field as usize], cur)),
             },
-            Node::Object { first, count } => {
+            Node::Object { first, count, frame } => {
                 let start = self.memory.reserve(count as usize * 2).map_err(|quota| self.raise_quota(quota))?;
-                for index in 0..count {
-                    let (symbol, member) = program.pools.members[(first + index) as usize];
-                    let value = self.build(program, id, member, cur)?;
-                    self.memory.set(start + index * 2, Value::program_key(symbol, None));
-                    self.memory.set(start + index * 2 + 1, value);
+                let members = &program.pools.members[first as usize..(first + count) as usize];
+                let (mut size, mut depth) = (frame, 0);
+                for (cell, &(symbol, member)) in (start..).step_by(2).zip(members) {
+                    let value = match member {
+                        // The usual member, without a further call.
+                        Node::Path { path, field } => match self.read(program, id, path, cur)? {
+                            Some(value) => value,
+                            None => return Err(self.raise_missing(program, id, &program.path(path).text, &program.pools.texts[field as usize], cur)),
+                        },
+                        Node::Constant(constant) => self.view(program).constant(program.constant_tokens[constant.index()]),
+                        other => self.build(program, id, other, cur)?,
+                    };
+                    size = size.saturating_add(value.size());
+                    depth = depth.max(Memory::depth(value));
+                    self.memory.set_pair(cell, Value::program_key(symbol, None), value);
                 }
-                Ok(self.memory.finish_object(start, count, &program.symbols))
+                Ok(Value::object(depth.saturating_add(1), start, count, size))
             }
             Node::Array { first, count } => {
                 let start = self.memory.reserve(count as usize).map_err(|quota| self.raise_quota(quota))?;

@@ -1,0 +1,79 @@
+//! `expressway config show`: the configuration as it would be used.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::output::Output;
+use super::{Environment, LogFlags};
+use crate::config;
+use crate::error::Error;
+
+/// Flags of `config`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  expressway config show --config configs/local.yaml", arg_required_else_help = true)]
+pub(super) struct Flags {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Print the merged configuration with the source of each value, secrets masked
+    #[command(after_help = "Example:\n  EXPRESSWAY_SERVICE_SHARDS=2 expressway config show --config configs/local.yaml --set kafka.group_id=fleet")]
+    Show(ConfigFlags),
+}
+
+/// The flags that make a configuration, of `run` and `config show` alike.
+#[derive(Debug, Args)]
+pub(super) struct ConfigFlags {
+    /// The configuration file; only what differs from the defaults
+    #[arg(long, env = "EXPRESSWAY_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Brokers to start from, kafka.bootstrap_servers [env: EXPRESSWAY_KAFKA_BOOTSTRAP_SERVERS=]
+    #[arg(long, value_name = "HOST:PORT,…")]
+    bootstrap_servers: Option<String>,
+    /// Consumer group, kafka.group_id [env: EXPRESSWAY_KAFKA_GROUP_ID=]
+    #[arg(long, value_name = "ID")]
+    group_id: Option<String>,
+    /// Worker threads per pipeline, service.shards [env: EXPRESSWAY_SERVICE_SHARDS=]
+    #[arg(long, value_name = "N")]
+    shards: Option<u32>,
+    /// Address of metrics and health, http.listen [env: EXPRESSWAY_HTTP_LISTEN=]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    /// Any key of the configuration, repeatable; each key also has its variable, such as EXPRESSWAY_SERVICE_MEMORY_LIMIT
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_and_value)]
+    set: Vec<(String, String)>,
+}
+
+impl ConfigFlags {
+    /// Reads and merges all layers.
+    pub(super) fn load(&self, log: &LogFlags, environment: &Environment) -> Result<config::Loaded, Error> {
+        let mut flags = log.layer();
+        let shards = self.shards.map(|shards| shards.to_string());
+        for (key, value, flag) in [
+            ("kafka.bootstrap_servers", &self.bootstrap_servers, "--bootstrap-servers"),
+            ("kafka.group_id", &self.group_id, "--group-id"),
+            ("service.shards", &shards, "--shards"),
+            ("http.listen", &self.listen, "--listen"),
+        ] {
+            flags.extend(value.as_ref().map(|value| (key.to_owned(), value.clone(), flag.to_owned())));
+        }
+        flags.extend(self.set.iter().map(|(key, value)| (key.clone(), value.clone(), "--set".to_owned())));
+        Ok(config::load_file(self.config.as_deref(), environment, &flags)?)
+    }
+}
+
+pub(super) fn run(flags: &Flags, log: &LogFlags, environment: &Environment) -> Result<(), Error> {
+    let Verb::Show(flags) = &flags.verb;
+    let loaded = flags.load(log, environment)?;
+    let mut out = Output::new();
+    out.write(loaded.show().as_bytes())?;
+    out.flush()
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE, for instance kafka.group_id=fleet")?;
+    Ok((key.trim().to_owned(), value.to_owned()))
+}

@@ -1,0 +1,199 @@
+//! `expressway exec`: executions of a definition on this thread, one per line of input.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use expressway_engine::diagnostic::{Diagnostic, Severity};
+use expressway_engine::{Deployment, ExecutionName, Limits, Program, Silent, Slot, Start, Timestamp};
+use serde_json::{Value, json};
+
+use super::definition::{Type, refused};
+use super::output::{Output, tell};
+use crate::control::registry::Definition;
+use crate::error::Error;
+use crate::local::{self, CallInfo, Ended, Executor, Pace, Status, TaskReply};
+use crate::tasks::mock::{MockFile, TestCase};
+use crate::tasks::native;
+
+/// Flags of `exec`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  echo '{\"deviceId\":\"dev-1\",\"type\":\"heartbeat\",\"ts\":\"2026-11-20T12:00:00Z\",\"battery\":7}' | expressway exec configs/definitions/heartbeat.asl.json --input -\n\nEach line of input is the JSON input of one execution; each line of output is a JSON object with status and output, or error and cause. A line that cannot be an input has the status INVALID_INPUT, and the exit code is 1 in the end. Waits and retries take no real time unless --real-time is given."
+)]
+pub(super) struct Flags {
+    /// The definition, *.asl.json or *.asl.yaml
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Inputs, one JSON text a line; - for standard input; one execution on {} when absent
+    #[arg(long, env = "EXPRESSWAY_INPUT", value_name = "FILE")]
+    input: Option<PathBuf>,
+    /// Mocked task results in the format of Step Functions Local
+    #[arg(long, env = "EXPRESSWAY_MOCKS", value_name = "FILE", requires = "test_case")]
+    mocks: Option<PathBuf>,
+    /// Test case in the mock file
+    #[arg(long, env = "EXPRESSWAY_TEST_CASE", value_name = "NAME", requires = "mocks")]
+    test_case: Option<String>,
+    /// Type whose rules apply
+    #[arg(long = "type", env = "EXPRESSWAY_TYPE", value_name = "TYPE", value_enum, ignore_case = true, default_value = "EXPRESS")]
+    workflow_type: Type,
+    /// AWS region in ARNs
+    #[arg(long, env = "EXPRESSWAY_REGION", value_name = "REGION", default_value = "us-east-1")]
+    region: String,
+    /// AWS account in ARNs
+    #[arg(long, env = "EXPRESSWAY_ACCOUNT", value_name = "DIGITS", default_value = "000000000000")]
+    account: String,
+    /// Name of the state machine; the file's name up to its first dot when absent
+    #[arg(long, env = "EXPRESSWAY_STATE_MACHINE", value_name = "NAME")]
+    state_machine: Option<String>,
+    /// Name of every execution; exec-1, exec-2, … by line when absent
+    #[arg(long, env = "EXPRESSWAY_EXECUTION_NAME", value_name = "NAME")]
+    execution_name: Option<String>,
+    /// RoleArn in the Context Object; made from account and state machine when absent
+    #[arg(long, env = "EXPRESSWAY_ROLE_ARN", value_name = "ARN")]
+    role_arn: Option<String>,
+    /// Seed of what is random: jitter, States.UUID, States.MathRandom; from the clock when absent
+    #[arg(long, env = "EXPRESSWAY_SEED", value_name = "N")]
+    seed: Option<u64>,
+    /// Let waits, retries and delays take their time
+    #[arg(long, env = "EXPRESSWAY_REAL_TIME")]
+    real_time: bool,
+}
+
+pub(super) fn run(flags: &Flags) -> Result<(), Error> {
+    let definition = Definition::read(&flags.file).map_err(|error| refused(&error))?;
+    let deployment = flags.deployment(&definition);
+    let compiled = definition.compile(flags.workflow_type.into(), &deployment).map_err(|error| refused(&error))?;
+    let warnings: Vec<Diagnostic> = compiled.warnings.into_iter().filter(|found| found.severity == Severity::Warning).collect();
+    if !warnings.is_empty() {
+        tell(definition.render(&warnings).trim_end());
+    }
+    let mut session = Session {
+        program: compiled.program,
+        executor: Executor::new(Slot::new(0, Limits::default()), if flags.real_time { Pace::Real } else { Pace::Virtual }),
+        mocks: flags.mocks(&deployment.state_machine)?,
+        execution_name: flags.execution_name.clone(),
+        seed: flags.seed.unwrap_or_else(|| now().0),
+    };
+    let mut out = Output::new();
+    let all_run = match flags.input.as_deref() {
+        None => session.execute(1, b"{}", &mut out)?,
+        Some(path) => session.execute_lines(path, &mut out)?,
+    };
+    out.flush()?;
+    if all_run { Ok(()) } else { Err(Error::Input("at least one line was not run, see its status INVALID_INPUT".to_owned())) }
+}
+
+impl Flags {
+    fn deployment(&self, definition: &Definition) -> Deployment {
+        let state_machine = self.state_machine.clone().unwrap_or_else(|| definition.stem());
+        let role_arn = self.role_arn.clone().unwrap_or_else(|| format!("arn:aws:iam::{}:role/{state_machine}", self.account));
+        Deployment { region: self.region.clone(), account: self.account.clone(), state_machine, role_arn, limits: Limits::default() }
+    }
+
+    fn mocks(&self, state_machine: &str) -> Result<Option<TestCase>, Error> {
+        let (Some(path), Some(name)) = (&self.mocks, &self.test_case) else { return Ok(None) };
+        let refuse = |error: crate::tasks::mock::Error| Error::Input(error.to_string());
+        let file = MockFile::read(path).map_err(refuse)?;
+        let machine = file.has_state_machine(state_machine).then_some(state_machine);
+        file.test_case(machine, name).map(Some).map_err(refuse)
+    }
+}
+
+/// What stays the same from line to line.
+struct Session {
+    program: Program,
+    executor: Executor,
+    mocks: Option<TestCase>,
+    execution_name: Option<String>,
+    seed: u64,
+}
+
+impl Session {
+    /// Runs every line that is not blank; whether all could be run.
+    fn execute_lines(&mut self, path: &Path, out: &mut Output) -> Result<bool, Error> {
+        let unreadable = |error: io::Error| Error::Input(format!("the input {} cannot be read: {error}", path.display()));
+        let is_stdin = path == Path::new("-");
+        let mut lines: Box<dyn BufRead> =
+            if is_stdin { Box::new(BufReader::new(io::stdin().lock())) } else { Box::new(BufReader::new(File::open(path).map_err(unreadable)?)) };
+        let mut all_run = true;
+        let mut line = Vec::new();
+        for number in 1_u64.. {
+            line.clear();
+            if lines.read_until(b'\n', &mut line).map_err(unreadable)? == 0 {
+                break;
+            }
+            let input = line.trim_ascii();
+            if !input.is_empty() {
+                all_run &= self.execute(number, input, out)?;
+                if is_stdin {
+                    // Whoever writes line by line wants to read line by line.
+                    out.flush()?;
+                }
+            }
+        }
+        Ok(all_run)
+    }
+
+    /// Runs one execution and writes its line; whether it could be run.
+    fn execute(&mut self, line: u64, input: &[u8], out: &mut Output) -> Result<bool, Error> {
+        let name = self.execution_name.clone().unwrap_or_else(|| format!("exec-{line}"));
+        let start = Start { name: ExecutionName::Text(&name), now: now(), seed: self.seed.wrapping_add(line) };
+        let mocks = self.mocks.as_ref();
+        let mut invocations = BTreeMap::new();
+        let mut tasks = |call: &CallInfo<'_>| answer(call, mocks, &mut invocations);
+        match self.executor.run(&self.program, input, &start, &mut tasks, &mut Silent) {
+            Ok(ended) => write_ended(&ended, out).map(|()| true),
+            Err(local::Error::Input(fault)) => {
+                let line = json!({"status": "INVALID_INPUT", "error": fault.kind.code(), "cause": format!("line {line}: {fault}")});
+                out.line(&line.to_string()).map(|()| false)
+            }
+            Err(error) => Err(Error::Input(format!("line {line}: {error}"))),
+        }
+    }
+}
+
+/// Answers a call from the mocks, else from the native handlers.
+fn answer(call: &CallInfo<'_>, mocks: Option<&TestCase>, invocations: &mut BTreeMap<String, u32>) -> TaskReply {
+    if let Some(mocks) = mocks
+        && mocks.has_state(call.state)
+    {
+        let count = invocations.entry(call.state.to_owned()).or_default();
+        let reply = mocks.reply(call.state, *count);
+        *count += 1;
+        if let Some(reply) = reply {
+            return reply;
+        }
+    }
+    native::call(&call.resource.arn, call.input, call.attempt).unwrap_or_else(|| {
+        let cause = format!(
+            "nothing answers for resource {} of state \"{}\": it is neither mocked (--mocks, --test-case) nor one of {}",
+            call.resource.arn,
+            call.state,
+            native::NAMES.join(", ")
+        );
+        TaskReply::failure("States.Runtime", cause)
+    })
+}
+
+fn write_ended(ended: &Ended, out: &mut Output) -> Result<(), Error> {
+    if ended.status == Status::Succeeded {
+        out.write(b"{\"status\":\"SUCCEEDED\",\"output\":")?;
+        out.write(&ended.output)?;
+        return out.line("}");
+    }
+    let mut line = serde_json::Map::new();
+    line.insert("status".to_owned(), ended.status.as_str().into());
+    line.extend(ended.error.as_ref().map(|error| ("error".to_owned(), error.as_str().into())));
+    line.extend(ended.cause.as_ref().map(|cause| ("cause".to_owned(), cause.as_str().into())));
+    out.line(&Value::Object(line).to_string())
+}
+
+/// The instant at which an execution starts; from there on the clock is virtual or counted.
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,161 @@
+//! The command line: one file per verb. Data goes to standard output, everything else to standard error.
+
+mod compile;
+mod config;
+mod definition;
+mod exec;
+mod output;
+mod validate;
+
+use std::ffi::OsString;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::LogFormat;
+use crate::error::{EXIT_DONE, EXIT_USAGE, Error};
+use crate::telemetry;
+
+/// Runs Amazon States Language workflows, Express type, one execution per Kafka record.
+#[derive(Debug, Parser)]
+#[command(name = "expressway", version, max_term_width = 120, subcommand_required = true, arg_required_else_help = true, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(flatten)]
+    log: LogFlags,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 the input is at fault, 2 wrong usage, 3 the surroundings failed, 78 bad configuration.\nEvery flag can also be given as an environment variable, EXPRESSWAY_ and its name in capitals.";
+
+/// What is logged, and how.
+#[derive(Debug, Args)]
+struct LogFlags {
+    /// Lowest level of log lines: error, warn, info, debug, trace, or a list of target=level [env: EXPRESSWAY_LOG_LEVEL=]
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// Form of log lines [env: EXPRESSWAY_LOG_FORMAT=]
+    #[arg(long, global = true, value_name = "FORMAT")]
+    log_format: Option<LogForm>,
+}
+
+/// `--log-format`
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogForm {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Check definitions and report every finding
+    Validate(validate::Flags),
+    /// Compile a definition and show what became of it
+    Compile(compile::Flags),
+    /// Run executions of a definition here, one per line of input, without Kafka
+    Exec(exec::Flags),
+    /// Look at the configuration
+    Config(config::Flags),
+}
+
+/// `--format`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// The environment of the process: what `EXPRESSWAY_…` keys and placeholders are read from.
+type Environment = [(String, String)];
+
+/// Runs the program and returns its exit code.
+#[must_use]
+pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: &Environment) -> u8 {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(found) => {
+            // Help goes to standard output, a mistake to standard error; a closed pipe is no error.
+            let printed = found.print();
+            return if found.use_stderr() || printed.is_err_and(|error| error.kind() != std::io::ErrorKind::BrokenPipe) { EXIT_USAGE } else { EXIT_DONE };
+        }
+    };
+    match dispatch(&cli, environment) {
+        Ok(()) => EXIT_DONE,
+        Err(error) => {
+            if !matches!(error, Error::ClosedPipe) && !error.to_string().is_empty() {
+                output::tell(&format!("error: {}", error.sentence()));
+            }
+            error.exit_code()
+        }
+    }
+}
+
+fn dispatch(cli: &Cli, environment: &Environment) -> Result<(), Error> {
+    match &cli.verb {
+        Verb::Config(flags) => config::run(flags, &cli.log, environment),
+        verb => {
+            cli.log.start(environment)?;
+            match verb {
+                Verb::Validate(flags) => validate::run(flags),
+                Verb::Compile(flags) => compile::run(flags),
+                Verb::Exec(flags) => exec::run(flags),
+                Verb::Config(_) => unreachable!("matched above"),
+            }
+        }
+    }
+}
+
+impl LogFlags {
+    /// Sets up logging for the verbs that have no configuration.
+    fn start(&self, environment: &Environment) -> Result<(), Error> {
+        let variable = |name: &str| environment.iter().find(|(variable, _)| variable == name).map(|(_, value)| value.as_str());
+        let level = self.log_level.as_deref().or_else(|| variable("EXPRESSWAY_LOG_LEVEL")).unwrap_or("warn");
+        let format = match (self.log_format, variable("EXPRESSWAY_LOG_FORMAT")) {
+            (Some(LogForm::Json), _) | (None, Some("json")) => LogFormat::Json,
+            _ => LogFormat::Text,
+        };
+        telemetry::start(level, format).map(drop)
+    }
+
+    /// The flags as a layer of the configuration.
+    fn layer(&self) -> Vec<(String, String, String)> {
+        let level = self.log_level.as_ref().map(|level| ("log.level".to_owned(), level.clone(), "--log-level".to_owned()));
+        let format = self
+            .log_format
+            .map(|form| ("log.format".to_owned(), if matches!(form, LogForm::Json) { "json" } else { "text" }.to_owned(), "--log-format".to_owned()));
+        level.into_iter().chain(format).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_has_an_example() {
+        for verb in Cli::command().get_subcommands() {
+            let help = verb.clone().render_long_help().to_string();
+            assert!(help.contains("Example"), "{} has no example", verb.get_name());
+        }
+    }
+
+    #[test]
+    fn every_flag_has_a_variable_or_a_key() {
+        for verb in Cli::command().get_subcommands().filter(|verb| verb.get_name() != "config") {
+            for flag in verb.get_arguments().filter(|flag| flag.get_long().is_some_and(|long| !["help", "version", "set"].contains(&long))) {
+                let documented = flag.get_help().is_some_and(|help| help.to_string().contains("[env: EXPRESSWAY_"));
+                assert!(flag.get_env().is_some() || documented, "{} {:?} has no variable", verb.get_name(), flag.get_long());
+            }
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Writing to the two standard streams without ever panicking on a closed one.
+
+use std::io::{self, Write};
+
+use crate::error::Error;
+
+/// Standard output; a reader that went away ends the program quietly.
+pub(super) struct Output {
+    out: io::BufWriter<io::StdoutLock<'static>>,
+}
+
+impl Output {
+    pub(super) fn new() -> Self {
+        Self { out: io::BufWriter::new(io::stdout().lock()) }
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.out.write_all(bytes).map_err(Error::output)
+    }
+
+    pub(super) fn line(&mut self, text: &str) -> Result<(), Error> {
+        self.write(text.as_bytes())?;
+        self.write(b"\n")
+    }
+
+    pub(super) fn flush(&mut self) -> Result<(), Error> {
+        self.out.flush().map_err(Error::output)
+    }
+}
+
+/// One line on standard error. Where even that is closed there is nobody left to tell.
+pub(super) fn tell(text: &str) {
+    drop(writeln!(io::stderr().lock(), "{text}"));
+}

@@ -1,0 +1,81 @@
+//! `expressway validate`: every finding in one or more definitions.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use expressway_engine::Deployment;
+use expressway_engine::diagnostic::{Diagnostic, Severity};
+use serde_json::{Value, json};
+
+use super::Format;
+use super::definition::{Type, refused};
+use super::output::Output;
+use crate::control::registry::{self, Definition};
+use crate::error::Error;
+
+/// Flags of `validate`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  expressway validate configs/definitions/*.asl.json --format json\n\nExits with 1 when a definition is refused.")]
+pub(super) struct Flags {
+    /// Definitions, *.asl.json or *.asl.yaml
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Type whose rules apply
+    #[arg(long = "type", env = "EXPRESSWAY_TYPE", value_name = "TYPE", value_enum, ignore_case = true, default_value = "EXPRESS")]
+    workflow_type: Type,
+    /// Form of the findings; json is one object a file and line
+    #[arg(long, env = "EXPRESSWAY_FORMAT", value_enum, default_value = "text")]
+    format: Format,
+}
+
+pub(super) fn run(flags: &Flags) -> Result<(), Error> {
+    let mut out = Output::new();
+    let mut is_valid = true;
+    for file in &flags.files {
+        is_valid &= judge(file, flags, &mut out)?;
+    }
+    out.flush()?;
+    if is_valid { Ok(()) } else { Err(Error::Input(String::new())) }
+}
+
+/// Reports on one file; whether it is valid.
+fn judge(file: &Path, flags: &Flags, out: &mut Output) -> Result<bool, Error> {
+    let definition = match Definition::read(file) {
+        Ok(definition) => definition,
+        Err(error) => {
+            let problem = refused(&error).to_string();
+            match flags.format {
+                Format::Text => out.line(&problem)?,
+                Format::Json => out.line(&json!({"file": file.to_string_lossy(), "result": "FAIL", "error": problem, "diagnostics": []}).to_string())?,
+            }
+            return Ok(false);
+        }
+    };
+    let deployment = Deployment::named(&definition.stem());
+    let (is_valid, found) = match definition.compile(flags.workflow_type.into(), &deployment) {
+        Ok(compiled) => (true, compiled.warnings),
+        Err(registry::Error::Refused { diagnostics, .. }) => (false, diagnostics),
+        Err(error) => return Err(refused(&error)),
+    };
+    match flags.format {
+        Format::Text => {
+            if !found.is_empty() {
+                out.line(definition.render(&found).trim_end())?;
+            }
+            out.line(&summary(file, is_valid, &found))?;
+        }
+        Format::Json => {
+            let diagnostics: Vec<Value> = found.iter().map(Diagnostic::to_json).collect();
+            let result = if is_valid { "OK" } else { "FAIL" };
+            out.line(&json!({"file": file.to_string_lossy(), "result": result, "diagnostics": diagnostics}).to_string())?;
+        }
+    }
+    Ok(is_valid)
+}
+
+fn summary(file: &Path, is_valid: bool, found: &[Diagnostic]) -> String {
+    let of = |severity| found.iter().filter(|diagnostic| diagnostic.severity == severity).count();
+    let counted = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
+    let verdict = if is_valid { "valid" } else { "refused" };
+    format!("{}: {verdict}, {}, {}", file.display(), counted(of(Severity::Error), "error"), counted(of(Severity::Warning), "warning"))
+}

@@ -1,0 +1,158 @@
+//! Merging the layers: defaults, file, environment, flags. The defaults are also the list of what is allowed.
+
+use serde_json::Value;
+
+use super::fault::{Error, Fault, join};
+use super::placeholder;
+use super::tree::{Kind, Node, Source};
+use super::yaml;
+
+/// The defaults, every key documented; also what the editor's schema and the tests read.
+pub const DEFAULT_YAML: &str = include_str!("../../../configs/default.yaml");
+
+/// What is laid over the defaults, in this order.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Layers<'l> {
+    /// The configuration file: its name and its text.
+    pub file: Option<(&'l str, &'l str)>,
+    /// The environment of the process; only `EXPRESSWAY_…` is a layer, the rest fills placeholders.
+    pub environment: &'l [(String, String)],
+    /// Flags: dotted path of the key, value, and the flag's name for messages.
+    pub flags: &'l [(String, String, String)],
+}
+
+/// The defaults as a tree in which `pipelines` is empty, and the template of one pipeline.
+pub(crate) fn defaults() -> (Node, Node) {
+    let value = yaml::parse(DEFAULT_YAML).expect("default.yaml is compiled in, and a test parses it");
+    let mut tree = Node::new(value, &Source::Default);
+    let pipelines = tree.member_mut("pipelines").expect("default.yaml has the section pipelines");
+    let Kind::List(entries) = &mut pipelines.kind else { unreachable!("pipelines is a list in default.yaml") };
+    let template = entries.pop().expect("default.yaml has one template pipeline");
+    (tree, template)
+}
+
+/// The merged tree.
+pub(crate) fn merged(layers: &Layers<'_>) -> Result<Node, Error> {
+    let (mut tree, template) = defaults();
+    let mut faults = Vec::new();
+    if let Some((name, text)) = layers.file {
+        let source = Source::File(name.into());
+        let mut overlay = Node::new(parse(text, &source)?, &source);
+        placeholder::fill("", &mut overlay, layers.environment, &mut faults);
+        lay_over("", &mut tree, overlay, &template, &mut faults);
+    }
+    for (path, variable) in variables(&tree) {
+        if let Some((_, value)) = layers.environment.iter().find(|(name, _)| *name == variable) {
+            set(&mut tree, &path, value, &Source::Environment(variable.as_str().into()), &template, &mut faults)?;
+        }
+    }
+    for (path, value, flag) in layers.flags {
+        set(&mut tree, path, value, &Source::Flag(flag.as_str().into()), &template, &mut faults)?;
+    }
+    if faults.is_empty() { Ok(tree) } else { Err(Error::Faults(faults)) }
+}
+
+/// Every key of two levels with the environment variable that sets it.
+pub(crate) fn variables(tree: &Node) -> Vec<(String, String)> {
+    let Kind::Map(sections) = &tree.kind else { return Vec::new() };
+    let mut paths = Vec::new();
+    for (name, section) in sections {
+        match &section.kind {
+            Kind::Map(keys) => paths.extend(keys.iter().map(|(key, _)| join(name, key))),
+            _ => paths.push(name.clone()),
+        }
+    }
+    let variable = |path: &str| format!("EXPRESSWAY_{}", path.replace('.', "_").to_ascii_uppercase());
+    paths.iter().map(|path| (path.clone(), variable(path))).collect()
+}
+
+fn parse(text: &str, source: &Source) -> Result<Value, Error> {
+    let syntax = |message: String| Error::Syntax { source: source.clone(), message };
+    let value = yaml::parse(text).map_err(syntax)?;
+    match value {
+        Value::Object(_) => Ok(value),
+        // A file of comments only is an empty layer.
+        Value::Null => Ok(Value::Object(serde_json::Map::new())),
+        _ => Err(syntax("the top level must be a mapping of sections".to_owned())),
+    }
+}
+
+fn lay_over(path: &str, base: &mut Node, overlay: Node, template: &Node, faults: &mut Vec<Fault>) {
+    match (&mut base.kind, overlay.kind) {
+        // Any key goes in the open map, and a later layer adds to what an earlier one put there.
+        (Kind::Map(members), Kind::Map(added)) if is_open(path) => {
+            for (key, node) in added {
+                match members.iter_mut().find(|(name, _)| *name == key) {
+                    Some((_, member)) => *member = node,
+                    None => members.push((key, node)),
+                }
+            }
+            base.source = overlay.source;
+        }
+        (Kind::Map(members), Kind::Map(added)) => {
+            for (key, node) in added {
+                if let Some((_, member)) = members.iter_mut().find(|(name, _)| *name == key) {
+                    lay_over(&join(path, &key), member, node, template, faults);
+                } else {
+                    let allowed: Vec<&str> = members.iter().map(|(name, _)| name.as_str()).collect();
+                    faults.push(Fault::unknown(path, &key, &node, &allowed));
+                }
+            }
+        }
+        // A section that is named but left empty changes nothing.
+        (Kind::Map(_), Kind::Null) => {}
+        (Kind::Map(_), kind) => {
+            let found = Node { kind, source: overlay.source.clone() }.inline();
+            faults.push(Fault::new(path, &overlay.source, format!("{found} is not allowed; it takes a mapping of keys")));
+        }
+        (_, Kind::List(items)) if path == "pipelines" => {
+            let items = items.into_iter().enumerate().map(|(index, item)| pipeline(index, item, template, faults)).collect();
+            *base = Node { kind: Kind::List(items), source: overlay.source };
+        }
+        (_, kind) if path == "pipelines" && kind != Kind::Null => {
+            faults.push(Fault::new(path, &overlay.source, "not allowed; it takes a list of pipelines, each entry beginning with \"- name:\""))
+        }
+        // A placeholder, a variable or a flag gives text where the file would give a number or a truth value.
+        (Kind::Number(_), Kind::Text(text)) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            *base = Node { kind: Kind::Number(text), source: overlay.source }
+        }
+        (Kind::Bool(_), Kind::Text(text)) if text == "true" || text == "false" => *base = Node { kind: Kind::Bool(text == "true"), source: overlay.source },
+        (_, kind) => *base = Node { kind, source: overlay.source },
+    }
+}
+
+/// The one map with free keys.
+fn is_open(path: &str) -> bool {
+    path == "kafka.client_options"
+}
+
+fn pipeline(index: usize, overlay: Node, template: &Node, faults: &mut Vec<Fault>) -> Node {
+    let mut entry = template.clone();
+    let source = overlay.source.clone();
+    lay_over(&format!("pipelines[{index}]"), &mut entry, overlay, template, faults);
+    entry.source = source;
+    entry
+}
+
+/// Sets one key from a text: scalars are taken as they are, lists and maps are YAML.
+fn set(tree: &mut Node, path: &str, text: &str, source: &Source, template: &Node, faults: &mut Vec<Fault>) -> Result<(), Error> {
+    // Below the open map, the rest of the path is one key, dots and all.
+    let open = path.strip_prefix("kafka.client_options.");
+    let steps: Vec<&str> = open.map_or_else(|| path.split('.').collect(), |option| vec!["kafka", "client_options", option]);
+    let is_container = !path.is_empty() && open.is_none() && node_at(tree, &steps).is_some_and(|node| matches!(node.kind, Kind::List(_) | Kind::Map(_)));
+    let mut overlay = if is_container {
+        let value = yaml::parse(text).map_err(|message| Error::Syntax { source: source.clone(), message })?;
+        Node::new(value, source)
+    } else {
+        Node::text(text, source.clone())
+    };
+    for step in steps.iter().rev() {
+        overlay = Node { kind: Kind::Map(vec![((*step).to_owned(), overlay)]), source: source.clone() };
+    }
+    lay_over("", tree, overlay, template, faults);
+    Ok(())
+}
+
+fn node_at<'t>(tree: &'t Node, steps: &[&str]) -> Option<&'t Node> {
+    steps.iter().try_fold(tree, |node, step| node.member(step))
+}

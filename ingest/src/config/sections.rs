@@ -1,0 +1,355 @@
+//! The typed configuration: one struct per section of `default.yaml`, and the checks that look at several keys at once.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::section::Section;
+
+/// The whole configuration, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The broker and how to reach it.
+    pub kafka: Kafka,
+    /// Health, metrics and version over HTTP.
+    pub http: Http,
+    /// The process.
+    pub service: Service,
+    /// How executions see themselves.
+    pub identity: Identity,
+    /// What is written to standard error.
+    pub log: Log,
+    /// The pipelines; may be empty.
+    pub pipelines: Vec<Pipeline>,
+}
+
+/// Section `kafka`.
+#[derive(Debug, Clone)]
+pub struct Kafka {
+    /// `host:port`, separated by commas.
+    pub bootstrap_servers: String,
+    /// The consumer group.
+    pub group_id: String,
+    /// Options of librdkafka, none of which the service owns.
+    pub client_options: Vec<(String, String)>,
+}
+
+/// Section `http`.
+#[derive(Debug, Clone, Copy)]
+pub struct Http {
+    /// Where to listen.
+    pub listen: SocketAddr,
+}
+
+/// Section `service`.
+#[derive(Debug, Clone, Copy)]
+pub struct Service {
+    /// Worker threads per pipeline; 0 for one per processor.
+    pub shards: u32,
+    /// Whether shards are pinned.
+    pub pin_threads: bool,
+    /// Longest drain inside a rebalance.
+    pub drain_timeout: Duration,
+    /// Longest ordered shutdown.
+    pub shutdown_timeout: Duration,
+    /// Longest life with a result topic that refuses records for good.
+    pub result_topic_error_timeout: Duration,
+    /// Memory of the queues towards and from Kafka, in bytes.
+    pub memory_limit: u64,
+}
+
+/// Section `identity`.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// AWS region in ARNs.
+    pub region: String,
+    /// AWS account in ARNs.
+    pub account: String,
+}
+
+/// Section `log`.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// Filter in the syntax of tracing's `EnvFilter`.
+    pub level: String,
+    /// Text or JSON.
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// One entry of `pipelines`.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    /// Its name, also its state machine's.
+    pub name: String,
+    /// The definition's file.
+    pub definition: PathBuf,
+    /// Topics to read; never empty.
+    pub source_topics: Vec<String>,
+    /// Topic of results.
+    pub result_topic: String,
+    /// Topic of dead letters.
+    pub dead_letter_topic: String,
+    /// The consumer group, that of the section `kafka` unless the pipeline has its own.
+    pub group_id: String,
+    /// Mocked task results.
+    pub mocks: Option<Mocks>,
+    /// Where failed executions go.
+    pub on_failure: OnFailure,
+    /// What becomes of records without a value.
+    pub on_null: OnNull,
+    /// Executions open at once per shard.
+    pub executions_open_max: u32,
+    /// Records between the oldest unfinished and the newest, per partition.
+    pub window_records_max: u32,
+    /// Records taken at once.
+    pub batch_records_max: u32,
+}
+
+/// `pipelines[].mocks`.
+#[derive(Debug, Clone)]
+pub struct Mocks {
+    /// The mock file.
+    pub file: PathBuf,
+    /// State machine in the mock file.
+    pub state_machine: String,
+    /// Test case in the mock file.
+    pub test_case: String,
+}
+
+/// `pipelines[].on_failure`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// Error and cause go to the result topic.
+    Result,
+    /// The record goes to the dead-letter topic.
+    DeadLetter,
+}
+
+/// `pipelines[].on_null`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnNull {
+    /// The record goes to the dead-letter topic.
+    DeadLetter,
+    /// The record is counted and passed over.
+    Skip,
+}
+
+/// Options that the service sets itself, with the reason that is given when they are refused.
+const OWNED_OPTIONS: [(&str, &str); 24] = [
+    ("bootstrap.servers", "set kafka.bootstrap_servers"),
+    ("metadata.broker.list", "set kafka.bootstrap_servers"),
+    ("group.id", "set kafka.group_id"),
+    ("enable.auto.commit", "offsets are committed only behind acknowledged results"),
+    ("enable.auto.offset.store", "offsets are stored only behind acknowledged results"),
+    ("auto.commit.enable", "offsets are committed only behind acknowledged results"),
+    ("offset.store.method", "offsets are stored in the broker"),
+    ("enable.idempotence", "results are always produced idempotently"),
+    ("acks", "results are always acknowledged by all replicas in sync"),
+    ("request.required.acks", "results are always acknowledged by all replicas in sync"),
+    ("delivery.report.only.error", "every delivery report is needed to commit"),
+    ("produce.offset.report", "every delivery report is needed to commit"),
+    ("message.timeout.ms", "results are retried until the broker takes them"),
+    ("delivery.timeout.ms", "results are retried until the broker takes them"),
+    ("message.send.max.retries", "results are retried until the broker takes them"),
+    ("retries", "results are retried until the broker takes them"),
+    ("transactional.id", "transactional delivery is not available yet"),
+    ("group.protocol", "only the classic group protocol is available yet"),
+    ("enabled_events", "delivery reports are read as events"),
+    ("enable.partition.eof", "end of a partition is not an error here"),
+    ("fetch.queue.backoff.ms", "the service keeps it low, since the default stalls a full queue for a second"),
+    ("queued.max.messages.kbytes", "set service.memory_limit, from which it is derived"),
+    ("queue.buffering.max.kbytes", "set service.memory_limit, from which it is derived"),
+    ("queue.buffering.max.messages", "set service.memory_limit, from which it is derived"),
+];
+
+/// librdkafka's default for `max.poll.interval.ms`.
+const MAX_POLL_INTERVAL: Duration = Duration::from_mins(5);
+
+/// What must remain of `max.poll.interval.ms` after the longest drain, for the hand-over itself.
+const DRAIN_MARGIN: Duration = Duration::from_secs(10);
+
+impl Config {
+    /// Reads every section, collecting what is wrong through the cursor.
+    pub(crate) fn read(root: &Section<'_>) -> Self {
+        let kafka = Kafka::read(&root.section("kafka"));
+        let service = Service::read(&root.section("service"), &kafka);
+        let pipelines: Vec<_> = root.sections("pipelines").iter().map(|section| Pipeline::read(section, &kafka)).collect();
+        check_apart(root, &pipelines);
+        Self {
+            http: Http::read(&root.section("http")),
+            identity: Identity::read(&root.section("identity")),
+            log: Log::read(&root.section("log")),
+            kafka,
+            service,
+            pipelines,
+        }
+    }
+}
+
+impl Kafka {
+    fn read(section: &Section<'_>) -> Self {
+        let client_options = section.table("client_options");
+        for (option, _) in &client_options {
+            if let Some((_, reason)) = OWNED_OPTIONS.iter().find(|(owned, _)| owned == option) {
+                section.fault_in("client_options", option, format!("the service owns this option: {reason}"));
+            }
+        }
+        let allowed = "brokers as host:port, separated by commas";
+        let bootstrap_servers = section.parsed("bootstrap_servers", allowed, |text| text.split(',').all(is_broker).then(|| text.to_owned()));
+        Self { bootstrap_servers: bootstrap_servers.unwrap_or_default(), group_id: section.text("group_id"), client_options }
+    }
+}
+
+/// `host:port`, where the host may be an IPv6 address in brackets and a protocol may stand in front.
+fn is_broker(text: &str) -> bool {
+    let address = text.trim().rsplit("://").next().unwrap_or_default();
+    address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0))
+}
+
+impl Http {
+    fn read(section: &Section<'_>) -> Self {
+        let listen = section.parsed("listen", "an address with a port, for instance 127.0.0.1:9464", |text| text.parse().ok());
+        Self { listen: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))) }
+    }
+}
+
+impl Service {
+    fn read(section: &Section<'_>, kafka: &Kafka) -> Self {
+        let second = Duration::from_secs(1);
+        let day = Duration::from_hours(24);
+        let drain_timeout = section.duration("drain_timeout", Duration::from_millis(100)..=day);
+        let option = kafka.client_options.iter().find(|(name, _)| name == "max.poll.interval.ms");
+        let max_poll_interval = option.and_then(|(_, value)| value.parse().ok()).map_or(MAX_POLL_INTERVAL, Duration::from_millis);
+        if drain_timeout + DRAIN_MARGIN > max_poll_interval {
+            let limit = super::unit::display_duration(max_poll_interval.saturating_sub(DRAIN_MARGIN));
+            section.fault(
+                "drain_timeout",
+                format!("a drain must end {} before max.poll.interval.ms, so at most {limit} is allowed", super::unit::display_duration(DRAIN_MARGIN)),
+            );
+        }
+        Self {
+            shards: section.count("shards", 0..=256),
+            pin_threads: section.flag("pin_threads"),
+            drain_timeout,
+            shutdown_timeout: section.duration("shutdown_timeout", second..=day),
+            result_topic_error_timeout: section.duration("result_topic_error_timeout", second..=day),
+            memory_limit: section.size("memory_limit", 64 << 20),
+        }
+    }
+}
+
+impl Identity {
+    fn read(section: &Section<'_>) -> Self {
+        let account = section
+            .parsed("account", "twelve digits in quotes", |text| (text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.to_owned()));
+        Self { region: section.text("region"), account: account.unwrap_or_default() }
+    }
+}
+
+impl Log {
+    fn read(section: &Section<'_>) -> Self {
+        let allowed = "error, warn, info, debug, trace, or a list of target=level";
+        let level = section.parsed("level", allowed, |text| tracing_subscriber::EnvFilter::try_new(text).is_ok().then(|| text.to_owned()));
+        Self { level: level.unwrap_or_default(), format: section.word("format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]) }
+    }
+}
+
+impl Pipeline {
+    fn read(section: &Section<'_>, kafka: &Kafka) -> Self {
+        let name =
+            section.parsed("name", "letters, digits, hyphens and underscores, at most 80", |text| is_name(text).then(|| text.to_owned())).unwrap_or_default();
+        let source_topics = section.texts("source_topics");
+        if source_topics.is_empty() {
+            section.fault("source_topics", "required, but no topic is named");
+        }
+        if let Some(topic) = source_topics.iter().find(|topic| !is_topic(topic)) {
+            section.fault("source_topics", format!("\"{topic}\" is not allowed; {TOPIC_RULE}"));
+        }
+        let topic = |key| section.parsed(key, TOPIC_RULE, |text| is_topic(text).then(|| text.to_owned())).unwrap_or_default();
+        let result_topic = topic("result_topic");
+        let dead_letter_topic = topic("dead_letter_topic");
+        Self {
+            definition: section.path("definition"),
+            group_id: section.optional_text("group_id").unwrap_or_else(|| kafka.group_id.clone()),
+            mocks: Mocks::read(&section.section("mocks"), &name),
+            on_failure: section.word("on_failure", &[("result", OnFailure::Result), ("dead_letter", OnFailure::DeadLetter)]),
+            on_null: section.word("on_null", &[("dead_letter", OnNull::DeadLetter), ("skip", OnNull::Skip)]),
+            executions_open_max: section.count("executions_open_max", 1..=1 << 20),
+            window_records_max: section.count("window_records_max", 1 << 10..=1 << 26),
+            batch_records_max: section.count("batch_records_max", 1..=1 << 16),
+            name,
+            source_topics,
+            result_topic,
+            dead_letter_topic,
+        }
+    }
+}
+
+impl Mocks {
+    fn read(section: &Section<'_>, pipeline: &str) -> Option<Self> {
+        let file = section.optional_path("file");
+        let state_machine = section.optional_text("state_machine");
+        let test_case = section.optional_text("test_case");
+        match (file, test_case) {
+            (Some(file), Some(test_case)) => Some(Self { file, test_case, state_machine: state_machine.unwrap_or_else(|| pipeline.to_owned()) }),
+            (Some(_), None) => {
+                section.fault("test_case", "required with mocks.file, but not set");
+                None
+            }
+            (None, Some(_)) => {
+                section.fault("file", "required with mocks.test_case, but not set");
+                None
+            }
+            (None, None) => None,
+        }
+    }
+}
+
+const TOPIC_RULE: &str = "a topic's name has letters, digits, dots, hyphens and underscores, at most 249";
+
+fn is_topic(text: &str) -> bool {
+    let letters = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    letters && !text.is_empty() && text.len() <= 249 && text != "." && text != ".."
+}
+
+fn is_name(text: &str) -> bool {
+    (1..=80).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+}
+
+/// Pipelines must not share a name, nor read a topic that any of them writes, nor split one topic between them.
+fn check_apart(root: &Section<'_>, pipelines: &[Pipeline]) {
+    let sections = root.sections("pipelines");
+    for (index, (pipeline, section)) in pipelines.iter().zip(&sections).enumerate() {
+        let earlier = &pipelines[..index];
+        if let Some(twin) = earlier.iter().position(|other| other.name == pipeline.name && !other.name.is_empty()) {
+            section.fault("name", format!("\"{}\" is already the name of pipelines[{twin}]", pipeline.name));
+        }
+        let shares = |other: &&Pipeline| other.group_id == pipeline.group_id && other.source_topics.iter().any(|topic| pipeline.source_topics.contains(topic));
+        if let Some(other) = earlier.iter().find(shares) {
+            section.fault(
+                "source_topics",
+                format!(
+                    "pipeline \"{}\" reads the same topic in the same group, so each would get half of it; give one of them a group_id of its own",
+                    other.name
+                ),
+            );
+        }
+        if pipeline.result_topic == pipeline.dead_letter_topic && !pipeline.result_topic.is_empty() {
+            section.fault("dead_letter_topic", "must differ from result_topic");
+        }
+        for (key, topic) in [("result_topic", &pipeline.result_topic), ("dead_letter_topic", &pipeline.dead_letter_topic)] {
+            if pipeline.source_topics.contains(topic) {
+                section.fault(key, format!("\"{topic}\" is also a source topic: the pipeline would feed itself for ever"));
+            }
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Tests of the whole way from layers to values.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use tree::{Kind, Node};
+
+const PIPELINE: &str = "
+pipelines:
+  - name: heartbeat
+    definition: heartbeat.asl.json
+    source_topics: [heartbeats]
+    result_topic: results
+    dead_letter_topic: dead-letters
+";
+
+fn from(file: &str) -> Result<Loaded, Error> {
+    load(&Layers { file: Some(("dir/a.yaml", file)), ..Layers::default() })
+}
+
+fn refused(file: &str, parts: &[&str]) {
+    let error = from(file).expect_err("must be refused").to_string();
+    for part in parts {
+        assert!(error.contains(part), "\"{part}\" is missing in: {error}");
+    }
+}
+
+fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
+    list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// All dotted paths of a tree; list entries count as `key[0]`.
+fn paths(path: &str, node: &Node, out: &mut BTreeSet<String>) {
+    match &node.kind {
+        Kind::Map(members) => {
+            for (key, node) in members {
+                let path = fault::join(path, key);
+                out.insert(path.clone());
+                paths(&path, node, out);
+            }
+        }
+        Kind::List(items) => items.iter().enumerate().for_each(|(index, item)| paths(&format!("{path}[{index}]"), item, out)),
+        _ => {}
+    }
+}
+
+#[test]
+fn defaults_alone_are_valid() {
+    let loaded = load(&Layers::default()).expect("defaults");
+    assert_eq!(loaded.config.http.listen.to_string(), "127.0.0.1:9464");
+    assert!(loaded.config.pipelines.is_empty());
+}
+
+#[test]
+fn every_key_of_default_yaml_is_read_and_every_field_has_a_key() {
+    let value = yaml::parse(DEFAULT_YAML).expect("YAML");
+    let mut documented = BTreeSet::new();
+    paths("", &Node::new(value, &Source::Default), &mut documented);
+    let tree = layers::merged(&Layers { file: Some(("a.yaml", PIPELINE)), ..Layers::default() }).expect("merged");
+    let (faults, read) = (RefCell::new(Vec::new()), RefCell::new(Vec::new()));
+    Config::read(&Section::root(&tree, &faults, &read));
+    let read: BTreeSet<String> = read.into_inner().into_iter().collect();
+    assert_eq!(documented, read);
+}
+
+#[test]
+fn every_key_of_default_yaml_has_a_comment_above_it() {
+    let mut commented = false;
+    for line in DEFAULT_YAML.lines() {
+        let text = line.trim_start();
+        if text.starts_with('#') {
+            commented = text.len() > 10;
+        } else if !text.is_empty() {
+            assert!(commented, "no comment above: {line}");
+            commented = false;
+        } else {
+            commented = false;
+        }
+    }
+}
+
+#[test]
+fn files_of_the_repository_are_valid() {
+    let environment = pairs(&[("KAFKA_BOOTSTRAP_SERVERS", "a:1,b:2"), ("KAFKA_USERNAME", "u"), ("KAFKA_PASSWORD", "p"), ("HOSTNAME", "h")]);
+    for name in ["local", "production"] {
+        let path = format!("{}/../configs/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
+        let loaded = load_file(Some(Path::new(&path)), &environment, &[]).expect(name);
+        for pipeline in &loaded.config.pipelines {
+            assert!(pipeline.definition.exists(), "{}", pipeline.definition.display());
+        }
+    }
+}
+
+#[test]
+fn unknown_key_is_refused_with_value_and_hint() {
+    refused("kafka: {bootstrap_server: 'a:1'}", &["kafka.bootstrap_server", "a:1", "group_id", "did you mean \"bootstrap_servers\"?", "dir/a.yaml"]);
+    refused("colour: red", &["\"colour\"", "red", "kafka, http, service"]);
+    refused("pipelines: [{nam: x}]", &["pipelines[0].nam", "did you mean \"name\"?"]);
+    refused("pipelines: [{mocks: {fil: x}}]", &["pipelines[0].mocks.fil", "did you mean \"file\"?"]);
+}
+
+#[test]
+fn all_faults_are_reported_at_once() {
+    let error = from("service: {shards: 1000, shutdown_timeout: 5, memory_limit: 1MiB}\nhttp: {listen: nowhere}\npipelines: [{name: 'a b'}]")
+        .expect_err("must be refused");
+    let Error::Faults(faults) = error else { panic!("faults") };
+    let keys: Vec<_> = faults.iter().map(|fault| fault.key.as_str()).collect();
+    for key in [
+        "service.shards",
+        "service.shutdown_timeout",
+        "service.memory_limit",
+        "http.listen",
+        "pipelines[0].name",
+        "pipelines[0].definition",
+        "pipelines[0].source_topics",
+        "pipelines[0].result_topic",
+    ] {
+        assert!(keys.contains(&key), "{key} is missing in {keys:?}");
+    }
+}
+
+#[test]
+fn wrong_values_say_what_is_allowed() {
+    refused("service: {shards: many}", &["service.shards", "many", "a whole number from 0 to 256"]);
+    refused("service: {shutdown_timeout: 5}", &["5 is not allowed", "a duration with a unit"]);
+    refused("service: {memory_limit: 1MiB}", &["at least 64MiB"]);
+    refused("log: {format: xml}", &["xml", "text or json"]);
+    refused("kafka: {group_id: 12}", &["kafka.group_id", "put it in quotes"]);
+    refused("kafka: {bootstrap_servers: localhost}", &["host:port"]);
+    refused("kafka: 5", &["\"kafka\"", "5 is not allowed", "a mapping of keys"]);
+    refused("pipelines: {name: a}", &["a list of pipelines"]);
+    refused("identity: {account: '12'}", &["twelve digits"]);
+}
+
+#[test]
+fn broken_yaml_is_one_error() {
+    refused("kafka: [", &["dir/a.yaml", "not valid YAML"]);
+    refused("- a\n- b", &["a mapping of sections"]);
+}
+
+#[test]
+fn later_layers_win_and_show_tells_the_source() {
+    let environment = pairs(&[("EXPRESSWAY_KAFKA_GROUP_ID", "from-env"), ("EXPRESSWAY_SERVICE_SHARDS", "3"), ("GROUP", "x")]);
+    let flags = [("service.shards".to_owned(), "2".to_owned(), "--shards".to_owned())];
+    let file = format!("kafka: {{group_id: from-file, bootstrap_servers: '${{GROUP}}:1'}}\n{PIPELINE}");
+    let loaded = load(&Layers { file: Some(("dir/a.yaml", &file)), environment: &environment, flags: &flags }).expect("valid");
+    assert_eq!(loaded.config.kafka.group_id, "from-env");
+    assert_eq!(loaded.config.kafka.bootstrap_servers, "x:1");
+    assert_eq!(loaded.config.service.shards, 2);
+    assert_eq!(loaded.config.pipelines[0].definition, Path::new("dir/heartbeat.asl.json"));
+    let shown = loaded.show();
+    for (line, source) in [
+        ("group_id: from-env", "environment EXPRESSWAY_KAFKA_GROUP_ID"),
+        ("shards: 2", "flag --shards"),
+        ("bootstrap_servers: x:1", "file dir/a.yaml, placeholder filled in"),
+        ("listen: 127.0.0.1:9464", "default"),
+        ("- name: heartbeat", "file dir/a.yaml"),
+        ("on_null: dead_letter", "default"),
+    ] {
+        assert!(shown.lines().any(|shown| shown.contains(line) && shown.ends_with(source)), "{line} of {source} is missing in:\n{shown}");
+    }
+}
+
+#[test]
+fn what_show_prints_is_valid_again_and_has_no_secrets() {
+    let file = format!("kafka: {{client_options: {{sasl.password: hunter2, linger.ms: 5}}}}\n{PIPELINE}");
+    let shown = from(&file).expect("valid").show();
+    assert!(!shown.contains("hunter2"), "{shown}");
+    assert!(shown.contains("linger.ms: 5"), "{shown}");
+    let again = from(&shown).expect("valid again");
+    assert_eq!(again.config.pipelines.len(), 1);
+    assert_eq!(again.config.kafka.client_options.len(), 2);
+}
+
+#[test]
+fn client_options_add_up_over_layers() {
+    let environment = pairs(&[("EXPRESSWAY_KAFKA_CLIENT_OPTIONS", "{session.timeout.ms: 7000, client.id: x}")]);
+    let flags = [("kafka.client_options.client.id".to_owned(), "y".to_owned(), "--set".to_owned())];
+    let file = Some(("a.yaml", "kafka: {client_options: {linger.ms: 1}}"));
+    let loaded = load(&Layers { file, environment: &environment, flags: &flags }).expect("valid");
+    assert_eq!(loaded.config.kafka.client_options, pairs(&[("linger.ms", "1"), ("session.timeout.ms", "7000"), ("client.id", "y")]));
+}
+
+#[test]
+fn options_that_the_service_owns_are_refused() {
+    for (option, _) in [("enable.auto.commit", ()), ("group.id", ()), ("acks", ()), ("queued.max.messages.kbytes", ())] {
+        refused(&format!("kafka: {{client_options: {{{option}: x}}}}"), &[&format!("kafka.client_options.{option}"), "the service owns this option"]);
+    }
+}
+
+#[test]
+fn impossible_combinations_are_refused() {
+    refused("service: {drain_timeout: 5m}", &["service.drain_timeout", "at most 290s"]);
+    refused("service: {drain_timeout: 30s}\nkafka: {client_options: {max.poll.interval.ms: 35000}}", &["at most 25s"]);
+    refused(&PIPELINE.replace("results", "heartbeats"), &["result_topic", "feed itself"]);
+    refused(&PIPELINE.replace("dead-letters", "results"), &["must differ"]);
+    refused(&PIPELINE.replace("[heartbeats]", "['a b']"), &["a b", "letters, digits"]);
+    refused(&format!("{PIPELINE}    mocks: {{file: m.json}}"), &["mocks.test_case", "required with mocks.file"]);
+    let twice = format!("{PIPELINE}{}", PIPELINE.replace("\npipelines:\n", ""));
+    refused(&twice, &["already the name of pipelines[0]", "the same topic in the same group"]);
+}
+
+#[test]
+fn undefined_placeholder_is_refused() {
+    refused("kafka: {group_id: '${NOBODY}'}", &["kafka.group_id", "NOBODY is not set"]);
+}
+
+#[test]
+fn unknown_flag_path_is_refused() {
+    let flags = [("kafka.groupid".to_owned(), "x".to_owned(), "--set".to_owned())];
+    let error = load(&Layers { flags: &flags, ..Layers::default() }).expect_err("refused").to_string();
+    assert!(error.contains("flag --set") && error.contains("did you mean \"group_id\"?"), "{error}");
+}
+
+#[test]
+fn variables_that_set_nothing_are_told() {
+    let environment = pairs(&[("EXPRESSWAY_KAFKA_GROUP_ID", "x"), ("EXPRESSWAY_KAFKA_GROUPID", "x"), ("EXPRESSWAY_RATE", "1"), ("PATH", "")]);
+    assert_eq!(unknown_variables(&environment, &["EXPRESSWAY_RATE"]), ["EXPRESSWAY_KAFKA_GROUPID"]);
+}

@@ -1,0 +1,3 @@
+//! The control plane: never on a record's way.
+
+pub mod registry;

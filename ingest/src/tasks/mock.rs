@@ -1,0 +1,274 @@
+//! Mocked task results, in the format of Step Functions Local's `MockConfigFile.json`.
+//!
+//! `StateMachines` names machines, each with `TestCases` that map the names of states to entries of `MockedResponses`; such an entry maps invocation numbers (`"0"`, `"1-2"`) to `{"Return": …}` or `{"Throw": {"Error": …, "Cause": …}}`. Invocations are counted per state and execution, from 0.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use crate::local::{TaskOutcome, TaskReply};
+
+/// A mock file, read but not yet checked beyond its outline.
+#[derive(Debug)]
+pub struct MockFile {
+    path: PathBuf,
+    state_machines: Map<String, Value>,
+    responses: Map<String, Value>,
+}
+
+/// One test case with the responses it names: everything that is needed to answer calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TestCase {
+    name: String,
+    states: BTreeMap<String, Vec<Mocked>>,
+}
+
+/// What a range of invocations answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Mocked {
+    first: u32,
+    last: u32,
+    outcome: TaskOutcome,
+}
+
+/// What is wrong with a mock file.
+#[derive(Debug)]
+pub struct Error {
+    path: PathBuf,
+    problem: String,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the mock file {} is refused: {}", self.path.display(), self.problem)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl MockFile {
+    /// Reads a mock file from disk.
+    ///
+    /// # Errors
+    /// When it cannot be read, is not JSON or lacks its two sections.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let bytes = std::fs::read(path).map_err(|error| Error { path: path.to_owned(), problem: format!("it cannot be read: {error}") })?;
+        Self::parse(path, bytes)
+    }
+
+    /// Reads a mock file from memory; `path` is for messages.
+    ///
+    /// # Errors
+    /// When it is not JSON or lacks its two sections.
+    pub fn parse(path: &Path, mut bytes: Vec<u8>) -> Result<Self, Error> {
+        let refuse = |problem: String| Error { path: path.to_owned(), problem };
+        let mut value: Value = simd_json::serde::from_slice(&mut bytes).map_err(|error| refuse(format!("it is not valid JSON: {error}")))?;
+        let mut section = |name: &str| match value.get_mut(name).map(Value::take) {
+            Some(Value::Object(members)) => Ok(members),
+            Some(_) => Err(refuse(format!("\"{name}\" must be an object"))),
+            None => Err(refuse(format!("\"{name}\" is missing"))),
+        };
+        let (state_machines, responses) = (section("StateMachines")?, section("MockedResponses")?);
+        Ok(Self { path: path.to_owned(), state_machines, responses })
+    }
+
+    /// Whether the file knows a state machine of this name.
+    #[must_use]
+    pub fn has_state_machine(&self, name: &str) -> bool {
+        self.state_machines.contains_key(name)
+    }
+
+    /// The test case `name` of `state_machine`; without one, of the only machine that has such a case.
+    ///
+    /// # Errors
+    /// When there is no such case, or it or one of its responses is malformed.
+    pub fn test_case(&self, state_machine: Option<&str>, name: &str) -> Result<TestCase, Error> {
+        let states = match state_machine {
+            Some(machine) => self.case_of(machine, name)?,
+            None => self.only_case(name)?,
+        };
+        let Value::Object(states) = states else { return Err(self.refuse(format!("test case \"{name}\" must be an object of state names"))) };
+        let mocked = |(state, response): (&String, &Value)| match response {
+            Value::String(response) => Ok((state.clone(), self.response(response)?)),
+            _ => Err(self.refuse(format!("state \"{state}\" of test case \"{name}\" must name an entry of \"MockedResponses\""))),
+        };
+        Ok(TestCase { name: name.to_owned(), states: states.iter().map(mocked).collect::<Result<_, _>>()? })
+    }
+
+    fn case_of(&self, machine: &str, name: &str) -> Result<&Value, Error> {
+        let found = self
+            .state_machines
+            .get(machine)
+            .ok_or_else(|| self.refuse(format!("state machine \"{machine}\" is not in it; there are {}", list(self.state_machines.keys()))))?;
+        let cases = cases(found).ok_or_else(|| self.refuse(format!("state machine \"{machine}\" has no \"TestCases\"")))?;
+        cases.get(name).ok_or_else(|| self.refuse(format!("state machine \"{machine}\" has no test case \"{name}\"; there are {}", list(cases.keys()))))
+    }
+
+    fn only_case(&self, name: &str) -> Result<&Value, Error> {
+        let mut found = self.state_machines.iter().filter_map(|(machine, value)| cases(value)?.get(name).map(|case| (machine, case)));
+        match (found.next(), found.next()) {
+            (Some((_, case)), None) => Ok(case),
+            (Some((one, _)), Some((other, _))) => {
+                Err(self.refuse(format!("test case \"{name}\" stands under \"{one}\" and \"{other}\"; name the state machine")))
+            }
+            (None, _) => {
+                let all = self.state_machines.values().filter_map(cases).flat_map(Map::keys);
+                Err(self.refuse(format!("it has no test case \"{name}\"; there are {}", list(all))))
+            }
+        }
+    }
+
+    fn response(&self, name: &str) -> Result<Vec<Mocked>, Error> {
+        let response = self
+            .responses
+            .get(name)
+            .ok_or_else(|| self.refuse(format!("\"MockedResponses\" has no entry \"{name}\"; there are {}", list(self.responses.keys()))))?;
+        let Value::Object(invocations) = response else { return Err(self.refuse(format!("response \"{name}\" must be an object of invocation numbers"))) };
+        let mut mocked = Vec::with_capacity(invocations.len());
+        for (key, value) in invocations {
+            let (first, last) =
+                invocation_range(key).ok_or_else(|| self.refuse(format!("\"{key}\" in response \"{name}\" is no invocation; write \"0\" or \"1-2\"")))?;
+            let outcome = outcome(value).ok_or_else(|| {
+                self.refuse(format!("\"{key}\" in response \"{name}\" must hold either \"Return\" or \"Throw\" with \"Error\" and \"Cause\" as texts"))
+            })?;
+            if mocked.iter().any(|other: &Mocked| first <= other.last && other.first <= last) {
+                return Err(self.refuse(format!("\"{key}\" in response \"{name}\" overlaps another invocation")));
+            }
+            mocked.push(Mocked { first, last, outcome });
+        }
+        Ok(mocked)
+    }
+
+    fn refuse(&self, problem: String) -> Error {
+        Error { path: self.path.clone(), problem }
+    }
+}
+
+impl TestCase {
+    /// Whether calls of this state are mocked.
+    #[must_use]
+    pub fn has_state(&self, state: &str) -> bool {
+        self.states.contains_key(state)
+    }
+
+    /// The answer to invocation number `invocation` of `state`, from 0; `None` when the state is not mocked. An invocation that the file does not foresee fails with an error that nothing catches.
+    #[must_use]
+    pub fn reply(&self, state: &str, invocation: u32) -> Option<TaskReply> {
+        let mocked = self.states.get(state)?;
+        let found = mocked.iter().find(|mocked| (mocked.first..=mocked.last).contains(&invocation));
+        Some(found.map_or_else(
+            || TaskReply::failure("States.Runtime", format!("test case \"{}\" mocks no invocation {invocation} of state \"{state}\"", self.name)),
+            |mocked| TaskReply { after_ms: 0, outcome: mocked.outcome.clone() },
+        ))
+    }
+}
+
+fn cases(machine: &Value) -> Option<&Map<String, Value>> {
+    machine.get("TestCases")?.as_object()
+}
+
+fn invocation_range(key: &str) -> Option<(u32, u32)> {
+    let (first, last) = key.split_once('-').unwrap_or((key, key));
+    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+    (first <= last).then_some((first, last))
+}
+
+fn outcome(value: &Value) -> Option<TaskOutcome> {
+    match (value.get("Return"), value.get("Throw")) {
+        (Some(result), None) => Some(TaskOutcome::Success(result.to_string().into_bytes())),
+        (None, Some(throw)) => {
+            let error = throw.get("Error")?.as_str()?.to_owned();
+            let cause = throw.get("Cause").map(|cause| cause.as_str().map(str::to_owned));
+            // A cause may be absent, but not something else than a text.
+            match cause {
+                Some(None) => None,
+                cause => Some(TaskOutcome::Failure { error, cause: cause.flatten() }),
+            }
+        }
+        _ => None,
+    }
+}
+
+fn list<'n>(names: impl Iterator<Item = &'n String>) -> String {
+    let names: Vec<String> = names.map(|name| format!("\"{name}\"")).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r#"{
+        "StateMachines": {
+            "Orders": {"TestCases": {"Happy": {"Charge": "Paid"}, "Busy": {"Charge": "BusyThenPaid"}}},
+            "Other": {"TestCases": {"Happy": {}, "Alone": {}}}
+        },
+        "MockedResponses": {
+            "Paid": {"0": {"Return": {"b": 1.50, "a": [null, "é"]}}},
+            "BusyThenPaid": {"0-1": {"Throw": {"Error": "Busy", "Cause": "later"}}, "2": {"Return": "ok"}}
+        }
+    }"#;
+
+    fn parse(text: &str) -> Result<MockFile, Error> {
+        MockFile::parse(Path::new("mocks.json"), text.as_bytes().to_vec())
+    }
+
+    fn refused(text: &str, machine: Option<&str>, case: &str, part: &str) {
+        let problem = parse(text).and_then(|file| file.test_case(machine, case)).expect_err("must be refused").to_string();
+        assert!(problem.contains(part) && problem.contains("mocks.json"), "{problem}");
+    }
+
+    #[test]
+    fn invocations_are_answered_by_range() {
+        let case = parse(FILE).expect("file").test_case(Some("Orders"), "Busy").expect("case");
+        assert_eq!(case.reply("Charge", 0), Some(TaskReply::failure("Busy", "later")));
+        assert_eq!(case.reply("Charge", 1), Some(TaskReply::failure("Busy", "later")));
+        assert_eq!(case.reply("Charge", 2), Some(TaskReply::success("\"ok\"")));
+        let beyond = case.reply("Charge", 3).expect("mocked");
+        assert!(matches!(beyond.outcome, TaskOutcome::Failure { ref error, .. } if error == "States.Runtime"));
+        assert_eq!(case.reply("Elsewhere", 0), None);
+    }
+
+    #[test]
+    fn results_keep_their_order_of_keys() {
+        let case = parse(FILE).expect("file").test_case(Some("Orders"), "Happy").expect("case");
+        assert_eq!(case.reply("Charge", 0), Some(TaskReply::success(r#"{"b":1.5,"a":[null,"é"]}"#)));
+    }
+
+    #[test]
+    fn machine_may_be_left_out_when_only_one_has_the_case() {
+        let file = parse(FILE).expect("file");
+        assert!(file.test_case(None, "Busy").is_ok());
+        assert!(file.has_state_machine("Other") && !file.has_state_machine("others"));
+        refused(FILE, None, "Happy", "name the state machine");
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_what_there_is() {
+        refused("[", None, "x", "not valid JSON");
+        refused("{}", None, "x", "\"StateMachines\" is missing");
+        refused(r#"{"StateMachines": [], "MockedResponses": {}}"#, None, "x", "\"StateMachines\" must be an object");
+        refused(FILE, Some("Order"), "Happy", "there are \"Orders\", \"Other\"");
+        refused(FILE, Some("Orders"), "Sad", "there are \"Happy\", \"Busy\"");
+        refused(FILE, None, "Sad", "there are \"Happy\", \"Busy\", \"Happy\", \"Alone\"");
+    }
+
+    #[test]
+    fn malformed_responses_are_refused() {
+        let with = |responses: &str| format!(r#"{{"StateMachines": {{"M": {{"TestCases": {{"C": {{"S": "R"}}}}}}}}, "MockedResponses": {responses}}}"#);
+        for (responses, part) in [
+            ("{}", "no entry \"R\"; there are none"),
+            (r#"{"R": {"first": {"Return": 1}}}"#, "is no invocation"),
+            (r#"{"R": {"2-1": {"Return": 1}}}"#, "is no invocation"),
+            (r#"{"R": {"0": {}}}"#, "either \"Return\" or \"Throw\""),
+            (r#"{"R": {"0": {"Return": 1, "Throw": {"Error": "E"}}}}"#, "either \"Return\" or \"Throw\""),
+            (r#"{"R": {"0": {"Throw": {"Cause": "c"}}}}"#, "either \"Return\" or \"Throw\""),
+            (r#"{"R": {"0-2": {"Return": 1}, "2": {"Return": 1}}}"#, "overlaps"),
+            (r#"{"R": 5}"#, "must be an object"),
+        ] {
+            refused(&with(responses), None, "C", part);
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Task integrations.
+pub mod mock;
+pub mod native;

@@ -1,0 +1,215 @@
+//! The program as a user runs it: arguments in, standard streams and exit code out.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// Runs the program with `arguments`, `input` on standard input and no environment but `environment`.
+fn run_with(arguments: &[&str], input: &str, environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
+    command.args(arguments).current_dir(root()).env_clear().envs(environment.iter().copied());
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+    // The program may end without having read its input.
+    drop(child.stdin.take().expect("piped").write_all(input.as_bytes()));
+    child.wait_with_output().expect("ends")
+}
+
+fn run(arguments: &[&str], input: &str) -> Output {
+    run_with(arguments, input, &[])
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("UTF-8")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("UTF-8")
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("not killed")
+}
+
+fn lines(output: &Output) -> Vec<Value> {
+    stdout(output).lines().map(|line| serde_json::from_str(line).expect("a JSON object a line")).collect()
+}
+
+/// A file with `content` in a directory that lives as long as the value.
+fn file(name: &str, content: &str) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let path = folder.path().join(name);
+    std::fs::write(&path, content).expect("written");
+    let path = path.to_string_lossy().into_owned();
+    (folder, path)
+}
+
+const HEARTBEAT: &str = "configs/definitions/heartbeat.asl.json";
+
+#[test]
+fn exec_runs_one_execution_a_line() {
+    let input = "{\"deviceId\":\"d\",\"type\":\"alert\",\"ts\":\"t\",\"battery\":19}\n\n{\"type\":\"x\"}\n";
+    let output = run(&["exec", HEARTBEAT, "--input", "-", "--execution-name", "e"], input);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let lines = lines(&output);
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[0]["status"], "SUCCEEDED");
+    assert_eq!(lines[0]["output"]["alarm"]["level"], "low");
+    assert_eq!(lines[0]["output"]["meta"]["exec"], "e");
+    assert_eq!(lines[1]["status"], "FAILED");
+    assert_eq!(lines[1]["error"], "UnknownType");
+    assert!(lines[1].get("output").is_none());
+}
+
+#[test]
+fn exec_without_input_runs_once_on_an_empty_object() {
+    let (_folder, path) = file("p.asl.yaml", "StartAt: P\nStates:\n  P: {Type: Pass, End: true}\n");
+    let output = run(&["exec", &path], "ignored");
+    assert_eq!((code(&output), stdout(&output).as_str()), (0, "{\"status\":\"SUCCEEDED\",\"output\":{}}\n"));
+}
+
+#[test]
+fn exec_goes_on_behind_invalid_lines_and_exits_with_1() {
+    let output = run(&["exec", HEARTBEAT, "--input", "-"], "{\"type\":\n\"no object\"\n{\"type\":\"x\"}\n");
+    let lines = lines(&output);
+    assert_eq!(code(&output), 1);
+    assert_eq!(lines[0]["status"], "INVALID_INPUT");
+    assert!(lines[0]["cause"].as_str().is_some_and(|cause| cause.starts_with("line 1: ")), "{}", lines[0]);
+    assert_eq!(lines[1]["status"], "FAILED");
+    assert_eq!(lines[2]["error"], "UnknownType");
+}
+
+#[test]
+fn exec_retries_and_catches_on_virtual_time() {
+    let began = std::time::Instant::now();
+    let input = "{\"deviceId\":\"d\",\"unreachable\":3}\n{\"deviceId\":\"d\",\"unreachable\":4}\n";
+    let lines = lines(&run(&["exec", "configs/definitions/registration.asl.json", "--input", "-"], input));
+    assert_eq!(lines[0]["output"], serde_json::json!({"deviceId": "d", "owner": "fleet-7", "registered": true}));
+    assert_eq!(lines[1]["output"]["reason"], "RegistryUnreachable");
+    assert!(began.elapsed() < std::time::Duration::from_secs(5), "the retries alone would take 14 s");
+}
+
+#[test]
+fn exec_answers_from_mocks_by_invocation() {
+    let definition = r#"{"StartAt":"T","States":{"T":{"Type":"Task","Resource":"arn:aws:lambda:us-east-1:000000000000:function:f",
+        "Retry":[{"ErrorEquals":["Busy"],"MaxAttempts":1}],"Next":"U"},"U":{"Type":"Task","Resource":"arn:aws:lambda:us-east-1:000000000000:function:g","End":true}}}"#;
+    let mocks = r#"{"StateMachines":{"m":{"TestCases":{"Happy":{"T":"R"},"Half":{"T":"R"}}}},
+        "MockedResponses":{"R":{"0":{"Throw":{"Error":"Busy","Cause":"later"}},"1":{"Return":{"ok":true}}}}}"#;
+    let (_a, definition) = file("m.asl.json", definition);
+    let (_b, mocks) = file("mocks.json", mocks);
+    let output = run(&["exec", &definition, "--mocks", &mocks, "--test-case", "Happy"], "");
+    let lines = lines(&output);
+    assert_eq!((code(&output), &lines[0]["status"]), (0, &Value::from("FAILED")), "state U is not mocked");
+    assert!(lines[0]["cause"].as_str().is_some_and(|cause| cause.contains("state \"U\"") && cause.contains("native:echo")), "{}", lines[0]);
+    let output = run(&["exec", &definition, "--mocks", &mocks, "--test-case", "Sad"], "");
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("there are \"Happy\", \"Half\""), "{}", stderr(&output));
+}
+
+#[test]
+fn exec_takes_its_flags_from_the_environment_too() {
+    let (_folder, path) = file("c.asl.json", r#"{"StartAt":"P","States":{"P":{"Type":"Pass","Parameters":{"id.$":"$$.Execution.Id"},"End":true}}}"#);
+    let output = run_with(&["exec", &path], "", &[("EXPRESSWAY_REGION", "eu-west-1"), ("EXPRESSWAY_EXECUTION_NAME", "n"), ("EXPRESSWAY_TYPE", "STANDARD")]);
+    assert_eq!(lines(&output)[0]["output"]["id"], "arn:aws:states:eu-west-1:000000000000:execution:c:n");
+}
+
+#[test]
+fn validate_reports_every_finding_and_exits_with_1() {
+    let (_folder, bad) = file(
+        "bad.asl.json",
+        "{\n  \"StartAt\": \"A\",\n  \"States\": {\n    \"A\": {\"Type\": \"Pass\", \"Next\": \"Nowhere\"},\n    \"B\": {\"Type\": \"Pas\", \"End\": true}\n  }\n}\n",
+    );
+    let output = run(&["validate", HEARTBEAT, &bad], "");
+    assert_eq!(code(&output), 1);
+    let text = stdout(&output);
+    assert!(text.contains("heartbeat.asl.json: valid") && text.contains("bad.asl.json:4:") && text.contains("bad.asl.json: refused"), "{text}");
+    let output = run(&["validate", HEARTBEAT, &bad, "--format", "json"], "");
+    let lines = lines(&output);
+    assert_eq!((&lines[0]["result"], &lines[1]["result"]), (&Value::from("OK"), &Value::from("FAIL")));
+    assert!(lines[1]["diagnostics"].as_array().is_some_and(|found| found.len() >= 2), "{}", lines[1]);
+}
+
+#[test]
+fn validate_reports_a_missing_file_among_others() {
+    let output = run(&["validate", "nowhere.asl.json", HEARTBEAT], "");
+    assert_eq!(code(&output), 1);
+    assert!(stdout(&output).contains("nowhere.asl.json cannot be read") && stdout(&output).contains("heartbeat.asl.json: valid"));
+}
+
+#[test]
+fn compile_prints_the_listing_on_standard_output() {
+    let output = run(&["compile", HEARTBEAT, "--listing"], "");
+    assert_eq!(code(&output), 0);
+    assert!(stdout(&output).contains("Choice ByType"), "{}", stdout(&output));
+    assert_eq!(stderr(&output), "");
+}
+
+#[test]
+fn config_show_merges_all_layers() {
+    let environment = [("EXPRESSWAY_SERVICE_SHARDS", "3"), ("KAFKA_BOOTSTRAP_SERVERS", "b:1")];
+    let output = run_with(&["config", "show", "--config", "configs/local.yaml", "--set", "kafka.group_id=fleet", "--listen", "127.0.0.1:1"], "", &environment);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let text = stdout(&output);
+    for part in [
+        "shards: 3",
+        "environment EXPRESSWAY_SERVICE_SHARDS",
+        "group_id: fleet",
+        "flag --set",
+        "listen: 127.0.0.1:1",
+        "flag --listen",
+        "bootstrap_servers: b:1",
+        "- name: heartbeat",
+    ] {
+        assert!(text.contains(part), "{part} is missing in:\n{text}");
+    }
+}
+
+#[test]
+fn bad_configuration_is_one_clear_sentence_and_exit_code_78() {
+    let (_folder, path) = file("a.yaml", "kafka:\n  bootstrap_server: a:1\n");
+    let output = run(&["config", "show", "--config", &path], "");
+    assert_eq!((code(&output), stdout(&output).as_str()), (78, ""));
+    let text = stderr(&output);
+    assert!(
+        text.contains("kafka.bootstrap_server") && text.contains("a:1") && text.contains("did you mean \"bootstrap_servers\"?") && text.lines().count() == 1,
+        "{text}"
+    );
+    let output = run(&["config", "show", "--config", "nowhere.yaml"], "");
+    assert_eq!(code(&output), 78);
+    assert!(stderr(&output).contains("nowhere.yaml cannot be read"), "{}", stderr(&output));
+}
+
+#[test]
+fn wrong_usage_exits_with_2_and_help_with_0() {
+    for arguments in
+        [&["exec"][..], &["fly"], &["exec", HEARTBEAT, "--colour"], &["exec", HEARTBEAT, "--type", "FAST"], &["exec", HEARTBEAT, "--mocks", "m.json"], &[]]
+    {
+        assert_eq!(code(&run(arguments, "")), 2, "{arguments:?}");
+    }
+    for arguments in [&["--help"][..], &["exec", "--help"], &["--version"]] {
+        let output = run(arguments, "");
+        assert_eq!((code(&output), stderr(&output).as_str()), (0, ""), "{arguments:?}");
+    }
+}
+
+#[test]
+fn closed_pipe_is_no_error() {
+    let many = "{\"type\":\"x\"}\n".repeat(20_000);
+    let (_folder, input) = file("in.jsonl", &many);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_expressway"))
+        .args(["exec", HEARTBEAT, "--input", &input])
+        .current_dir(root())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    // The reader goes away before anything is read.
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("ends");
+    assert_eq!((code(&output), stderr(&output).as_str()), (0, ""));
+}
