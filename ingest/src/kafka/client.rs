@@ -1,0 +1,249 @@
+//! Configurations, the consumer's context, and the differences between the two rebalance protocols.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::RDKafkaRespErr;
+
+/// A shared consumer.
+pub(crate) type ConsumerHandle = Arc<BaseConsumer<Context>>;
+
+/// Properties whose value the delivery guarantee depends on.
+const FIXED: &[(&str, &str)] = &[("enable.auto.offset.store", "false"), ("enable.auto.commit", "true"), ("enable.idempotence", "true"), ("enable.partition.eof", "false")];
+
+/// Beginnings of the names that only a consumer takes.
+const CONSUMER_ONLY: &[&str] = &[
+    "group.", "session.timeout.ms", "heartbeat.interval.ms", "max.poll.interval.ms", "partition.assignment.strategy", "auto.", "enable.auto.", "fetch.", "queued.",
+    "isolation.level", "check.crcs", "enable.partition.eof", "coordinator.", "max.partition.fetch.bytes", "consume.",
+];
+
+/// Beginnings of the names that only a producer takes.
+const PRODUCER_ONLY: &[&str] = &[
+    "acks", "request.required.acks", "linger.ms", "queue.buffering.", "batch.", "compression.", "enable.idempotence", "retries", "message.send.max.retries", "message.timeout.ms",
+    "delivery.timeout.ms", "request.timeout.ms", "partitioner", "transactional.id", "transaction.", "enable.gapless.guarantee", "sticky.partitioning.linger.ms", "delivery.report.",
+];
+
+/// The consumer's configuration: our defaults, then the user's options.
+pub(crate) fn consumer_config(options: &[(String, String)], queued_kbytes: u64) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("auto.offset.reset", "earliest").set("auto.commit.interval.ms", "1000");
+    // The default of a second lets the client sleep whenever its queue was full: a factor of five in throughput.
+    config.set("fetch.queue.backoff.ms", "1");
+    config.set("queued.max.messages.kbytes", queued_kbytes.to_string());
+    if !options.iter().any(|(key, value)| key == "group.protocol" && value.eq_ignore_ascii_case("consumer")) {
+        config.set("partition.assignment.strategy", "cooperative-sticky");
+    }
+    apply(&mut config, options, PRODUCER_ONLY);
+    config.set("enable.auto.offset.store", "false").set("enable.auto.commit", "true").set("enable.partition.eof", "false");
+    config
+}
+
+/// A shard's producer configuration: our defaults, then the user's options.
+pub(crate) fn producer_config(options: &[(String, String)], buffering_kbytes: u64) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("acks", "all").set("compression.type", "lz4").set("linger.ms", "5").set("batch.size", "1000000");
+    config.set("queue.buffering.max.messages", "1000000").set("queue.buffering.max.kbytes", buffering_kbytes.to_string());
+    // A dead letter is as large as its record, so the limit is left to the broker.
+    config.set("message.max.bytes", "100000000").set("allow.auto.create.topics", "false");
+    apply(&mut config, options, CONSUMER_ONLY);
+    config.set("enable.idempotence", "true");
+    config
+}
+
+fn apply(config: &mut ClientConfig, options: &[(String, String)], skipped: &[&str]) {
+    for (key, value) in options {
+        if !skipped.iter().any(|beginning| key.starts_with(beginning)) {
+            config.set(key, value);
+        }
+    }
+}
+
+/// The first option that would take away the delivery guarantee, with the value it must have.
+pub(crate) fn forbidden_option(options: &[(String, String)]) -> Option<(&str, &str, &'static str)> {
+    options.iter().find_map(|(key, value)| {
+        let (_, fixed) = FIXED.iter().find(|(name, fixed)| name == key && fixed != value)?;
+        Some((key.as_str(), value.as_str(), *fixed))
+    })
+}
+
+/// A numeric option's value, or librdkafka's default.
+pub(crate) fn number_option(options: &[(String, String)], key: &str, default: u64) -> u64 {
+    options.iter().rev().find(|(name, _)| name == key).and_then(|(_, value)| value.parse().ok()).unwrap_or(default)
+}
+
+/// Hears of the group's decisions, on the thread that polls the consumer.
+pub(crate) trait Rebalancer: Send + Sync {
+    /// New partitions come. The list is what will be applied: start positions are put into it here.
+    fn assign(&self, consumer: &BaseConsumer<Context>, partitions: &mut TopicPartitionList);
+    /// Partitions go. With `lost` they already belong to another member.
+    fn revoke(&self, consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList, lost: bool);
+    /// The client could not carry the decision out.
+    fn failed(&self, error: KafkaError);
+    /// A commit was answered.
+    fn committed(&self, result: &KafkaResult<()>);
+    /// The consumer's end: give up everything that keeps the consumer alive.
+    fn release(&self);
+}
+
+/// The consumer's callbacks.
+#[derive(Default)]
+pub(crate) struct Context {
+    rebalancer: OnceLock<Arc<dyn Rebalancer>>,
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        log_error(&error, reason);
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        let Some(rebalancer) = self.rebalancer.get() else { return };
+        let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
+        let applied = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            rebalancer.assign(consumer, partitions);
+            if cooperative { consumer.incremental_assign(partitions) } else { consumer.assign(partitions) }
+        } else {
+            rebalancer.revoke(consumer, partitions, consumer.assignment_lost());
+            if cooperative { consumer.incremental_unassign(partitions) } else { consumer.unassign() }
+        };
+        if let Err(error) = applied {
+            rebalancer.failed(error);
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        if let Some(rebalancer) = self.rebalancer.get() {
+            rebalancer.committed(&result);
+        }
+    }
+}
+
+/// The consumer with its context's promises: set the rebalancer before subscribing, leave before dropping.
+pub(crate) struct Consumer {
+    handle: ConsumerHandle,
+}
+
+impl Consumer {
+    /// A consumer that has not subscribed.
+    pub(crate) fn new(config: &ClientConfig) -> KafkaResult<Self> {
+        Ok(Self { handle: Arc::new(config.create_with_context::<_, BaseConsumer<Context>>(Context::default())?) })
+    }
+
+    /// The shared consumer.
+    pub(crate) fn handle(&self) -> &ConsumerHandle {
+        &self.handle
+    }
+
+    /// Names the one who hears of rebalances; counts once.
+    pub(crate) fn set_rebalancer(&self, rebalancer: Arc<dyn Rebalancer>) {
+        let fresh = self.handle.context().rebalancer.set(rebalancer).is_ok();
+        debug_assert!(fresh, "a consumer has one rebalancer for life");
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        if let Some(rebalancer) = self.handle.context().rebalancer.get() {
+            rebalancer.release();
+        }
+    }
+}
+
+/// How many partitions a topic has.
+pub(crate) fn partition_count(consumer: &BaseConsumer<Context>, topic: &str, wait: Duration) -> KafkaResult<Option<i32>> {
+    let metadata = consumer.fetch_metadata(Some(topic), wait)?;
+    let found = metadata.topics().iter().find(|found| found.name() == topic);
+    Ok(found.filter(|found| found.error().is_none() && !found.partitions().is_empty()).map(|found| i32::try_from(found.partitions().len()).unwrap_or(i32::MAX)))
+}
+
+/// Passes a log line of the client on, under the name `kafka`.
+pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+            tracing::error!(target: "kafka", facility, detail = message, "client error");
+        }
+        RDKafkaLogLevel::Warning => tracing::warn!(target: "kafka", facility, detail = message, "client warning"),
+        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => tracing::info!(target: "kafka", facility, detail = message, "client notice"),
+        RDKafkaLogLevel::Debug => tracing::debug!(target: "kafka", facility, detail = message, "client detail"),
+    }
+}
+
+/// Passes an error of the client on. It retries by itself, so this is a warning.
+pub(crate) fn log_error(error: &KafkaError, reason: &str) {
+    tracing::warn!(target: "kafka", %error, reason, "client reports a problem");
+}
+
+/// A syslog level of the client.
+pub(crate) fn log_level(level: i32) -> RDKafkaLogLevel {
+    match level {
+        0 => RDKafkaLogLevel::Emerg,
+        1 => RDKafkaLogLevel::Alert,
+        2 => RDKafkaLogLevel::Critical,
+        3 => RDKafkaLogLevel::Error,
+        4 => RDKafkaLogLevel::Warning,
+        5 => RDKafkaLogLevel::Notice,
+        6 => RDKafkaLogLevel::Info,
+        _ => RDKafkaLogLevel::Debug,
+    }
+}
+
+/// A partition list for log lines: `topic/0,1,5`.
+pub(crate) fn describe(partitions: &TopicPartitionList) -> String {
+    let mut text = String::new();
+    let mut last = String::new();
+    for element in partitions.elements() {
+        if element.topic() == last {
+            let _ = write!(text, ",{}", element.partition());
+        } else {
+            let space = if text.is_empty() { "" } else { " " };
+            let _ = write!(text, "{space}{}/{}", element.topic(), element.partition());
+            element.topic().clone_into(&mut last);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn each_client_gets_only_the_options_it_knows() {
+        let options = options(&[("bootstrap.servers", "a:1"), ("group.id", "g"), ("linger.ms", "20"), ("session.timeout.ms", "6000")]);
+        let (consumer, producer) = (consumer_config(&options, 1), producer_config(&options, 1));
+        assert_eq!((consumer.get("group.id"), consumer.get("linger.ms")), (Some("g"), None));
+        assert_eq!((producer.get("group.id"), producer.get("linger.ms")), (None, Some("20")));
+        assert_eq!((consumer.get("bootstrap.servers"), producer.get("bootstrap.servers")), (Some("a:1"), Some("a:1")));
+    }
+
+    #[test]
+    fn the_guarantee_cannot_be_switched_off() {
+        let asked = options(&[("enable.auto.offset.store", "true"), ("acks", "all")]);
+        assert_eq!(forbidden_option(&asked), Some(("enable.auto.offset.store", "true", "false")));
+        assert_eq!(consumer_config(&asked, 1).get("enable.auto.offset.store"), Some("false"));
+        assert_eq!(forbidden_option(&options(&[("enable.idempotence", "true")])), None);
+        assert_eq!(producer_config(&options(&[("enable.idempotence", "false")]), 1).get("enable.idempotence"), Some("true"));
+    }
+
+    #[test]
+    fn the_new_protocol_gets_no_assignor() {
+        assert_eq!(consumer_config(&options(&[("group.protocol", "consumer")]), 1).get("partition.assignment.strategy"), None);
+        assert_eq!(consumer_config(&[], 1).get("partition.assignment.strategy"), Some("cooperative-sticky"));
+    }
+}

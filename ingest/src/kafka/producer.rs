@@ -1,0 +1,331 @@
+//! The producer: records with headers in, delivery reports in batches out.
+//!
+//! Records need headers, and librdkafka's batch call takes none, so each record is one `rd_kafka_produceva` with a prepared topic handle, an explicit partition and a header list of its own. Payload and key are copied by librdkafka; a delivery report gives them back, with the headers, so whoever must send a record again needs no copy of its own.
+
+#![expect(unsafe_code, reason = "delivery reports in batches and prepared topic handles exist only in librdkafka's C interface")]
+
+use std::ffi::{CString, c_void};
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::client::{Client, ClientContext};
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::types::RDKafkaType;
+use rdkafka_sys as sys;
+
+use super::{ErrorCode, client};
+
+/// Passes the client's log lines and errors on.
+pub(crate) struct ProducerContext;
+
+impl ClientContext for ProducerContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        client::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        client::log_error(&error, reason);
+    }
+}
+
+type SharedClient = Arc<Client<ProducerContext>>;
+
+/// An idempotent producer that belongs to one shard.
+pub(crate) struct Producer {
+    queue: NonNull<sys::rd_kafka_queue_t>,
+    client: SharedClient,
+}
+
+// SAFETY: the queue belongs to the client, both lock themselves, and the type is not shared between threads.
+unsafe impl Send for Producer {}
+
+impl Producer {
+    /// A producer with success reports on.
+    pub(crate) fn new(config: &ClientConfig) -> KafkaResult<Self> {
+        let native = config.create_native_config()?;
+        // SAFETY: the configuration is valid and not yet given to a client.
+        unsafe { sys::rd_kafka_conf_set_events(native.ptr(), sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_ERROR | sys::RD_KAFKA_EVENT_STATS) };
+        let client = Arc::new(Client::new(config, native, RDKafkaType::RD_KAFKA_PRODUCER, ProducerContext)?);
+        // SAFETY: the client is alive; the handle is given up in `drop`, before it.
+        let queue = unsafe { sys::rd_kafka_queue_get_main(client.native_ptr()) };
+        Ok(Self { queue: NonNull::new(queue).expect("a client has a main queue"), client })
+    }
+
+    /// A handle of `topic` to send to.
+    pub(crate) fn topic(&self, topic: &str) -> KafkaResult<Topic> {
+        let name = CString::new(topic)?;
+        // SAFETY: client and name are valid; a null configuration means the defaults.
+        let raw = unsafe { sys::rd_kafka_topic_new(self.client.native_ptr(), name.as_ptr(), ptr::null_mut()) };
+        let raw = NonNull::new(raw).ok_or_else(|| KafkaError::Global(ErrorCode::InvalidTopic))?;
+        Ok(Topic { raw, _client: Arc::clone(&self.client) })
+    }
+
+    /// Puts a record into the producer's queue. Payload and key are copied. The broker's answer comes as a [`Report`] that carries `opaque`.
+    ///
+    /// # Errors
+    /// The record was not taken, and no report will come: the headers come back.
+    pub(crate) fn send(&self, topic: &Topic, partition: i32, key: Option<&[u8]>, value: Option<&[u8]>, headers: Headers, opaque: u64) -> Result<(), (ErrorCode, Headers)> {
+        use sys::rd_kafka_vtype_t::{
+            RD_KAFKA_VTYPE_HEADERS, RD_KAFKA_VTYPE_KEY, RD_KAFKA_VTYPE_MSGFLAGS, RD_KAFKA_VTYPE_OPAQUE, RD_KAFKA_VTYPE_PARTITION, RD_KAFKA_VTYPE_RKT,
+            RD_KAFKA_VTYPE_VALUE,
+        };
+        let opaque: *mut c_void = ptr::without_provenance_mut(usize::try_from(opaque).expect("this code is built for 64-bit machines"));
+        let arguments = [
+            argument(RD_KAFKA_VTYPE_RKT, Field { rkt: topic.raw.as_ptr() }),
+            argument(RD_KAFKA_VTYPE_PARTITION, Field { i32_: partition }),
+            argument(RD_KAFKA_VTYPE_MSGFLAGS, Field { i: sys::RD_KAFKA_MSG_F_COPY }),
+            argument(RD_KAFKA_VTYPE_VALUE, memory(value)),
+            argument(RD_KAFKA_VTYPE_KEY, memory(key)),
+            argument(RD_KAFKA_VTYPE_OPAQUE, Field { ptr: opaque }),
+            argument(RD_KAFKA_VTYPE_HEADERS, Field { headers: headers.raw.as_ptr() }),
+        ];
+        // SAFETY: all pointers are valid for the call; payload and key are copied because of `RD_KAFKA_MSG_F_COPY`.
+        let error = unsafe { sys::rd_kafka_produceva(self.client.native_ptr(), arguments.as_ptr(), arguments.len()) };
+        if error.is_null() {
+            // The record owns its headers now.
+            std::mem::forget(headers);
+            return Ok(());
+        }
+        // SAFETY: the error object is valid.
+        let code = unsafe { sys::rd_kafka_error_code(error) };
+        // SAFETY: the error object is ours, and given up once.
+        unsafe { sys::rd_kafka_error_destroy(error) };
+        Err((code.into(), headers))
+    }
+
+    /// Serves what the broker answered, waiting up to `wait` for the first answer, and returns the number of reports. Also passes on the client's log lines.
+    pub(crate) fn reports(&self, wait: Duration, mut each: impl FnMut(Report<'_>)) -> usize {
+        let mut count = 0;
+        let mut wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+        loop {
+            // SAFETY: the queue is valid until `drop`.
+            let event = unsafe { sys::rd_kafka_queue_poll(self.queue.as_ptr(), wait_ms) };
+            let Some(event) = NonNull::new(event) else { return count };
+            let event = Event(event);
+            if event.kind() == sys::RD_KAFKA_EVENT_DR {
+                count += event.each_report(&mut each);
+            } else {
+                event.log();
+            }
+            wait_ms = 0;
+        }
+    }
+
+    /// Waits until every record was reported or `wait` is over, with the linger time cut short. Reports still have to be served.
+    pub(crate) fn flush_linger(&self, wait: Duration) {
+        let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the client is valid. With delivery reports as events the call serves none itself.
+        unsafe { sys::rd_kafka_flush(self.client.native_ptr(), wait_ms) };
+    }
+
+    /// The error that made the client useless, if there is one.
+    pub(crate) fn fatal_error(&self) -> Option<(ErrorCode, String)> {
+        self.client.fatal_error()
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        // SAFETY: the handle came from `rd_kafka_queue_get_main` and is given up once, before the client.
+        unsafe { sys::rd_kafka_queue_destroy(self.queue.as_ptr()) };
+    }
+}
+
+type Field = sys::rd_kafka_vu_s__bindgen_ty_1;
+
+fn argument(vtype: sys::rd_kafka_vtype_t, u: Field) -> sys::rd_kafka_vu_t {
+    sys::rd_kafka_vu_t { vtype, u }
+}
+
+fn memory(bytes: Option<&[u8]>) -> Field {
+    let (ptr, size) = bytes.map_or((ptr::null_mut(), 0), |bytes| (bytes.as_ptr().cast_mut().cast::<c_void>(), bytes.len()));
+    Field { mem: sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 { ptr, size } }
+}
+
+/// A topic to send to.
+pub(crate) struct Topic {
+    raw: NonNull<sys::rd_kafka_topic_t>,
+    _client: SharedClient,
+}
+
+// SAFETY: the topic is reference-counted under librdkafka's own lock.
+unsafe impl Send for Topic {}
+
+impl Drop for Topic {
+    fn drop(&mut self) {
+        // SAFETY: made by `rd_kafka_topic_new`, given up once, before the client.
+        unsafe { sys::rd_kafka_topic_destroy(self.raw.as_ptr()) };
+    }
+}
+
+/// The headers of one record, in order.
+pub(crate) struct Headers {
+    raw: NonNull<sys::rd_kafka_headers_t>,
+}
+
+// SAFETY: the list belongs to this value alone.
+unsafe impl Send for Headers {}
+
+impl Headers {
+    /// An empty list with room for `count` headers.
+    pub(crate) fn with_capacity(count: usize) -> Self {
+        // SAFETY: no precondition.
+        let raw = unsafe { sys::rd_kafka_headers_new(count) };
+        Self { raw: NonNull::new(raw).expect("rd_kafka_headers_new allocates and cannot fail") }
+    }
+
+    /// # Safety
+    /// `raw` is a valid list that belongs to nobody else.
+    pub(super) unsafe fn from_raw(raw: NonNull<sys::rd_kafka_headers_t>) -> Self {
+        Self { raw }
+    }
+
+    /// Adds a header; both parts are copied.
+    pub(crate) fn add(&mut self, name: &str, value: &[u8]) {
+        let (name_len, value_len) = (isize::try_from(name.len()), isize::try_from(value.len()));
+        let (Ok(name_len), Ok(value_len)) = (name_len, value_len) else { unreachable!("no slice is longer than isize::MAX") };
+        // SAFETY: the list is valid, and both parts are given with their lengths.
+        let code = unsafe { sys::rd_kafka_header_add(self.raw.as_ptr(), name.as_ptr().cast(), name_len, value.as_ptr().cast(), value_len) };
+        debug_assert_eq!(code, sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR, "a writable list takes every header");
+    }
+}
+
+impl Clone for Headers {
+    fn clone(&self) -> Self {
+        // SAFETY: the list is valid.
+        let raw = unsafe { sys::rd_kafka_headers_copy(self.raw.as_ptr()) };
+        Self { raw: NonNull::new(raw).expect("rd_kafka_headers_copy allocates and cannot fail") }
+    }
+}
+
+impl Drop for Headers {
+    fn drop(&mut self) {
+        // SAFETY: the list is valid and given up once.
+        unsafe { sys::rd_kafka_headers_destroy(self.raw.as_ptr()) };
+    }
+}
+
+/// What became of one record.
+pub(crate) struct Report<'e> {
+    message: &'e sys::rd_kafka_message_t,
+}
+
+impl Report<'_> {
+    /// What was given to [`Producer::send`].
+    pub(crate) fn opaque(&self) -> u64 {
+        self.message._private.addr() as u64
+    }
+
+    /// Why the record was not written; `None` when it was acknowledged.
+    pub(crate) fn error(&self) -> Option<ErrorCode> {
+        let code = self.message.err;
+        (code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| code.into())
+    }
+
+    /// The partition it was sent to.
+    pub(crate) fn partition(&self) -> i32 {
+        self.message.partition
+    }
+
+    /// The record's key.
+    pub(crate) fn key(&self) -> Option<&[u8]> {
+        // SAFETY: the report's record is valid while the event is.
+        unsafe { bytes(self.message.key, self.message.key_len) }
+    }
+
+    /// The record's value.
+    pub(crate) fn value(&self) -> Option<&[u8]> {
+        // SAFETY: the report's record is valid while the event is.
+        unsafe { bytes(self.message.payload, self.message.len) }
+    }
+
+    /// A copy of the record's headers.
+    pub(crate) fn headers(&self) -> Headers {
+        let mut headers = ptr::null_mut();
+        // SAFETY: the record is valid; the list stays the record's, so it is copied.
+        let code = unsafe { sys::rd_kafka_message_headers(self.message, &raw mut headers) };
+        if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Headers::with_capacity(0);
+        }
+        // SAFETY: the list is valid while the record is.
+        let copy = unsafe { sys::rd_kafka_headers_copy(headers) };
+        Headers { raw: NonNull::new(copy).expect("rd_kafka_headers_copy allocates and cannot fail") }
+    }
+}
+
+/// # Safety
+/// `data` is null or points to `len` bytes that live and stay unchanged for `'a`.
+unsafe fn bytes<'a>(data: *mut c_void, len: usize) -> Option<&'a [u8]> {
+    if data.is_null() {
+        return None;
+    }
+    // SAFETY: promised by the caller.
+    Some(unsafe { std::slice::from_raw_parts(data.cast::<u8>(), len) })
+}
+
+struct Event(NonNull<sys::rd_kafka_event_t>);
+
+impl Event {
+    fn kind(&self) -> i32 {
+        // SAFETY: the event is valid until `drop`.
+        unsafe { sys::rd_kafka_event_type(self.0.as_ptr()) }
+    }
+
+    fn each_report(&self, each: &mut impl FnMut(Report<'_>)) -> usize {
+        const CHUNK: usize = 256;
+        let mut messages: [*const sys::rd_kafka_message_t; CHUNK] = [ptr::null(); CHUNK];
+        let mut count = 0;
+        loop {
+            // SAFETY: the event is valid and the buffer has room for `CHUNK` pointers.
+            let got = unsafe { sys::rd_kafka_event_message_array(self.0.as_ptr(), messages.as_mut_ptr(), CHUNK) };
+            if got == 0 {
+                return count;
+            }
+            for message in &messages[..got] {
+                // SAFETY: the messages live as long as the event, which outlives the report.
+                let message = unsafe { message.as_ref() }.expect("librdkafka fills as many pointers as it says");
+                each(Report { message });
+            }
+            count += got;
+        }
+    }
+
+    fn log(&self) {
+        if self.kind() == sys::RD_KAFKA_EVENT_LOG {
+            let (mut facility, mut text, mut level) = (ptr::null(), ptr::null(), 0);
+            // SAFETY: the event is a log event and the three places are valid.
+            let code = unsafe { sys::rd_kafka_event_log(self.0.as_ptr(), &raw mut facility, &raw mut text, &raw mut level) };
+            if code == 0 {
+                // SAFETY: both are C strings that live as long as the event.
+                let (facility, text) = unsafe { (text_of(facility), text_of(text)) };
+                client::log(client::log_level(level), facility.trim(), text.trim());
+            }
+        } else if self.kind() == sys::RD_KAFKA_EVENT_ERROR {
+            // SAFETY: the event is valid.
+            let code = unsafe { sys::rd_kafka_event_error(self.0.as_ptr()) };
+            // SAFETY: the event is valid.
+            let reason = unsafe { sys::rd_kafka_event_error_string(self.0.as_ptr()) };
+            // SAFETY: a C string that lives as long as the event, or null.
+            client::log_error(&KafkaError::Global(code.into()), &unsafe { text_of(reason) });
+        }
+    }
+}
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        // SAFETY: the event is ours and destroyed once.
+        unsafe { sys::rd_kafka_event_destroy(self.0.as_ptr()) };
+    }
+}
+
+/// # Safety
+/// `text` is null or a C string that lives for `'a`.
+unsafe fn text_of<'a>(text: *const std::ffi::c_char) -> std::borrow::Cow<'a, str> {
+    if text.is_null() {
+        return std::borrow::Cow::Borrowed("");
+    }
+    // SAFETY: promised by the caller.
+    unsafe { std::ffi::CStr::from_ptr(text) }.to_string_lossy()
+}

@@ -1,0 +1,359 @@
+//! The group's decisions, carried to the shards and back.
+//!
+//! Every assignment of a partition has an **epoch** of its own; records, effects and delivery reports carry it, and whatever belongs to an older one never touches a window. On a shard a partition goes *consuming → draining → released*; here it is either in the table or not.
+//!
+//! **Assign** (called before the assignment is applied, for every assignment): find each partition's start position, forward its queue to its shard's queue, tell the shard, and wait for its answer. Forwarded later, records that were fetched in between would lie in the consumer's own queue and be committed past; forwarded only the first time, the partition would stand still without an error.
+//!
+//! **Start positions** are made explicit here: the committed offset, or what `auto.offset.reset` says. The shard's window starts there and the client fetches from there, so the two cannot disagree.
+//!
+//! **Revoke**: tell the shards, and wait until each partition has finished what it began and stored its mark, or until the deadline. Meanwhile the client waits inside its rebalance event, which is why the deadline lies below `max.poll.interval.ms`; heartbeats go on. The client commits the stored marks when it unassigns. **Lost** partitions belong to somebody else already and are dropped without storing.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crossbeam::channel::{Receiver, Sender, bounded};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::Error;
+use super::router::Router;
+use super::shard::{Assigned, Command};
+use super::shared::{Alarm, Health, lock};
+use crate::clock::Clock;
+use crate::kafka::client::{self, Context};
+use crate::kafka::queue::TopicToken;
+use crate::kafka::{Rebalancer, ShardQueue};
+
+/// How long the start positions of an assignment may take to find out.
+const START_POSITION_TIMEOUT: Duration = Duration::from_secs(30);
+/// One request for them.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a shard may take to answer an assignment: a batch, or a panic's unwinding.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How much longer than the drain's deadline the answers are waited for.
+const DRAIN_GRACE: Duration = Duration::from_secs(2);
+
+/// How far a partition is, for others to read.
+#[derive(Debug)]
+pub(super) struct Progress {
+    mark: AtomicI64,
+    next: AtomicI64,
+    newest_ns: AtomicU64,
+}
+
+impl Progress {
+    fn new(start: i64) -> Self {
+        Self { mark: AtomicI64::new(start), next: AtomicI64::new(start), newest_ns: AtomicU64::new(0) }
+    }
+
+    /// Called by the shard when its mark moves.
+    pub(super) fn publish(&self, mark: i64, next: i64) {
+        self.mark.store(mark, Ordering::Relaxed);
+        self.next.store(next, Ordering::Relaxed);
+    }
+
+    /// Called by the shard for each record: a plain store to a line that only it writes.
+    pub(super) fn took(&self, since_ns: u64) {
+        self.newest_ns.store(since_ns, Ordering::Relaxed);
+    }
+
+    /// The lowest unfinished offset.
+    pub(super) fn mark(&self) -> i64 {
+        self.mark.load(Ordering::Relaxed)
+    }
+
+    /// When the newest record taken was written, in nanoseconds since the Unix epoch; 0 when none was.
+    pub(super) fn newest_ns(&self) -> u64 {
+        self.newest_ns.load(Ordering::Relaxed)
+    }
+}
+
+/// A source topic.
+#[derive(Debug, Clone)]
+pub(super) struct SourceTopic {
+    pub(super) name: Arc<str>,
+    pub(super) token: TopicToken,
+    pub(super) partitions: i32,
+}
+
+/// A shard, as the control thread sees it.
+pub(super) struct ShardLink {
+    pub(super) commands: Sender<Command>,
+    pub(super) alarm: Arc<Alarm>,
+    pub(super) queue: Arc<ShardQueue>,
+}
+
+/// An assigned partition, as the control thread sees it.
+#[derive(Debug, Clone)]
+pub(super) struct Placed {
+    pub(super) topic: u32,
+    pub(super) partition: i32,
+    pub(super) shard: usize,
+    pub(super) progress: Arc<Progress>,
+}
+
+struct Table {
+    placed: HashMap<(u32, i32), Placed>,
+    router: Router,
+    links: Vec<ShardLink>,
+}
+
+/// Where to start without a committed offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reset {
+    Earliest,
+    Latest,
+    Refuse,
+}
+
+/// Carries the group's decisions to the shards.
+pub(super) struct Coordinator {
+    topics: Vec<SourceTopic>,
+    table: Mutex<Table>,
+    epochs: Arc<AtomicU32>,
+    health: Arc<Health>,
+    clock: Clock,
+    reset: Reset,
+    drain_timeout: Duration,
+    /// When the shutdown's drain ends, on the pipeline's monotonic clock; 0 while there is none.
+    shutdown_at_ns: AtomicU64,
+    draining: AtomicU32,
+    pub(super) rebalances: AtomicU64,
+    pub(super) drains_cut_short: AtomicU64,
+    pub(super) commit_errors: AtomicU64,
+}
+
+impl Coordinator {
+    pub(super) fn new(topics: Vec<SourceTopic>, links: Vec<ShardLink>, epochs: &Arc<AtomicU32>, health: &Arc<Health>, clock: Clock, reset: &str, drain_timeout: Duration) -> Self {
+        let shards = u32::try_from(links.len()).expect("a shard count is 32 bits wide");
+        let reset = match reset {
+            "latest" | "largest" | "end" => Reset::Latest,
+            "error" => Reset::Refuse,
+            _ => Reset::Earliest,
+        };
+        Self {
+            topics,
+            table: Mutex::new(Table { placed: HashMap::new(), router: Router::new(shards), links }),
+            epochs: Arc::clone(epochs),
+            health: Arc::clone(health),
+            clock,
+            reset,
+            drain_timeout,
+            shutdown_at_ns: AtomicU64::new(0),
+            draining: AtomicU32::new(0),
+            rebalances: AtomicU64::new(0),
+            drains_cut_short: AtomicU64::new(0),
+            commit_errors: AtomicU64::new(0),
+        }
+    }
+
+    /// From now on drains end at that time, whatever the drain timeout says.
+    pub(super) fn shut_down_at(&self, at_ns: u64) {
+        self.shutdown_at_ns.store(at_ns.max(1), Ordering::Release);
+    }
+
+    /// The partitions assigned now, in order.
+    pub(super) fn placed(&self) -> Vec<Placed> {
+        let mut placed: Vec<_> = lock(&self.table).placed.values().cloned().collect();
+        placed.sort_by_key(|placed| (placed.topic, placed.partition));
+        placed
+    }
+
+    /// Whether a revocation is being served.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed) > 0
+    }
+
+    /// Gives a command to every shard.
+    pub(super) fn command_all(&self, command: impl Fn() -> Command) {
+        for link in &lock(&self.table).links {
+            // A shard that is gone needs no command.
+            link.commands.send_timeout(command(), ANSWER_TIMEOUT).ok();
+            link.alarm.ring();
+        }
+    }
+
+    /// Wakes every shard.
+    pub(super) fn ring_all(&self) {
+        for link in &lock(&self.table).links {
+            link.alarm.ring();
+        }
+    }
+
+    fn topic(&self, name: &str) -> Option<(u32, &SourceTopic)> {
+        self.topics.iter().zip(0..).find(|(topic, _)| &*topic.name == name).map(|(topic, index)| (index, topic))
+    }
+
+    /// Puts the start position of every partition into the list.
+    fn start_positions(&self, consumer: &BaseConsumer<Context>, partitions: &mut TopicPartitionList) -> KafkaResult<()> {
+        let until = self.clock.now().monotonic_ns.saturating_add(u64::try_from(START_POSITION_TIMEOUT.as_nanos()).unwrap_or(u64::MAX));
+        loop {
+            let error = match self.try_start_positions(consumer, partitions) {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            if self.clock.now().monotonic_ns >= until || self.health.is_stopping() {
+                return Err(error);
+            }
+            tracing::warn!(%error, "start positions are not known yet");
+        }
+    }
+
+    fn try_start_positions(&self, consumer: &BaseConsumer<Context>, partitions: &mut TopicPartitionList) -> KafkaResult<()> {
+        let committed = consumer.committed_offsets(partitions.clone(), REQUEST_TIMEOUT)?;
+        for element in committed.elements() {
+            element.error()?;
+            let start = match element.offset() {
+                Offset::Offset(offset) => offset,
+                _ => match self.reset {
+                    Reset::Earliest => consumer.fetch_watermarks(element.topic(), element.partition(), REQUEST_TIMEOUT)?.0,
+                    Reset::Latest => consumer.fetch_watermarks(element.topic(), element.partition(), REQUEST_TIMEOUT)?.1,
+                    Reset::Refuse => return Err(KafkaError::OffsetFetch(crate::kafka::ErrorCode::NoOffset)),
+                },
+            };
+            partitions.set_partition_offset(element.topic(), element.partition(), Offset::Offset(start))?;
+        }
+        Ok(())
+    }
+
+    fn place(&self, consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) {
+        let (done, answers) = bounded(partitions.count().max(1));
+        let mut asked = 0;
+        let mut table = lock(&self.table);
+        let Table { placed, router, links } = &mut *table;
+        for element in partitions.elements() {
+            let (Some((index, topic)), Offset::Offset(start)) = (self.topic(element.topic()), element.offset()) else { continue };
+            let number = element.partition();
+            let shard = router.place();
+            let link = &links[shard];
+            if !link.queue.forward(consumer, &topic.name, number) {
+                self.health.fail(Error::Fatal { client: "consumer", detail: format!("{}/{number} cannot be forwarded", topic.name) });
+            }
+            let progress = Arc::new(Progress::new(start));
+            let epoch = self.epochs.fetch_add(1, Ordering::Relaxed);
+            let assigned = Assigned {
+                topic: index,
+                token: topic.token,
+                name: Arc::clone(&topic.name),
+                number,
+                count: topic.partitions,
+                epoch,
+                start,
+                progress: Arc::clone(&progress),
+            };
+            if let Some(old) = placed.insert((index, number), Placed { topic: index, partition: number, shard, progress }) {
+                router.release(old.shard);
+            }
+            asked += self.tell(shard, link, Command::Assign(Box::new(assigned), done.clone()));
+        }
+        drop(table);
+        drop(done);
+        self.await_answers(&answers, asked, ANSWER_TIMEOUT);
+    }
+
+    fn tell(&self, shard: usize, link: &ShardLink, command: Command) -> usize {
+        let sent = link.commands.send_timeout(command, ANSWER_TIMEOUT).is_ok();
+        link.alarm.ring();
+        if !sent {
+            self.health.fail(Error::Shard { shard: u32::try_from(shard).unwrap_or(u32::MAX), detail: "takes no commands".to_owned() });
+        }
+        usize::from(sent)
+    }
+
+    /// Waits for that many answers; how many said that everything was finished.
+    fn await_answers(&self, answers: &Receiver<bool>, asked: usize, wait: Duration) -> usize {
+        let until = self.clock.now().monotonic_ns.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
+        let mut finished = 0;
+        for _ in 0..asked {
+            let left = until.saturating_sub(self.clock.now().monotonic_ns);
+            match answers.recv_timeout(Duration::from_nanos(left)) {
+                Ok(answer) => finished += usize::from(answer),
+                Err(_) => {
+                    tracing::error!(asked, finished, "a shard does not answer the group's decision");
+                    break;
+                }
+            }
+        }
+        finished
+    }
+
+    /// How long a drain may take now.
+    fn drain_time(&self) -> Duration {
+        let shutdown_at_ns = self.shutdown_at_ns.load(Ordering::Acquire);
+        if shutdown_at_ns == 0 {
+            return self.drain_timeout;
+        }
+        Duration::from_nanos(shutdown_at_ns.saturating_sub(self.clock.now().monotonic_ns)).min(self.drain_timeout)
+    }
+
+    fn displace(&self, partitions: &TopicPartitionList, lost: bool) {
+        let (done, answers) = bounded(partitions.count().max(1));
+        let drain_time = self.drain_time();
+        let deadline_ns = self.clock.now().monotonic_ns.saturating_add(u64::try_from(drain_time.as_nanos()).unwrap_or(u64::MAX));
+        let mut asked = 0;
+        let mut table = lock(&self.table);
+        for element in partitions.elements() {
+            let Some((topic, _)) = self.topic(element.topic()) else { continue };
+            let partition = element.partition();
+            let Some(placed) = table.placed.remove(&(topic, partition)) else { continue };
+            table.router.release(placed.shard);
+            let done = done.clone();
+            let command = if lost { Command::Lose { topic, partition, done } } else { Command::Revoke { topic, partition, deadline_ns, done } };
+            asked += self.tell(placed.shard, &table.links[placed.shard], command);
+        }
+        drop(table);
+        drop(done);
+        let finished = self.await_answers(&answers, asked, drain_time + DRAIN_GRACE);
+        if finished < asked {
+            self.drains_cut_short.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(partitions = asked, finished, "partitions were given back before everything was finished");
+        }
+    }
+}
+
+impl Rebalancer for Coordinator {
+    fn assign(&self, consumer: &BaseConsumer<Context>, partitions: &mut TopicPartitionList) {
+        // Cooperative protocols announce empty changes too.
+        if partitions.count() == 0 {
+            return;
+        }
+        self.rebalances.fetch_add(1, Ordering::Relaxed);
+        if let Err(source) = self.start_positions(consumer, partitions) {
+            return self.health.fail(Error::StartPosition { partitions: client::describe(partitions), source });
+        }
+        self.place(consumer, partitions);
+        tracing::info!(partitions = client::describe(partitions), "partitions assigned");
+    }
+
+    fn revoke(&self, _: &BaseConsumer<Context>, partitions: &TopicPartitionList, lost: bool) {
+        if partitions.count() == 0 {
+            return;
+        }
+        self.rebalances.fetch_add(1, Ordering::Relaxed);
+        self.draining.fetch_add(1, Ordering::Relaxed);
+        self.displace(partitions, lost);
+        self.draining.fetch_sub(1, Ordering::Relaxed);
+        tracing::info!(partitions = client::describe(partitions), lost, "partitions revoked");
+    }
+
+    fn failed(&self, error: KafkaError) {
+        self.health.fail(Error::Rebalance(error));
+    }
+
+    fn committed(&self, result: &KafkaResult<()>) {
+        if let Err(error) = result {
+            // Nothing to commit is no error of anybody's.
+            if error.rdkafka_error_code() != Some(crate::kafka::ErrorCode::NoOffset) {
+                self.commit_errors.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(%error, "commit failed");
+            }
+        }
+    }
+
+    fn release(&self) {
+        lock(&self.table).links.clear();
+    }
+}

@@ -1,0 +1,216 @@
+//! The data plane: one pipeline from source topics to result and dead-letter topic.
+//!
+//! # The way of a record
+//! [`source`] polls the consumer and learns of partitions → [`assignment`] carries them to shards that [`router`] picks → a [`shard`] takes batches from its own queue and runs one execution a record with a [`Processor`] → [`sink`] writes results, and dead letters with a [`dead_letter`] reason → a delivery report closes the record in its partition's window of [`offsets`] → the mark is stored, and committed by the client.
+//!
+//! # Why no record is lost
+//! 1. *Three outcomes only.* A record ends as an acknowledged result, as an acknowledged dead letter (or, by choice, as a null value passed over), or it is not committed.
+//! 2. *A record is open from the moment it is taken.* Its partition's window starts at the assignment's start position, so nothing can be fetched that the window does not know. Records that are dropped (the partition is draining, or gone) were never taken.
+//! 3. *Only an acknowledgement closes a record.* The producer is idempotent with `acks=all`; an error that may pass is tried again without limit, an error of the record makes it a dead letter, an error of the topic stops the pipeline.
+//! 4. *The mark is the lowest open record.* Only marks are stored, so the committed offset is always the next unfinished record, whatever finished above it.
+//! 5. *Nothing crosses assignments.* Records, effects and reports carry the epoch of the assignment they began in; a window takes completions of its own epoch only. A shard applies commands only between two batches, and each is answered.
+//! 6. *Nothing is fetched past the shards.* Queues are forwarded before each assignment is applied. A record in the consumer's own queue stops the pipeline.
+//! 7. *A revoked partition is drained before it is given up*, within a deadline below `max.poll.interval.ms`. What is not finished then is not committed and runs again elsewhere; its late reports touch nothing.
+//! 8. *The way out is a path*: see [`source`].
+//!
+//! So after a crash everything from the committed offset on runs again: at least once, and at most one commit interval of results twice, plus what finished above an execution that waits long.
+//!
+//! # Where a result goes
+//! Its key is the source's key. Its partition has the source's number when both topics have equally many partitions: related records stay together in order, and no key is hashed (90 ns a record in librdkafka's partitioner). Otherwise the key is hashed as Kafka's own clients hash it; without a key the source's number decides.
+//!
+//! # Threads
+//! One control thread and one thread a shard, plus one that asks for lags. Shards share nothing but bounded queues, atomics that one thread writes, and mutexes that are taken when something changes for the whole pipeline.
+
+mod assignment;
+mod counters;
+mod dead_letter;
+mod error;
+mod lag;
+mod offsets;
+mod processor;
+mod router;
+mod settings;
+mod shard;
+mod shared;
+mod sink;
+mod source;
+mod start;
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crossbeam::channel::{Receiver, Sender};
+use expressway_engine::Program;
+use hdrhistogram::Histogram;
+
+use self::assignment::Coordinator;
+use self::shared::{Desk, Health, lock};
+use crate::tasks::Integrations;
+
+pub use self::counters::Counters;
+pub use self::dead_letter::Reason;
+pub use self::error::Error;
+pub use self::lag::PartitionLag;
+pub use self::processor::{Engine, Processor, Splice};
+pub use self::settings::{OnFailure, OnNull, Settings};
+pub use self::shared::Readiness;
+
+/// How long a shard may take to hand over its latencies before its last ones are used.
+const LATENCY_WAIT: Duration = Duration::from_millis(100);
+
+/// How a record ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// Its execution succeeded, and the result was acknowledged.
+    Succeeded,
+    /// Its execution failed or timed out, and the result was acknowledged.
+    Failed,
+    /// Its dead letter was acknowledged.
+    DeadLettered,
+    /// It had no value and was passed over.
+    Skipped,
+}
+
+/// One finished record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// Index into the source topics.
+    pub topic: u32,
+    /// The record's partition.
+    pub partition: i32,
+    /// The record's offset.
+    pub offset: i64,
+    /// How it ended.
+    pub class: Class,
+    /// From the record's Kafka timestamp (or from its intake, when it has none) to the acknowledgement.
+    pub latency_ns: u64,
+}
+
+/// What results name as their origin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The definition's name.
+    pub definition: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// What a pipeline leaves behind.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// All counts.
+    pub counters: Counters,
+    /// Latency of everything acknowledged, in nanoseconds.
+    pub latency: Histogram<u64>,
+}
+
+/// A running pipeline. Dropping it asks it to shut down and does not wait.
+pub struct Pipeline {
+    coordinator: Arc<Coordinator>,
+    health: Arc<Health>,
+    desks: Vec<Arc<Desk>>,
+    lags: Arc<Mutex<Vec<PartitionLag>>>,
+    shutdown: Arc<AtomicBool>,
+    ended: Receiver<Result<(), Error>>,
+    outcome: Mutex<Option<Result<(), Error>>>,
+    _lag_stop: Sender<()>,
+}
+
+impl Pipeline {
+    /// Starts a pipeline that runs `program`.
+    ///
+    /// # Errors
+    /// Settings that cannot work, no broker in reach, a topic that is missing.
+    pub fn start(settings: Settings, program: Arc<Program>, tasks: Arc<dyn Integrations>) -> Result<Self, Error> {
+        let limits = settings.limits;
+        let identity = Identity { definition: program.state_machine().to_owned(), version: program.version().to_owned() };
+        Self::start_with(settings, identity, tasks, |_| Engine::new(&program, limits))
+    }
+
+    /// Starts a pipeline with processors of one's own, one for each shard.
+    ///
+    /// # Errors
+    /// Settings that cannot work, no broker in reach, a topic that is missing.
+    pub fn start_with<P: Processor>(settings: Settings, identity: Identity, tasks: Arc<dyn Integrations>, processor: impl FnMut(u32) -> P) -> Result<Self, Error> {
+        start::start(settings, &identity, &tasks, processor)
+    }
+
+    /// Whether records are worked on, and if not, why.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        self.health.readiness()
+    }
+
+    /// All counts as of the shards' last turns.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        Counters {
+            rebalances: self.coordinator.rebalances.load(Ordering::Relaxed),
+            drains_cut_short: self.coordinator.drains_cut_short.load(Ordering::Relaxed),
+            commit_errors: self.coordinator.commit_errors.load(Ordering::Relaxed),
+            ..Counters::sum(self.desks.iter().map(|desk| &desk.board))
+        }
+    }
+
+    /// Latency of everything acknowledged since the start, in nanoseconds. Asks the shards for copies, so it takes up to a turn of each.
+    #[must_use]
+    pub fn latency(&self) -> Histogram<u64> {
+        for desk in &self.desks {
+            desk.want_latency();
+        }
+        self.coordinator.ring_all();
+        let mut sum = shared::new_histogram();
+        for desk in &self.desks {
+            sum.add(desk.latency(LATENCY_WAIT)).expect("all histograms have the same bounds");
+        }
+        sum
+    }
+
+    /// How far behind the assigned partitions are, as of the last round of questions.
+    #[must_use]
+    pub fn lag(&self) -> Vec<PartitionLag> {
+        lock(&self.lags).clone()
+    }
+
+    /// The partitions assigned now, as (index into the source topics, partition).
+    #[must_use]
+    pub fn assigned(&self) -> Vec<(u32, i32)> {
+        self.coordinator.placed().iter().map(|placed| (placed.topic, placed.partition)).collect()
+    }
+
+    /// Asks the pipeline to shut down in order.
+    pub fn request_shutdown(&self) {
+        self.shutdown.store(true, Ordering::Release);
+    }
+
+    /// Waits until the pipeline has ended, at most until `deadline` from now.
+    ///
+    /// # Errors
+    /// Why the pipeline stopped itself, or that it has not ended in time.
+    pub fn join(&self, deadline: Duration) -> Result<Report, Error> {
+        let mut outcome = lock(&self.outcome);
+        if outcome.is_none() {
+            *outcome = self.ended.recv_timeout(deadline).ok();
+        }
+        match &*outcome {
+            None => Err(Error::ShutdownTimeout),
+            Some(Err(error)) => Err(error.clone()),
+            Some(Ok(())) => Ok(Report { counters: self.counters(), latency: self.latency() }),
+        }
+    }
+
+    /// Why the pipeline stopped itself, if it did. It still has to be joined.
+    #[must_use]
+    pub fn failed(&self) -> Option<Error> {
+        self.health.failure()
+    }
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        self.request_shutdown();
+    }
+}

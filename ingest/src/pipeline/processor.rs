@@ -1,0 +1,203 @@
+//! What a shard does with a record: the engine, or a stand-in of known cost.
+//!
+//! The shard's loop is generic over [`Processor`], so that the bench's floor runs the very same loop, calls, settings, acknowledgements and marks, with the interpreter replaced by [`Splice`].
+
+use std::sync::Arc;
+
+use expressway_engine::document::Fault;
+use expressway_engine::hir::StateId;
+use expressway_engine::{Budget, EffectId, Effects, Failure, Limits, Program, Reply, ResourceId, Resumed, Silent, Slot, Start, Step, Timestamp};
+
+/// Memory that an idle slot keeps, in bytes: some typical executions' worth. What one large record needed beyond that is given back.
+const SLOT_KEEP_BYTES: usize = 256 << 10;
+
+/// Runs executions in numbered slots. Belongs to one shard.
+pub trait Processor: Send + 'static {
+    /// Begins an execution in an idle slot and runs it as far as it goes. When it succeeds, its output has been appended to `output`.
+    ///
+    /// # Errors
+    /// The [`Fault`] that makes `input` unfit. The slot is then idle.
+    fn begin(&mut self, slot: u32, input: &[u8], start: &Start<'_>, effects: &mut Effects, output: &mut Vec<u8>) -> Result<Step, Fault>;
+
+    /// Goes on with an execution that yielded or whose effect was answered. When it succeeds, its output has been appended to `output`.
+    fn proceed(&mut self, slot: u32, now: Timestamp, effects: &mut Effects, output: &mut Vec<u8>) -> Step;
+
+    /// Takes the answer to an effect.
+    fn resume(&mut self, id: EffectId, reply: Reply<'_>) -> Resumed;
+
+    /// Error and cause of an execution that failed or timed out.
+    fn failure(&self, slot: u32) -> Failure<'_>;
+
+    /// Appends the execution's name to `out`; only asked where it cannot be put together from the record's position.
+    fn write_name(&self, slot: u32, out: &mut Vec<u8>);
+
+    /// The slot's execution has ended and its output was read. Returns how many states it entered.
+    fn finish(&mut self, slot: u32) -> u64;
+
+    /// Ends the slot's execution wherever it is.
+    fn abandon(&mut self, slot: u32);
+
+    /// Throws a slot away after a panic inside it. Its number is never used again.
+    fn discard(&mut self, slot: u32);
+
+    /// The text of a resource.
+    fn resource(&self, resource: ResourceId) -> Arc<str>;
+
+    /// The name of a state.
+    fn state(&self, state: StateId) -> Arc<str>;
+}
+
+/// The engine: one program, a slot per open execution.
+#[derive(Debug)]
+pub struct Engine {
+    program: Arc<Program>,
+    limits: Limits,
+    slots: Vec<Option<Slot>>,
+    resources: Vec<Arc<str>>,
+    budget: Budget,
+}
+
+impl Engine {
+    /// An engine that runs `program`; `limits` are those it was compiled with.
+    #[must_use]
+    pub fn new(program: &Arc<Program>, limits: Limits) -> Self {
+        let resources = program.resources().iter().map(|resource| Arc::from(resource.arn.as_str())).collect();
+        Self { program: Arc::clone(program), limits, slots: Vec::new(), resources, budget: Budget::default() }
+    }
+
+    fn used(&self, index: u32) -> &Slot {
+        let place = usize::try_from(index).expect("a slot number fits into memory");
+        self.slots[place].as_ref().expect("the slot has run an execution")
+    }
+}
+
+/// The slot of that number, made when it is first asked for. (No method, so that the program can be borrowed beside it.)
+fn slot_of(slots: &mut Vec<Option<Slot>>, limits: Limits, index: u32) -> &mut Slot {
+    let place = usize::try_from(index).expect("a slot number fits into memory");
+    while slots.len() <= place {
+        let number = u32::try_from(slots.len()).expect("slots are bounded by executions_open_max");
+        slots.push(Some(Slot::new(number, limits)));
+    }
+    slots[place].as_mut().expect("a discarded slot is never used again")
+}
+
+impl Processor for Engine {
+    fn begin(&mut self, slot: u32, input: &[u8], start: &Start<'_>, effects: &mut Effects, output: &mut Vec<u8>) -> Result<Step, Fault> {
+        let slot = slot_of(&mut self.slots, self.limits, slot);
+        slot.start(&self.program, input, start)?;
+        let step = slot.run(&self.program, start.now, self.budget, effects, &mut Silent);
+        if step == Step::Succeeded {
+            slot.write_output(&self.program, output);
+        }
+        Ok(step)
+    }
+
+    fn proceed(&mut self, slot: u32, now: Timestamp, effects: &mut Effects, output: &mut Vec<u8>) -> Step {
+        let slot = slot_of(&mut self.slots, self.limits, slot);
+        let step = slot.run(&self.program, now, self.budget, effects, &mut Silent);
+        if step == Step::Succeeded {
+            slot.write_output(&self.program, output);
+        }
+        step
+    }
+
+    fn resume(&mut self, id: EffectId, reply: Reply<'_>) -> Resumed {
+        let place = usize::try_from(id.slot).expect("a slot number fits into memory");
+        match self.slots.get_mut(place) {
+            Some(Some(slot)) => slot.resume(&self.program, id, reply),
+            _ => Resumed::Stale,
+        }
+    }
+
+    fn failure(&self, slot: u32) -> Failure<'_> {
+        self.used(slot).failure()
+    }
+
+    fn write_name(&self, slot: u32, out: &mut Vec<u8>) {
+        self.used(slot).write_name(out);
+    }
+
+    fn finish(&mut self, slot: u32) -> u64 {
+        let slot = slot_of(&mut self.slots, self.limits, slot);
+        let transitions = slot.transitions();
+        // The next start forgets everything anyway.
+        if slot.capacity_bytes() > SLOT_KEEP_BYTES {
+            slot.reset(SLOT_KEEP_BYTES);
+        }
+        transitions
+    }
+
+    fn abandon(&mut self, slot: u32) {
+        slot_of(&mut self.slots, self.limits, slot).reset(SLOT_KEEP_BYTES);
+    }
+
+    fn discard(&mut self, slot: u32) {
+        let place = usize::try_from(slot).expect("a slot number fits into memory");
+        if let Some(slot) = self.slots.get_mut(place) {
+            *slot = None;
+        }
+    }
+
+    fn resource(&self, resource: ResourceId) -> Arc<str> {
+        let place = usize::try_from(resource.0).expect("a resource number fits into memory");
+        Arc::clone(&self.resources[place])
+    }
+
+    fn state(&self, state: StateId) -> Arc<str> {
+        Arc::from(self.program.state_name(state))
+    }
+}
+
+/// The bench's floor: copies the input and splices constant bytes in before its last byte, so that every execution costs two copies and produces an output of the workflow's mean size.
+#[derive(Debug, Clone)]
+pub struct Splice {
+    insert: Vec<u8>,
+}
+
+impl Splice {
+    /// Splices in `insert_bytes` bytes.
+    #[must_use]
+    pub fn new(insert_bytes: usize) -> Self {
+        Self { insert: vec![b' '; insert_bytes] }
+    }
+}
+
+impl Processor for Splice {
+    fn begin(&mut self, _: u32, input: &[u8], _: &Start<'_>, _: &mut Effects, output: &mut Vec<u8>) -> Result<Step, Fault> {
+        let (head, tail) = input.split_at(input.len().saturating_sub(1));
+        output.extend_from_slice(head);
+        output.extend_from_slice(&self.insert);
+        output.extend_from_slice(tail);
+        Ok(Step::Succeeded)
+    }
+
+    fn proceed(&mut self, _: u32, _: Timestamp, _: &mut Effects, _: &mut Vec<u8>) -> Step {
+        Step::Succeeded
+    }
+
+    fn resume(&mut self, _: EffectId, _: Reply<'_>) -> Resumed {
+        Resumed::Stale
+    }
+
+    fn failure(&self, _: u32) -> Failure<'_> {
+        Failure { error: None, cause: None }
+    }
+
+    fn write_name(&self, _: u32, _: &mut Vec<u8>) {}
+
+    fn finish(&mut self, _: u32) -> u64 {
+        0
+    }
+
+    fn abandon(&mut self, _: u32) {}
+
+    fn discard(&mut self, _: u32) {}
+
+    fn resource(&self, _: ResourceId) -> Arc<str> {
+        Arc::from("")
+    }
+
+    fn state(&self, _: StateId) -> Arc<str> {
+        Arc::from("")
+    }
+}

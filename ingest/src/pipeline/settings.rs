@@ -1,0 +1,184 @@
+//! What a pipeline is told when it starts.
+
+use std::time::Duration;
+
+use crossbeam::channel::Sender;
+use expressway_engine::Limits;
+
+use super::{Acknowledged, Error};
+use crate::kafka::client;
+
+/// What becomes of an execution that fails or times out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnFailure {
+    /// Its error and cause are its result.
+    #[default]
+    Result,
+    /// Its record is a dead letter with reason `execution_failed`.
+    DeadLetter,
+}
+
+/// What becomes of a record whose value is null.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnNull {
+    /// It is a dead letter with reason `null_value`.
+    #[default]
+    DeadLetter,
+    /// It is passed over and counted.
+    Skip,
+}
+
+/// Settings of one pipeline, already merged and checked for form.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The pipeline's name, for logs and thread names.
+    pub name: String,
+    /// Options of the Kafka client under librdkafka's names, `bootstrap.servers` and `group.id` among them. Options that only a consumer or only a producer knows reach only that one.
+    pub client_options: Vec<(String, String)>,
+    /// The topics whose records are executed; at least one.
+    pub source_topics: Vec<String>,
+    /// Where results go.
+    pub result_topic: String,
+    /// Where records go that cannot be run.
+    pub dead_letter_topic: String,
+    /// Pinned threads that execute; each owns whole partitions.
+    pub shards: u32,
+    /// What becomes of failed executions.
+    pub on_failure: OnFailure,
+    /// What becomes of records without a value.
+    pub on_null: OnNull,
+    /// Executions that a shard has open at most. When all are in use, it takes no further record.
+    pub executions_open_max: u32,
+    /// Distance from the mark to the newest record of a partition, at most. When it is reached, the partition is paused.
+    pub window_records_max: u32,
+    /// Records in one batch.
+    pub batch_records_max: u32,
+    /// How long a partition that is revoked may take to finish what it began. Has to lie below the client's `max.poll.interval.ms`.
+    pub drain_timeout: Duration,
+    /// How long the way from the wish to shut down to the end may take.
+    pub shutdown_timeout: Duration,
+    /// How long a result topic that is missing or refused is tried again before the pipeline ends.
+    pub result_topic_error_timeout: Duration,
+    /// Panics of the engine that are tolerated in a minute, each a dead letter. One more ends the pipeline.
+    pub panics_per_minute_max: u32,
+    /// Memory that the clients' buffers share out, in bytes.
+    pub memory_limit: u64,
+    /// Whether each shard is pinned to a core.
+    pub pin_threads: bool,
+    /// Bounds of each execution: those that the program was compiled with.
+    pub limits: Limits,
+    /// Receives every acknowledgement in batches: for demos, benches and tests. When it is full, the shard waits.
+    pub audit: Option<Sender<Vec<Acknowledged>>>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            client_options: Vec::new(),
+            source_topics: Vec::new(),
+            result_topic: String::new(),
+            dead_letter_topic: String::new(),
+            shards: 1,
+            on_failure: OnFailure::Result,
+            on_null: OnNull::DeadLetter,
+            executions_open_max: 10_000,
+            window_records_max: 4_194_304,
+            batch_records_max: 1_024,
+            drain_timeout: Duration::from_secs(30),
+            shutdown_timeout: Duration::from_secs(30),
+            result_topic_error_timeout: Duration::from_secs(60),
+            panics_per_minute_max: 10,
+            memory_limit: 1 << 30,
+            pin_threads: true,
+            limits: Limits::default(),
+            audit: None,
+        }
+    }
+}
+
+/// How far below `max.poll.interval.ms` the drain's deadline has to lie: the shards' answers, the final commit and the client's own bookkeeping need their time too.
+const DRAIN_MARGIN: Duration = Duration::from_secs(5);
+/// librdkafka's default for `max.poll.interval.ms`.
+const MAX_POLL_INTERVAL_MS: u64 = 300_000;
+/// Below this a client starves its shards: measured with two shards on 2,048.
+const QUEUED_KBYTES_MIN: u64 = 16_384;
+/// librdkafka's own default; more was never of use.
+const QUEUED_KBYTES_MAX: u64 = 65_536;
+/// A producer's buffer: never less than a few of the largest dead letters.
+const BUFFERING_KBYTES_MIN: u64 = 32_768;
+
+impl Settings {
+    /// Refuses combinations that cannot work.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let refuse = |key: &'static str, found: String, allowed: &'static str| Err(Error::Setting { key, found, allowed });
+        if self.source_topics.is_empty() {
+            return refuse("source_topics", "none".to_owned(), "at least one topic");
+        }
+        if let Some(topic) = self.source_topics.iter().find(|topic| **topic == self.result_topic || **topic == self.dead_letter_topic) {
+            return refuse("source_topics", topic.clone(), "topics that are neither result nor dead-letter topic");
+        }
+        let positive = [
+            ("shards", self.shards),
+            ("executions_open_max", self.executions_open_max),
+            ("window_records_max", self.window_records_max),
+            ("batch_records_max", self.batch_records_max),
+        ];
+        if let Some((key, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
+            return refuse(key, "0".to_owned(), "1 or more");
+        }
+        if let Some((key, value, allowed)) = client::forbidden_option(&self.client_options) {
+            return Err(Error::ClientOption { key: key.to_owned(), found: value.to_owned(), allowed });
+        }
+        let poll_interval = Duration::from_millis(client::number_option(&self.client_options, "max.poll.interval.ms", MAX_POLL_INTERVAL_MS));
+        if self.drain_timeout + DRAIN_MARGIN > poll_interval {
+            let found = format!("{:?} with a max.poll.interval.ms of {}", self.drain_timeout, poll_interval.as_millis());
+            return refuse("drain_timeout", found, "at least 5s less than max.poll.interval.ms");
+        }
+        Ok(())
+    }
+
+    /// A quarter of the memory limit, shared by the partitions' fetch queues: the client counts per partition once queues are split.
+    pub(super) fn queued_kbytes(&self, partitions: u64) -> u64 {
+        (self.memory_limit / 4 / 1024 / partitions.max(1)).clamp(QUEUED_KBYTES_MIN.min(self.memory_limit / 4 / 1024).max(1024), QUEUED_KBYTES_MAX)
+    }
+
+    /// A quarter of the memory limit, shared by the shards' producers, whose own default is 1 GiB each.
+    pub(super) fn buffering_kbytes(&self) -> u64 {
+        (self.memory_limit / 4 / 1024 / u64::from(self.shards)).max(BUFFERING_KBYTES_MIN)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> Settings {
+        Settings { source_topics: vec!["a".to_owned()], result_topic: "b".to_owned(), dead_letter_topic: "c".to_owned(), ..Settings::default() }
+    }
+
+    #[test]
+    fn a_drain_must_end_before_the_group_gives_the_member_up() {
+        let mut settings = settings();
+        settings.client_options = vec![("max.poll.interval.ms".to_owned(), "30000".to_owned())];
+        assert!(matches!(settings.check(), Err(Error::Setting { key: "drain_timeout", .. })));
+        settings.drain_timeout = Duration::from_secs(25);
+        assert!(settings.check().is_ok());
+    }
+
+    #[test]
+    fn a_pipeline_may_not_feed_itself() {
+        let mut settings = settings();
+        settings.result_topic = "a".to_owned();
+        assert!(matches!(settings.check(), Err(Error::Setting { key: "source_topics", .. })));
+    }
+
+    #[test]
+    fn buffers_follow_the_memory_limit() {
+        let settings = Settings { memory_limit: 1 << 30, shards: 2, ..settings() };
+        assert_eq!(settings.buffering_kbytes(), 131_072);
+        assert_eq!(settings.queued_kbytes(4), 65_536);
+        assert_eq!(settings.queued_kbytes(8), 32_768);
+        assert_eq!(settings.queued_kbytes(1_000), 16_384);
+    }
+}

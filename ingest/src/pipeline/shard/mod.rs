@@ -1,0 +1,512 @@
+//! One pinned thread: batches in, outcomes out.
+//!
+//! A turn of the loop, always in this order:
+//! 1. commands of the group (**only here**: after one batch is wholly processed and before the next is consumed, so that a batch of an old assignment is never booked to a new one);
+//! 2. delivery reports, which close records;
+//! 3. answers of tasks, timers, and one go for each execution that yielded;
+//! 4. calls out, records to be sent again;
+//! 5. marks to the client, drains that are done, partitions that may go on;
+//! 6. the next batch, or a wait that anything of the above ends.
+//!
+//! A turn reads the clock once or twice and publishes its counts once. A record costs no lock of ours, no clock reading, no log line, and, unless it suspends or fails, no heap allocation of ours.
+//!
+//! A panic inside a record's execution unwinds to the turn, which dead-letters that record, throws the slot away and goes on with the next record of the same batch.
+
+mod command;
+mod effects;
+mod outcome;
+mod partition;
+mod record;
+mod slots;
+mod timers;
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crossbeam::channel::Receiver;
+use expressway_engine::{EffectId, Effects, ExecutionName, Reply, Resumed, Start};
+
+use self::effects::Outside;
+use self::partition::Partition;
+use self::record::{Open, RecordId, Records, Source};
+use self::slots::{SlotId, Slots};
+use self::timers::{Kind, Timers};
+use super::counters::{Count, Tally};
+use super::offsets::Refusal;
+use super::processor::Processor;
+use super::settings::{OnFailure, OnNull};
+use super::shared::{Alarm, Desk, Health};
+use super::sink::{Refused, Sink, To};
+use super::{Acknowledged, Class, Error, Reason};
+use crate::clock::{Clock, Now};
+use crate::kafka::queue::TopicHandle;
+use crate::kafka::{Batch, ErrorCode, Message, ShardQueue};
+use crate::tasks::Reply as TaskReply;
+
+pub(super) use command::Command;
+use self::effects::CALLS_OPEN_MAX;
+pub(super) use partition::Assigned;
+
+/// Records whose result is in the producer's hands, per shard: enough to keep the broker busy, and a bound for the memory.
+const RECORDS_OPEN_MAX: usize = 50_000;
+/// Wait for a record while reports are outstanding.
+const WAIT_BUSY: Duration = Duration::from_millis(1);
+/// Wait for a record while nothing is.
+const WAIT_IDLE: Duration = Duration::from_millis(20);
+/// Answers, timers and yielded executions served in one turn.
+const ADVANCES_MAX: usize = 1_024;
+const MINUTE_NS: u64 = 60_000_000_000;
+
+/// What a shard is made of.
+pub(super) struct Parts<P> {
+    pub(super) index: u32,
+    pub(super) processor: P,
+    pub(super) queue: Arc<ShardQueue>,
+    pub(super) sink: Sink,
+    pub(super) topics: Arc<[TopicHandle]>,
+    pub(super) outside: Outside,
+    pub(super) commands: Receiver<Command>,
+    pub(super) health: Arc<Health>,
+    pub(super) desk: Arc<Desk>,
+    pub(super) clock: Clock,
+    pub(super) rules: Rules,
+}
+
+/// The settings that a shard follows.
+#[derive(Debug, Clone)]
+pub(super) struct Rules {
+    pub(super) on_failure: OnFailure,
+    pub(super) on_null: OnNull,
+    pub(super) executions_open_max: u32,
+    pub(super) window_records_max: u32,
+    pub(super) batch_records_max: u32,
+    pub(super) panics_per_minute_max: u32,
+    pub(super) topic_error_timeout: Duration,
+    pub(super) definition: Arc<str>,
+    pub(super) version: Arc<str>,
+    pub(super) result_topic: Arc<str>,
+    pub(super) dead_letter_topic: Arc<str>,
+    pub(super) audit: Option<crossbeam::channel::Sender<Vec<Acknowledged>>>,
+}
+
+/// Makes the part of a shard that speaks with the integrations.
+pub(super) fn outside(integrations: Arc<dyn crate::tasks::Integrations>, alarm: &Arc<Alarm>) -> Outside {
+    let (replies, inbox) = crate::tasks::inbox(CALLS_OPEN_MAX, std::task::Waker::from(Arc::clone(alarm)));
+    Outside::new(integrations, replies, inbox)
+}
+
+/// A shard, owned by its thread.
+pub(super) struct Shard<P> {
+    index: u32,
+    processor: P,
+    batch: Batch,
+    queue: Arc<ShardQueue>,
+    sink: Sink,
+    topics: Arc<[TopicHandle]>,
+    outside: Outside,
+    commands: Receiver<Command>,
+    health: Arc<Health>,
+    desk: Arc<Desk>,
+    clock: Clock,
+    rules: Rules,
+    partitions: Vec<Option<Partition>>,
+    last_partition: usize,
+    records: Records,
+    slots: Slots,
+    /// By slot: the generation of its execution, as far as effects have told.
+    generations: Vec<u32>,
+    timers: Timers,
+    /// The record, and the slot if it has one, whose execution is on the processor now.
+    running: Option<(RecordId, Option<SlotId>)>,
+    effects: Effects,
+    output: Vec<u8>,
+    text: Vec<u8>,
+    tally: Tally,
+    acknowledged: Vec<u64>,
+    refused: Vec<Refused>,
+    audit: Vec<Acknowledged>,
+    latency: hdrhistogram::Histogram<u64>,
+    panics: VecDeque<u64>,
+    marks_dirty: bool,
+    topic_error_logged: bool,
+}
+
+impl<P: Processor> Shard<P> {
+    pub(super) fn new(parts: Parts<P>) -> Self {
+        let Parts { index, processor, queue, sink, topics, outside, commands, health, desk, clock, rules } = parts;
+        let batch_records_max = usize::try_from(rules.batch_records_max).expect("a batch fits into memory");
+        Self {
+            index,
+            processor,
+            batch: Batch::new(&queue, batch_records_max),
+            queue,
+            sink,
+            topics,
+            outside,
+            commands,
+            health,
+            clock,
+            partitions: Vec::new(),
+            last_partition: 0,
+            records: Records::new(),
+            slots: Slots::new(rules.executions_open_max),
+            generations: Vec::new(),
+            timers: Timers::default(),
+            running: None,
+            effects: Effects::default(),
+            output: Vec::new(),
+            text: Vec::new(),
+            tally: Tally::new(),
+            acknowledged: Vec::new(),
+            refused: Vec::new(),
+            audit: Vec::new(),
+            latency: super::shared::new_histogram(),
+            panics: VecDeque::new(),
+            marks_dirty: false,
+            topic_error_logged: false,
+            desk,
+            rules,
+        }
+    }
+
+    /// Runs until told to stop.
+    pub(super) fn run(mut self, alarm: &Alarm) {
+        alarm.set_thread();
+        while self.turn() {}
+        let now = self.clock.now();
+        self.publish(&now);
+    }
+
+    fn turn(&mut self) -> bool {
+        let now = self.clock.now();
+        if !self.obey(&now) {
+            return false;
+        }
+        self.reports(Duration::ZERO);
+        self.guarded(&now, Self::advance);
+        self.call_out(&now);
+        self.settle(&now);
+        self.publish(&now);
+        self.take(&now);
+        true
+    }
+
+    /// Runs a part of the turn that runs executions. A part keeps its place in the shard, so after a panic it goes on behind the record that panicked.
+    fn guarded(&mut self, now: &Now, part: fn(&mut Self, &Now)) {
+        while let Err(panic) = catch_unwind(AssertUnwindSafe(|| part(self, now))) {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no text".to_owned());
+            self.panicked(now, text);
+        }
+    }
+
+    #[cold]
+    fn panicked(&mut self, now: &Now, text: String) {
+        self.tally.add(Count::Panics, 1);
+        self.effects.clear();
+        let Some((record, slot)) = self.running.take() else {
+            return self.health.fail(Error::Shard { shard: self.index, detail: format!("panicked outside any execution: {text}") });
+        };
+        if let Some(slot) = slot {
+            self.processor.discard(slot);
+            self.slots.retire(slot);
+        }
+        tracing::error!(shard = self.index, panic = text, "execution panicked");
+        self.dead_letter(record, Reason::Panic, &text, now);
+        self.panics.push_back(now.monotonic_ns);
+        while self.panics.front().is_some_and(|at| at + MINUTE_NS < now.monotonic_ns) {
+            self.panics.pop_front();
+        }
+        let count = u32::try_from(self.panics.len()).unwrap_or(u32::MAX);
+        if count > self.rules.panics_per_minute_max {
+            self.health.fail(Error::Panics { count, last: text });
+        }
+    }
+
+    /// Answers, timers, and executions that yielded.
+    fn advance(&mut self, now: &Now) {
+        for _ in 0..ADVANCES_MAX {
+            let Some(TaskReply { id, result }) = self.outside.reply() else { break };
+            match &result {
+                Ok(output) => self.resume(id, Reply::Success(output), now),
+                Err(failure) => self.resume(id, Reply::Failure { error: &failure.error, cause: failure.cause.as_deref() }, now),
+            }
+        }
+        for _ in 0..ADVANCES_MAX {
+            match self.timers.due(now.timestamp) {
+                Some((id, Kind::Elapsed)) => self.resume(id, Reply::Elapsed, now),
+                Some((id, Kind::TimedOut)) => self.resume(id, Reply::TimedOut, now),
+                None => break,
+            }
+        }
+        for _ in 0..self.slots.yielded().min(ADVANCES_MAX) {
+            let Some(slot) = self.slots.next_yielded() else { break };
+            self.proceed(slot, now);
+        }
+    }
+
+    fn resume(&mut self, id: EffectId, reply: Reply<'_>, now: &Now) {
+        let Some(record) = self.slots.record(id.slot) else { return self.tally.add(Count::StaleReplies, 1) };
+        self.running = Some((record, Some(id.slot)));
+        match self.processor.resume(id, reply) {
+            // An execution that yielded goes on when its turn comes.
+            Resumed::Accepted if self.slots.is_yielded(id.slot) => {}
+            Resumed::Accepted => self.proceed(id.slot, now),
+            Resumed::Stale if matches!(reply, Reply::Success(_) | Reply::Failure { .. }) => self.tally.add(Count::StaleReplies, 1),
+            Resumed::Stale => {}
+        }
+        self.running = None;
+    }
+
+    fn proceed(&mut self, slot: SlotId, now: &Now) {
+        let Some(record) = self.slots.record(slot) else { return };
+        self.running = Some((record, Some(slot)));
+        self.output.clear();
+        let step = self.processor.proceed(slot, now.timestamp, &mut self.effects, &mut self.output);
+        self.conclude(record, slot, step, now);
+        self.running = None;
+    }
+
+    /// How many records may be taken now.
+    fn room(&self) -> usize {
+        if !self.sink.is_clear() || self.health.is_stopping() {
+            return 0;
+        }
+        self.slots.room().min(RECORDS_OPEN_MAX.saturating_sub(self.records.open()))
+    }
+
+    /// Takes and processes the next batch, or waits for something to do.
+    fn take(&mut self, now: &Now) {
+        if self.room() == 0 {
+            return self.wait_without_taking(now);
+        }
+        self.guarded(now, Self::take_held);
+        let size = self.room();
+        if size == 0 {
+            return;
+        }
+        let mut count = self.batch.fill(size, Duration::ZERO);
+        if count == 0 && !self.slots.has_yielded() && self.commands.is_empty() {
+            let wait = self.wait(now);
+            if self.outside.prepare_sleep() {
+                count = self.batch.fill(1, wait);
+            }
+        }
+        if count > 0 {
+            let now = self.clock.now();
+            self.tally.add(Count::RecordsRead, count as u64);
+            self.guarded(&now, Self::process);
+        }
+    }
+
+    fn wait_without_taking(&mut self, now: &Now) {
+        if self.slots.has_yielded() || !self.commands.is_empty() {
+            return;
+        }
+        let wait = self.wait(now);
+        if self.sink.in_flight() > 0 {
+            self.reports(wait);
+        } else if self.outside.prepare_sleep() {
+            std::thread::park_timeout(wait);
+        }
+    }
+
+    fn wait(&self, now: &Now) -> Duration {
+        let longest = if self.sink.in_flight() > 0 { WAIT_BUSY } else { WAIT_IDLE };
+        self.timers.next().map_or(longest, |at| longest.min(Duration::from_millis(at.0.saturating_sub(now.timestamp.0))))
+    }
+
+    fn process(&mut self, now: &Now) {
+        while let Some(message) = self.batch.next() {
+            if let Some(code) = message.error() {
+                self.client_error(code, &message);
+                continue;
+            }
+            match self.find_partition(&message) {
+                Some(place) => self.take_record(place, message, now),
+                None => self.tally.add(Count::RecordsDropped, 1),
+            }
+        }
+    }
+
+    fn find_partition(&mut self, message: &Message) -> Option<usize> {
+        let (token, number) = (message.topic(), message.partition());
+        let is_it = |partition: &Option<Partition>| partition.as_ref().is_some_and(|partition| partition.number == number && partition.token == token);
+        if self.partitions.get(self.last_partition).is_some_and(is_it) {
+            return Some(self.last_partition);
+        }
+        let place = self.partitions.iter().position(is_it)?;
+        self.last_partition = place;
+        Some(place)
+    }
+
+    fn partition(&mut self, place: usize) -> &mut Partition {
+        self.partitions[place].as_mut().expect("an open record's partition is in the table")
+    }
+
+    fn take_record(&mut self, place: usize, message: Message, now: &Now) {
+        let offset = message.offset();
+        let partition = self.partition(place);
+        if !partition.is_consuming() {
+            return self.tally.add(Count::RecordsDropped, 1);
+        }
+        if !partition.held.is_empty() {
+            return partition.held.push_back(message);
+        }
+        match partition.window.take(offset) {
+            Ok(()) => self.begin(place, message, now),
+            Err(Refusal::Full) => self.hold(place, message),
+            Err(Refusal::Backwards) => self.rewind(place, message, now),
+        }
+    }
+
+    /// The window is full though the shard could go on: the partition is paused, and what came already is kept.
+    #[cold]
+    fn hold(&mut self, place: usize, message: Message) {
+        let queue = Arc::clone(&self.queue);
+        let partition = self.partition(place);
+        partition.held.push_back(message);
+        if partition.paused {
+            return;
+        }
+        if let Err(error) = partition.pause(&queue) {
+            tracing::warn!(partition = partition.describe(), error, "partition could not be paused");
+        }
+        self.tally.add(Count::Pauses, 1);
+    }
+
+    /// The log was cut below our position and the client went back: a new window, so that what is open from before cannot move the new mark.
+    #[cold]
+    fn rewind(&mut self, place: usize, message: Message, now: &Now) {
+        let (epoch, records_max, offset) = (self.desk.next_epoch(), self.rules.window_records_max, message.offset());
+        let partition = self.partition(place);
+        tracing::warn!(partition = partition.describe(), offset, "position went back");
+        partition.epoch = epoch;
+        partition.window = super::offsets::Window::new(offset, records_max);
+        self.tally.add(Count::Rewinds, 1);
+        self.take_record(place, message, now);
+    }
+
+    /// Begins the records that came while their partition's window was full.
+    fn take_held(&mut self, now: &Now) {
+        for place in 0..self.partitions.len() {
+            loop {
+                if self.room() == 0 {
+                    return;
+                }
+                let Some(partition) = self.partitions[place].as_mut() else { break };
+                let may_go_on = partition.is_consuming() && (!partition.paused || partition.window.is_half_free());
+                let Some(message) = partition.held.front().filter(|_| may_go_on) else { break };
+                if partition.window.take(message.offset()).is_err() {
+                    break;
+                }
+                let message = partition.held.pop_front().expect("the front was looked at just now");
+                self.begin(place, message, now);
+            }
+        }
+    }
+
+    fn begin(&mut self, place: usize, message: Message, now: &Now) {
+        let partition = self.partitions[place].as_ref().expect("the record's partition is in the table");
+        let offset = message.offset();
+        let since_ns = message.timestamp_ms().map_or(now.wall_ns, |ms| ms.saturating_mul(1_000_000));
+        partition.progress.took(since_ns);
+        let open = Open { partition: place, epoch: partition.epoch, offset, since_ns, class: Class::Succeeded, to: To::Results, source: Source::Held(message) };
+        let record = self.records.insert(open);
+        self.running = Some((record, None));
+        let open = self.records.find(record).expect("the record was opened just now");
+        let Some(value) = open.source.value() else { return self.null_value(record, now) };
+        let slot = self.slots.acquire(record);
+        self.running = Some((record, Some(slot)));
+        self.tally.add(Count::BytesRead, value.len() as u64);
+        self.output.clear();
+        let name = ExecutionName::Position { topic: &partition.name, partition: partition.number, offset };
+        let start = Start { name, now: now.timestamp, seed: partition.seed(offset) };
+        match self.processor.begin(slot, value, &start, &mut self.effects, &mut self.output) {
+            Ok(step) => {
+                self.tally.add(Count::ExecutionsStarted, 1);
+                self.conclude(record, slot, step, now);
+            }
+            Err(fault) => {
+                self.slots.release(slot);
+                self.dead_letter(record, Reason::of(fault), &fault.to_string(), now);
+            }
+        }
+        self.running = None;
+    }
+
+    fn null_value(&mut self, record: RecordId, now: &Now) {
+        self.running = None;
+        match self.rules.on_null {
+            OnNull::DeadLetter => self.dead_letter(record, Reason::NullValue, "the record has no value", now),
+            OnNull::Skip => {
+                self.tally.add(Count::Skipped, 1);
+                if let Some(open) = self.records.find_mut(record) {
+                    open.class = Class::Skipped;
+                }
+                self.close(record, now);
+            }
+        }
+    }
+
+    #[cold]
+    fn client_error(&mut self, code: ErrorCode, message: &Message) {
+        self.tally.add(Count::ClientErrors, 1);
+        if code == ErrorCode::AutoOffsetReset {
+            let detail = format!("no offset to start {}/{} from", message.topic_name(), message.partition());
+            return self.health.fail(Error::Fatal { client: "consumer", detail });
+        }
+        tracing::warn!(shard = self.index, topic = message.topic_name(), partition = message.partition(), error = %code, "client reports an error in place of a record");
+    }
+
+    /// Hands waiting calls and records out.
+    fn call_out(&mut self, now: &Now) {
+        let (slots, generations) = (&self.slots, &self.generations);
+        let is_alive = |id: EffectId| is_alive(slots, generations, id);
+        self.outside.submit(is_alive);
+        self.timers.sweep(is_alive);
+        while let Err(refused) = self.sink.resend(now.monotonic_ns) {
+            self.refused(refused, now);
+        }
+    }
+
+    fn publish(&mut self, now: &Now) {
+        self.tally.add(Count::Turns, 1);
+        self.tally.set(Count::ExecutionsOpen, self.slots.open() as u64);
+        self.tally.set(Count::RecordsOpen, self.records.open() as u64);
+        self.tally.set(Count::CallsOpen, self.outside.open() as u64);
+        self.tally.set(Count::Calls, self.outside.started());
+        self.tally.set(Count::OverflowedReplies, self.outside.overflowed());
+        self.tally.set(Count::ProduceRetries, self.sink.retries());
+        self.tally.set(Count::DeadLettersStuck, self.sink.stuck() as u64);
+        self.tally.set(Count::TimersOpen, self.timers.len() as u64);
+        let assigned = self.partitions.iter().flatten();
+        self.tally.set(Count::PartitionsPaused, assigned.clone().filter(|partition| partition.paused).count() as u64);
+        self.tally.set(Count::MarkDistance, assigned.map(|partition| partition.window.span()).sum());
+        self.desk.board.publish(&self.tally);
+        self.desk.beat.store(now.monotonic_ns, Ordering::Relaxed);
+        self.desk.hand_over(&self.latency);
+    }
+}
+
+/// Whether an effect belongs to an execution that is still in its slot.
+fn is_alive(slots: &Slots, generations: &[u32], id: EffectId) -> bool {
+    let place = usize::try_from(id.slot).expect("a slot number fits into memory");
+    slots.record(id.slot).is_some() && generations.get(place) == Some(&id.generation)
+}
+
+impl<P> Drop for Shard<P> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.health.fail(Error::Shard { shard: self.index, detail: "panicked".to_owned() });
+        }
+    }
+}
+
+/// Whether failed executions become dead letters.
+fn failures_are_dead(rules: &Rules) -> bool {
+    rules.on_failure == OnFailure::DeadLetter
+}

@@ -1,0 +1,275 @@
+//! From the end of an execution to the closed record: results, dead letters, delivery reports.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use expressway_engine::{Failure, Step};
+
+use super::record::RecordId;
+use super::slots::SlotId;
+use super::{Shard, failures_are_dead};
+use crate::clock::Now;
+use crate::kafka::Headers;
+use crate::pipeline::counters::Count;
+use crate::pipeline::dead_letter;
+use crate::pipeline::processor::Processor;
+use crate::pipeline::router::destination;
+use crate::pipeline::sink::{Class as ErrorClass, Refused, To};
+use crate::pipeline::{Acknowledged, Class, Reason};
+
+/// Headers of a result, and those added to a dead letter, at most.
+const HEADERS: usize = 8;
+
+impl<P: Processor> Shard<P> {
+    /// Acts on how a run call ended.
+    pub(super) fn conclude(&mut self, record: RecordId, slot: SlotId, step: Step, now: &Now) {
+        if !self.effects.list.is_empty() {
+            self.perform(record, slot);
+        }
+        match step {
+            Step::Succeeded => {
+                self.tally.add(Count::Succeeded, 1);
+                self.result(record, slot, Class::Succeeded, "SUCCEEDED", now);
+            }
+            Step::Failed => {
+                self.tally.add(Count::Failed, 1);
+                self.failed(record, slot, "FAILED", now);
+            }
+            Step::TimedOut => {
+                self.tally.add(Count::TimedOut, 1);
+                self.failed(record, slot, "TIMED_OUT", now);
+            }
+            Step::Suspended => return self.keep(record),
+            Step::Yielded => {
+                self.slots.push_yielded(slot);
+                return self.keep(record);
+            }
+        }
+        let transitions = self.processor.finish(slot);
+        self.tally.add(Count::Transitions, transitions);
+        self.slots.release(slot);
+    }
+
+    /// The execution lives on, maybe for minutes: its record must not pin the client's buffers.
+    fn keep(&mut self, record: RecordId) {
+        if let Some(open) = self.records.find_mut(record) {
+            open.source.copy_out();
+        }
+    }
+
+    fn perform(&mut self, record: RecordId, slot: SlotId) {
+        let place = usize::try_from(slot).expect("a slot number fits into memory");
+        if self.generations.len() <= place {
+            self.generations.resize(place + 1, 0);
+        }
+        if let Some(id) = self.effects.list.iter().map(effect_id).next() {
+            self.generations[place] = id.generation;
+        }
+        let open = self.records.find(record).expect("a running execution's record is open");
+        let partition = self.partitions[open.partition].as_ref();
+        let name = |processor: &P| -> Arc<str> {
+            let mut name = Vec::new();
+            if !partition.is_some_and(|partition| partition.write_execution(open.offset, &mut name)) {
+                name.clear();
+                processor.write_name(slot, &mut name);
+            }
+            Arc::from(String::from_utf8_lossy(&name).as_ref())
+        };
+        self.outside.perform(&mut self.effects, &self.processor, &mut self.timers, name);
+    }
+
+    fn failed(&mut self, record: RecordId, slot: SlotId, status: &'static str, now: &Now) {
+        let failure = self.processor.failure(slot);
+        if failures_are_dead(&self.rules) {
+            let detail = match failure.cause {
+                Some(cause) => format!("{}: {cause}", failure.error.unwrap_or("no error name")),
+                None => failure.error.unwrap_or("no error name").to_owned(),
+            };
+            return self.dead_letter(record, Reason::ExecutionFailed, &detail, now);
+        }
+        self.output.clear();
+        write_failure(&failure, &mut self.output);
+        self.result(record, slot, Class::Failed, status, now);
+    }
+
+    /// Sends `self.output` as the record's result.
+    fn result(&mut self, record: RecordId, slot: SlotId, class: Class, status: &'static str, now: &Now) {
+        let open = self.records.find_mut(record).expect("a running execution's record is open");
+        open.class = class;
+        let Some(partition) = self.partitions[open.partition].as_ref().filter(|partition| partition.epoch == open.epoch) else {
+            // Its partition went while it ran: whoever has it now runs it again.
+            self.records.remove(record);
+            return;
+        };
+        let mut headers = Headers::with_capacity(HEADERS);
+        headers.add("expressway-status", status.as_bytes());
+        self.text.clear();
+        if !partition.write_execution(open.offset, &mut self.text) {
+            self.text.clear();
+            self.processor.write_name(slot, &mut self.text);
+        }
+        headers.add("expressway-execution", &self.text);
+        headers.add("expressway-definition", self.rules.definition.as_bytes());
+        headers.add("expressway-version", self.rules.version.as_bytes());
+        self.text.clear();
+        partition.write_position(open.offset, &mut self.text);
+        headers.add("expressway-source", &self.text);
+        let key = open.source.key();
+        let to = destination(key, partition.number, partition.count, self.sink.partitions(To::Results));
+        if let Err(refused) = self.sink.send(To::Results, to, key, Some(&self.output), headers, record.to_opaque(), now.monotonic_ns) {
+            self.refused(refused, now);
+        }
+    }
+
+    /// Sends a record to the dead letters, as it came, with the reason.
+    #[cold]
+    pub(super) fn dead_letter(&mut self, record: RecordId, reason: Reason, detail: &str, now: &Now) {
+        let Some(open) = self.records.find_mut(record) else { return };
+        (open.class, open.to) = (Class::DeadLettered, To::DeadLetters);
+        let Some(partition) = self.partitions[open.partition].as_ref().filter(|partition| partition.epoch == open.epoch) else {
+            self.records.remove(record);
+            return;
+        };
+        let mut headers = open.source.take_headers().unwrap_or_else(|| Headers::with_capacity(HEADERS));
+        headers.add("expressway-reason", reason.code().as_bytes());
+        headers.add("expressway-detail", dead_letter::detail(detail).as_bytes());
+        self.text.clear();
+        partition.write_position(open.offset, &mut self.text);
+        headers.add("expressway-source", &self.text);
+        headers.add("expressway-definition", self.rules.definition.as_bytes());
+        headers.add("expressway-version", self.rules.version.as_bytes());
+        headers.add("expressway-time", dead_letter::time_text(now.timestamp).as_bytes());
+        self.tally.dead_letter(reason);
+        let (key, value) = (open.source.key(), open.source.value());
+        let to = destination(key, partition.number, partition.count, self.sink.partitions(To::DeadLetters));
+        // A dead letter is never refused: what the broker does not take is kept, to hold the mark.
+        let sent = self.sink.send(To::DeadLetters, to, key, value, headers, record.to_opaque(), now.monotonic_ns);
+        debug_assert!(sent.is_ok(), "a dead letter is never refused");
+    }
+
+    /// A result that the broker will never take becomes a dead letter.
+    #[cold]
+    pub(super) fn refused(&mut self, refused: Refused, now: &Now) {
+        let reason = if refused.class == ErrorClass::TooLarge { Reason::ResultTooLarge } else { Reason::ResultRejected };
+        let detail = format!("the broker does not take the result: {}", refused.code);
+        self.dead_letter(RecordId::from_opaque(refused.opaque), reason, &detail, now);
+    }
+
+    /// Serves delivery reports, waiting up to `wait` for the first.
+    pub(super) fn reports(&mut self, wait: Duration) {
+        if self.sink.in_flight() == 0 {
+            // Log lines and errors of the producer come the same way.
+            self.sink.idle();
+            return;
+        }
+        let now_ns = self.clock.now().monotonic_ns;
+        let mut acknowledged = std::mem::take(&mut self.acknowledged);
+        let mut refused = std::mem::take(&mut self.refused);
+        let records = &self.records;
+        let to_of = |opaque| records.find(RecordId::from_opaque(opaque)).map_or(To::Results, |open| open.to);
+        self.sink.reports(wait, now_ns, &mut acknowledged, &mut refused, to_of);
+        if !acknowledged.is_empty() || !refused.is_empty() {
+            let now = self.clock.now();
+            for opaque in acknowledged.drain(..) {
+                self.close(RecordId::from_opaque(opaque), &now);
+            }
+            for refused in refused.drain(..) {
+                self.refused(refused, &now);
+            }
+            self.send_audit();
+        }
+        self.acknowledged = acknowledged;
+        self.refused = refused;
+    }
+
+    /// A record is finished: acknowledged, or passed over.
+    pub(super) fn close(&mut self, record: RecordId, now: &Now) {
+        let Some(open) = self.records.remove(record) else { return self.tally.add(Count::StaleReports, 1) };
+        let partition = self.partitions[open.partition].as_mut().filter(|partition| partition.epoch == open.epoch);
+        let Some(partition) = partition else { return self.tally.add(Count::StaleReports, 1) };
+        let was_open = partition.window.complete(open.offset);
+        debug_assert!(was_open, "a record of this epoch is closed once");
+        self.marks_dirty = true;
+        self.tally.add(Count::Acknowledged, 1);
+        let latency_ns = now.wall_ns.saturating_sub(open.since_ns);
+        self.latency.saturating_record(latency_ns);
+        if self.rules.audit.is_some() {
+            self.audit.push(Acknowledged { topic: partition.topic, partition: partition.number, offset: open.offset, class: open.class, latency_ns });
+        }
+    }
+
+    /// Passes on what was acknowledged. Waits when nobody reads: the audit is for uses where a gap would be worse.
+    pub(super) fn send_audit(&mut self) {
+        if self.audit.is_empty() {
+            return;
+        }
+        let batch = std::mem::take(&mut self.audit);
+        let gone = self.rules.audit.as_ref().is_none_or(|audit| audit.send(batch).is_err());
+        if gone {
+            self.rules.audit = None;
+        }
+    }
+}
+
+fn effect_id(effect: &expressway_engine::Effect) -> expressway_engine::EffectId {
+    use expressway_engine::Effect;
+    match effect {
+        Effect::Call { id, .. } | Effect::Sleep { id, .. } | Effect::Cancel { id } => *id,
+    }
+}
+
+/// `{"Error":…,"Cause":…}`, with the parts that there are.
+fn write_failure(failure: &Failure<'_>, out: &mut Vec<u8>) {
+    out.push(b'{');
+    if let Some(error) = failure.error {
+        out.extend_from_slice(b"\"Error\":");
+        write_string(error, out);
+    }
+    if let Some(cause) = failure.cause {
+        out.extend_from_slice(if failure.error.is_some() { b",\"Cause\":" } else { b"\"Cause\":" });
+        write_string(cause, out);
+    }
+    out.push(b'}');
+}
+
+fn write_string(text: &str, out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    out.push(b'"');
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            0..0x20 => out.extend_from_slice(&[b'\\', b'u', b'0', b'0', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]),
+            _ => out.push(byte),
+        }
+    }
+    out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(error: Option<&str>, cause: Option<&str>) -> String {
+        let mut out = Vec::new();
+        write_failure(&Failure { error, cause }, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn failures_are_json_with_the_parts_there_are() {
+        assert_eq!(failure(Some("E"), Some("why")), r#"{"Error":"E","Cause":"why"}"#);
+        assert_eq!(failure(None, Some("why")), r#"{"Cause":"why"}"#);
+        assert_eq!(failure(None, None), "{}");
+    }
+
+    #[test]
+    fn failures_are_escaped() {
+        let cause = "\"quoted\"\\\n\u{1}é";
+        let text = failure(Some("E"), Some(cause));
+        let parsed: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(parsed["Cause"], cause);
+    }
+}

@@ -1,0 +1,201 @@
+//! One assigned partition, as its shard sees it.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use crossbeam::channel::Sender;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use crate::kafka::queue::TopicToken;
+use crate::kafka::{Message, ShardQueue};
+use crate::pipeline::assignment::Progress;
+use crate::pipeline::offsets::{Mark, Window};
+
+/// Longest execution name; a longer one is cut by the engine.
+const NAME_BYTES_MAX: usize = 80;
+
+/// Consuming → draining → released. Released partitions are no longer in the table.
+pub(crate) enum Phase {
+    /// Records are taken.
+    Consuming,
+    /// The partition was revoked: no record is taken any more, and what was begun is finished until the deadline.
+    Draining {
+        /// When the rest is given up, on the shard's monotonic clock.
+        deadline_ns: u64,
+        /// Told when the partition is released: whether everything was finished.
+        done: Sender<bool>,
+    },
+}
+
+/// An assigned partition.
+pub(crate) struct Partition {
+    /// Index into the source topics.
+    pub(crate) topic: u32,
+    pub(crate) token: TopicToken,
+    pub(crate) name: Arc<str>,
+    pub(crate) number: i32,
+    /// Partitions of the source topic.
+    pub(crate) count: i32,
+    /// Tells this assignment's records, effects and reports from those of others.
+    pub(crate) epoch: u32,
+    pub(crate) phase: Phase,
+    pub(crate) window: Window,
+    /// Records that came while the window was full, in order.
+    pub(crate) held: VecDeque<Message>,
+    pub(crate) paused: bool,
+    pub(crate) progress: Arc<Progress>,
+    /// `topic-partition-`, to which the offset is added for an execution's name.
+    pub(crate) execution_prefix: String,
+    /// `topic/partition/`, to which the offset is added for a record's position.
+    pub(crate) position_prefix: String,
+    pub(crate) seed: u64,
+    list: TopicPartitionList,
+    stored: Option<Mark>,
+}
+
+/// What an assignment says about a partition.
+pub(crate) struct Assigned {
+    pub(crate) topic: u32,
+    pub(crate) token: TopicToken,
+    pub(crate) name: Arc<str>,
+    pub(crate) number: i32,
+    pub(crate) count: i32,
+    pub(crate) epoch: u32,
+    pub(crate) start: i64,
+    pub(crate) progress: Arc<Progress>,
+}
+
+impl Partition {
+    pub(crate) fn new(assigned: Assigned, window_records_max: u32) -> Self {
+        let Assigned { topic, token, name, number, count, epoch, start, progress } = assigned;
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition(&name, number);
+        let (execution_prefix, position_prefix) = (format!("{name}-{number}-"), format!("{name}/{number}/"));
+        let seed = position_prefix.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        let window = Window::new(start, window_records_max);
+        let held = VecDeque::new();
+        Self {
+            topic,
+            token,
+            name,
+            number,
+            count,
+            epoch,
+            phase: Phase::Consuming,
+            window,
+            held,
+            paused: false,
+            progress,
+            execution_prefix,
+            position_prefix,
+            seed,
+            list,
+            stored: None,
+        }
+    }
+
+    pub(crate) fn is_consuming(&self) -> bool {
+        matches!(self.phase, Phase::Consuming)
+    }
+
+    /// The name of the execution of the record at `offset`, where it fits; the engine cuts longer ones.
+    pub(crate) fn write_execution(&self, offset: i64, out: &mut Vec<u8>) -> bool {
+        out.extend_from_slice(self.execution_prefix.as_bytes());
+        write_offset(offset, out);
+        out.len() <= NAME_BYTES_MAX
+    }
+
+    /// The position of the record at `offset`.
+    pub(crate) fn write_position(&self, offset: i64, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.position_prefix.as_bytes());
+        write_offset(offset, out);
+    }
+
+    /// The seed of everything random in the execution of the record at `offset`: the same for every run of it.
+    pub(crate) fn seed(&self, offset: i64) -> u64 {
+        let mut mixed = self.seed ^ offset.cast_unsigned().wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Hands the mark to the client, which commits it with its next commit. Returns an error's text.
+    pub(crate) fn store_mark(&mut self, queue: &ShardQueue) -> Option<String> {
+        use rdkafka::consumer::Consumer as _;
+        let mark = self.window.mark();
+        if self.stored == Some(mark) {
+            return None;
+        }
+        let set = self.list.set_partition_offset(&self.name, self.number, Offset::Offset(mark.next_to_read()));
+        let stored = set.and_then(|()| queue.consumer().store_offsets(&self.list));
+        // An error of one partition stands in the list, and only sometimes in the call's own answer.
+        let element = self.list.elements().into_iter().find_map(|element| element.error().err());
+        if let Some(error) = stored.err().or(element) {
+            return Some(error.to_string());
+        }
+        self.stored = Some(mark);
+        None
+    }
+
+    /// Stops fetching, dropping what the client has fetched ahead; it is fetched again after [`resume`](Partition::resume).
+    pub(crate) fn pause(&mut self, queue: &ShardQueue) -> Result<(), String> {
+        use rdkafka::consumer::Consumer as _;
+        queue.consumer().pause(&self.list).map_err(|error| error.to_string())?;
+        self.paused = true;
+        Ok(())
+    }
+
+    /// Fetches again.
+    pub(crate) fn resume(&mut self, queue: &ShardQueue) -> Result<(), String> {
+        use rdkafka::consumer::Consumer as _;
+        queue.consumer().resume(&self.list).map_err(|error| error.to_string())?;
+        self.paused = false;
+        Ok(())
+    }
+
+    /// Publishes how far the partition is.
+    pub(crate) fn publish(&self) {
+        self.progress.publish(self.window.mark().next_to_read(), self.window.next());
+    }
+
+    /// For log lines.
+    pub(crate) fn describe(&self) -> String {
+        let mut text = self.position_prefix.clone();
+        // Writing into a string cannot fail.
+        let _ = write!(text, "{}", self.window.next());
+        text
+    }
+}
+
+/// Appends a number in decimal: the formatting machinery would cost more than the digits.
+pub(crate) fn write_offset(offset: i64, out: &mut Vec<u8>) {
+    let mut digits = [0_u8; 20];
+    let mut at = digits.len();
+    let mut rest = offset.unsigned_abs();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + u8::try_from(rest % 10).expect("a digit");
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if offset < 0 {
+        out.push(b'-');
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_are_written_in_decimal() {
+        for offset in [0, 7, 10, 1_234_567_890, i64::MAX, -1, i64::MIN] {
+            let mut out = Vec::new();
+            write_offset(offset, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), offset.to_string());
+        }
+    }
+}

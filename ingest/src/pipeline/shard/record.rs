@@ -1,0 +1,188 @@
+//! The open records of a shard: from the moment they are taken until the broker has acknowledged what became of them.
+//!
+//! An open record keeps its source, because a dead letter needs key, value and headers as they came, and may become necessary as late as the delivery report. While the result is under way the consumed message itself is kept, which costs nothing. An execution that suspends or yields may live for minutes, and a kept message would pin the whole fetch response it lies in, so its source is copied out.
+
+use crate::kafka::{Headers, Message};
+use crate::pipeline::sink::To;
+use crate::pipeline::Class;
+
+/// Names an open record. The generation makes a late report for a reused place find nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RecordId {
+    place: u32,
+    generation: u32,
+}
+
+impl RecordId {
+    /// As the number that travels through the producer.
+    pub(crate) fn to_opaque(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.place)
+    }
+
+    /// From the number that came back.
+    pub(crate) fn from_opaque(opaque: u64) -> Self {
+        let place = u32::try_from(opaque & u64::from(u32::MAX)).expect("masked to 32 bits");
+        let generation = u32::try_from(opaque >> 32).expect("shifted to 32 bits");
+        Self { place, generation }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_tests(place: u32) -> Self {
+        Self { place, generation: 0 }
+    }
+
+    fn index(self) -> usize {
+        usize::try_from(self.place).expect("a place fits into memory")
+    }
+}
+
+/// What came from Kafka.
+pub(crate) enum Source {
+    /// The consumed message.
+    Held(Message),
+    /// A copy, for executions that may live long.
+    Copied(Box<Copied>),
+}
+
+/// A copy of a consumed message.
+pub(crate) struct Copied {
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    headers: Option<Headers>,
+}
+
+impl Source {
+    pub(crate) fn key(&self) -> Option<&[u8]> {
+        match self {
+            Self::Held(message) => message.key(),
+            Self::Copied(copied) => copied.key.as_deref(),
+        }
+    }
+
+    pub(crate) fn value(&self) -> Option<&[u8]> {
+        match self {
+            Self::Held(message) => message.value(),
+            Self::Copied(copied) => copied.value.as_deref(),
+        }
+    }
+
+    /// Takes the headers; only a dead letter wants them, and only once.
+    pub(crate) fn take_headers(&mut self) -> Option<Headers> {
+        match self {
+            Self::Held(message) => message.take_headers(),
+            Self::Copied(copied) => copied.headers.take(),
+        }
+    }
+
+    /// Lets the message go, keeping a copy.
+    pub(crate) fn copy_out(&mut self) {
+        if let Self::Held(message) = self {
+            let headers = message.take_headers();
+            *self = Self::Copied(Box::new(Copied { key: message.key().map(<[u8]>::to_vec), value: message.value().map(<[u8]>::to_vec), headers }));
+        }
+    }
+}
+
+/// An open record.
+pub(crate) struct Open {
+    /// Its partition's place in the shard's table.
+    pub(crate) partition: usize,
+    /// The assignment during which it was taken.
+    pub(crate) epoch: u32,
+    pub(crate) offset: i64,
+    /// When it was written to Kafka, or taken where that is unknown: nanoseconds since the Unix epoch.
+    pub(crate) since_ns: u64,
+    pub(crate) class: Class,
+    pub(crate) to: To,
+    pub(crate) source: Source,
+}
+
+enum Place {
+    Used(Open),
+    Free { next: Option<u32> },
+}
+
+/// All open records of a shard. Places are reused last in, first out.
+pub(crate) struct Records {
+    places: Vec<(u32, Place)>,
+    free: Option<u32>,
+    open: usize,
+}
+
+impl Records {
+    pub(crate) fn new() -> Self {
+        Self { places: Vec::new(), free: None, open: 0 }
+    }
+
+    /// How many are open.
+    pub(crate) fn open(&self) -> usize {
+        self.open
+    }
+
+    pub(crate) fn insert(&mut self, record: Open) -> RecordId {
+        self.open += 1;
+        let Some(place) = self.free else {
+            let place = u32::try_from(self.places.len()).expect("open records are bounded");
+            self.places.push((0, Place::Used(record)));
+            return RecordId { place, generation: 0 };
+        };
+        let id = RecordId { place, generation: self.places[usize::try_from(place).expect("a place fits into memory")].0 };
+        let Place::Free { next } = std::mem::replace(&mut self.places[id.index()].1, Place::Used(record)) else {
+            unreachable!("the free list holds free places")
+        };
+        self.free = next;
+        id
+    }
+
+    pub(crate) fn find(&self, id: RecordId) -> Option<&Open> {
+        match self.places.get(id.index()) {
+            Some((generation, Place::Used(open))) if *generation == id.generation => Some(open),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn find_mut(&mut self, id: RecordId) -> Option<&mut Open> {
+        match self.places.get_mut(id.index()) {
+            Some((generation, Place::Used(open))) if *generation == id.generation => Some(open),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn remove(&mut self, id: RecordId) -> Option<Open> {
+        self.find(id)?;
+        let (generation, place) = &mut self.places[id.index()];
+        *generation = generation.wrapping_add(1);
+        let Place::Used(open) = std::mem::replace(place, Place::Free { next: self.free }) else { unreachable!("the place was found in use") };
+        self.free = Some(id.place);
+        self.open -= 1;
+        Some(open)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_survives_the_way_through_the_producer() {
+        let id = RecordId { place: 0xdead_beef, generation: 0xffff_fffe };
+        assert_eq!(RecordId::from_opaque(id.to_opaque()), id);
+    }
+
+    fn open(offset: i64) -> Open {
+        let source = Source::Copied(Box::new(Copied { key: None, value: None, headers: None }));
+        Open { partition: 0, epoch: 1, offset, since_ns: 0, class: Class::Succeeded, to: To::Results, source }
+    }
+
+    #[test]
+    fn a_late_report_finds_nothing_in_a_reused_place() {
+        let mut records = Records::new();
+        let first = records.insert(open(1));
+        assert_eq!(records.remove(first).map(|open| open.offset), Some(1));
+        let second = records.insert(open(2));
+        assert!(records.find(first).is_none());
+        assert!(records.remove(first).is_none());
+        assert_eq!(records.find(second).map(|open| open.offset), Some(2));
+        assert_eq!(records.open(), 1);
+    }
+}

@@ -1,0 +1,214 @@
+//! What shards, control thread and control plane share: health, counts, latency, wake-ups. Nothing here is touched more than once a turn.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Wake;
+use std::thread::Thread;
+use std::time::Duration;
+
+use crossbeam::channel::{Receiver, Sender, bounded};
+use hdrhistogram::Histogram;
+
+use super::Error;
+use super::counters::Board;
+use crate::kafka::ShardQueue;
+
+/// Shortest latency told apart: a microsecond.
+const LATENCY_MIN_NS: u64 = 1_000;
+/// Longest latency told apart: an hour, an order of magnitude beyond the longest execution.
+const LATENCY_MAX_NS: u64 = 3_600_000_000_000;
+
+/// Whether records can be worked on, as load balancers ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Readiness {
+    /// Partitions are assigned and every shard moves.
+    Ready,
+    /// Not now, for these reasons.
+    NotReady(Vec<String>),
+}
+
+/// A mutex whose holders never panic; if one does, its data is still whole, because every change here is one assignment.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is wrong, and who should stop because of it.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    stopping: AtomicBool,
+    failure: Mutex<Option<Error>>,
+    blocked: Mutex<BTreeMap<u32, String>>,
+    reasons: Mutex<Vec<String>>,
+}
+
+impl Health {
+    /// Ends the pipeline: no record is taken any more. The first error counts.
+    pub(super) fn fail(&self, error: Error) {
+        let mut failure = lock(&self.failure);
+        if failure.is_none() {
+            tracing::error!(%error, "pipeline stops");
+            *failure = Some(error);
+        }
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// No record is taken any more.
+    pub(super) fn stop_intake(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn failure(&self) -> Option<Error> {
+        lock(&self.failure).clone()
+    }
+
+    /// A shard cannot go on for now.
+    pub(super) fn block(&self, shard: u32, reason: String) {
+        lock(&self.blocked).insert(shard, reason);
+    }
+
+    /// The shard can go on.
+    pub(super) fn unblock(&self, shard: u32) {
+        lock(&self.blocked).remove(&shard);
+    }
+
+    /// What the control thread found on its last look.
+    pub(super) fn set_reasons(&self, reasons: Vec<String>) {
+        *lock(&self.reasons) = reasons;
+    }
+
+    pub(super) fn readiness(&self) -> Readiness {
+        let mut reasons = lock(&self.reasons).clone();
+        reasons.extend(lock(&self.blocked).values().cloned());
+        reasons.extend(lock(&self.failure).as_ref().map(ToString::to_string));
+        reasons.dedup();
+        if reasons.is_empty() { Readiness::Ready } else { Readiness::NotReady(reasons) }
+    }
+}
+
+/// A latency histogram: three digits from a microsecond to an hour.
+pub(super) fn new_histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(LATENCY_MIN_NS, LATENCY_MAX_NS, 3).expect("the bounds are in order and three digits are allowed")
+}
+
+/// Where a shard puts what others read.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub(super) board: Board,
+    /// The shard's monotonic clock at its last turn.
+    pub(super) beat: AtomicU64,
+    epochs: Arc<AtomicU32>,
+    latency_wanted: AtomicBool,
+    latency_out: Sender<Histogram<u64>>,
+    latency_in: Receiver<Histogram<u64>>,
+    latency_last: Mutex<Histogram<u64>>,
+}
+
+impl Desk {
+    pub(super) fn new(epochs: &Arc<AtomicU32>) -> Self {
+        let (latency_out, latency_in) = bounded(1);
+        Self {
+            board: Board::new(),
+            beat: AtomicU64::new(0),
+            epochs: Arc::clone(epochs),
+            latency_wanted: AtomicBool::new(false),
+            latency_out,
+            latency_in,
+            latency_last: Mutex::new(new_histogram()),
+        }
+    }
+
+    /// A fresh epoch, for a partition whose position went back.
+    pub(super) fn next_epoch(&self) -> u32 {
+        self.epochs.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Hands a copy of the histogram over, if somebody asked for it. Called by the shard, once a turn.
+    pub(super) fn hand_over(&self, latency: &Histogram<u64>) {
+        if self.latency_wanted.load(Ordering::Relaxed) && self.latency_wanted.swap(false, Ordering::Acquire) {
+            // A copy that nobody fetched yet is as good as this one.
+            self.latency_out.try_send(latency.clone()).ok();
+        }
+    }
+
+    /// Asks for a copy of the histogram.
+    pub(super) fn want_latency(&self) {
+        while self.latency_in.try_recv().is_ok() {}
+        self.latency_wanted.store(true, Ordering::Release);
+    }
+
+    /// Fetches the copy asked for, or the last one when the shard does not answer in time.
+    pub(super) fn latency(&self, wait: Duration) -> Histogram<u64> {
+        let mut last = lock(&self.latency_last);
+        if let Ok(fresh) = self.latency_in.recv_timeout(wait) {
+            *last = fresh;
+        }
+        last.clone()
+    }
+}
+
+/// Wakes a shard wherever it waits.
+pub(super) struct Alarm {
+    queue: Arc<ShardQueue>,
+    thread: OnceLock<Thread>,
+}
+
+impl Alarm {
+    pub(super) fn new(queue: Arc<ShardQueue>) -> Self {
+        Self { queue, thread: OnceLock::new() }
+    }
+
+    /// Called on the shard's thread, once.
+    pub(super) fn set_thread(&self) {
+        self.thread.get_or_init(std::thread::current);
+    }
+
+    pub(super) fn ring(&self) {
+        self.queue.wake_consumer();
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.ring();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.ring();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_failure_counts_and_makes_unready() {
+        let health = Health::default();
+        assert_eq!(health.readiness(), Readiness::Ready);
+        health.fail(Error::ShutdownTimeout);
+        health.fail(Error::Thread("x".to_owned()));
+        assert!(health.is_stopping());
+        assert_eq!(health.readiness(), Readiness::NotReady(vec![Error::ShutdownTimeout.to_string()]));
+    }
+
+    #[test]
+    fn a_histogram_is_handed_over_on_request() {
+        let desk = Desk::new(&Arc::new(AtomicU32::new(1)));
+        let mut histogram = new_histogram();
+        histogram.saturating_record(5_000_000);
+        desk.hand_over(&histogram);
+        assert_eq!(desk.latency(Duration::ZERO).len(), 0, "nobody asked");
+        desk.want_latency();
+        desk.hand_over(&histogram);
+        assert_eq!(desk.latency(Duration::ZERO).len(), 1);
+        assert_eq!(desk.latency(Duration::ZERO).len(), 1, "the last copy stays");
+    }
+}

@@ -1,0 +1,197 @@
+//! Puts a pipeline together: checks, clients, shards, threads.
+
+use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam::channel::bounded;
+use rdkafka::error::KafkaError;
+
+use super::assignment::{Coordinator, ShardLink, SourceTopic};
+use super::processor::Processor;
+use super::shard::{self, Parts, Rules, Shard};
+use super::shared::{Alarm, Desk, Health};
+use super::sink::Sink;
+use super::source::Source;
+use super::{Error, Identity, Pipeline, Settings, lag};
+use crate::clock::Clock;
+use crate::kafka::queue::TopicHandle;
+use crate::kafka::{Consumer, Producer, ShardQueue, client};
+use crate::tasks::Integrations;
+
+/// How long the first answer of a broker may take.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
+/// Commands that wait for a shard: an assignment's partitions, at most.
+const COMMANDS_MAX: usize = 4_096;
+
+/// The topics' numbers of partitions.
+struct Topics {
+    sources: Vec<i32>,
+    results: i32,
+    dead_letters: i32,
+}
+
+pub(super) fn start<P: Processor>(
+    settings: Settings,
+    identity: &Identity,
+    tasks: &Arc<dyn Integrations>,
+    mut processor: impl FnMut(u32) -> P,
+) -> Result<Pipeline, Error> {
+    settings.check()?;
+    let settings = Arc::new(settings);
+    let topics = find_topics(&settings)?;
+    let partitions: i64 = topics.sources.iter().map(|count| i64::from(*count)).sum();
+    let queued_kbytes = settings.queued_kbytes(u64::try_from(partitions).unwrap_or(1));
+    let consumer = Consumer::new(&client::consumer_config(&settings.client_options, queued_kbytes)).map_err(Error::Client)?;
+    let handles = topic_handles(&settings, &consumer)?;
+    let source_topics = source_topics(&settings, &handles, &topics);
+    let (clock, health, epochs) = (Clock::start(), Arc::new(Health::default()), Arc::new(AtomicU32::new(1)));
+    health.set_reasons(vec!["starting".to_owned()]);
+
+    let mut shards: Vec<(Parts<P>, Arc<Alarm>)> = Vec::new();
+    let (mut links, mut desks) = (Vec::new(), Vec::new());
+    for index in 0..settings.shards {
+        let queue = Arc::new(ShardQueue::new(consumer.handle()));
+        let alarm = Arc::new(Alarm::new(Arc::clone(&queue)));
+        let (commands_in, commands) = bounded(COMMANDS_MAX);
+        let desk = Arc::new(Desk::new(&epochs));
+        let parts = Parts {
+            index,
+            processor: processor(index),
+            queue: Arc::clone(&queue),
+            sink: sink(&settings, &topics)?,
+            topics: Arc::clone(&handles),
+            outside: shard::outside(Arc::clone(tasks), &alarm),
+            commands,
+            health: Arc::clone(&health),
+            desk: Arc::clone(&desk),
+            clock,
+            rules: rules(&settings, identity),
+        };
+        links.push(ShardLink { commands: commands_in, alarm: Arc::clone(&alarm), queue });
+        desks.push(desk);
+        shards.push((parts, alarm));
+    }
+
+    let reset = settings.client_options.iter().rev().find(|(key, _)| key == "auto.offset.reset").map_or("earliest", |(_, value)| value.as_str());
+    let coordinator = Arc::new(Coordinator::new(source_topics, links, &epochs, &health, clock, reset, settings.drain_timeout));
+    consumer.set_rebalancer(Arc::clone(&coordinator) as Arc<dyn crate::kafka::Rebalancer>);
+    spawn(Assembly { settings, consumer, coordinator, health, desks, shards, clock })
+}
+
+/// Asks for all topics with a client of its own, which joins no group. The pipeline's clients are configured by the answer.
+fn find_topics(settings: &Settings) -> Result<Topics, Error> {
+    let options: Vec<_> = settings.client_options.iter().filter(|(key, _)| !key.starts_with("group.")).cloned().collect();
+    let probe = Consumer::new(&client::consumer_config(&options, 1_024)).map_err(Error::Client)?;
+    let brokers = settings.client_options.iter().rev().find(|(key, _)| key == "bootstrap.servers" || key == "metadata.broker.list");
+    let brokers = brokers.map_or_else(|| "no address".to_owned(), |(_, value)| value.clone());
+    let count = |topic: &str, role: &'static str| -> Result<i32, Error> {
+        let found = client::partition_count(probe.handle(), topic, METADATA_TIMEOUT);
+        let found = found.map_err(|source: KafkaError| Error::Unreachable { brokers: brokers.clone(), source })?;
+        found.ok_or_else(|| Error::TopicMissing { topic: topic.to_owned(), role })
+    };
+    Ok(Topics {
+        sources: settings.source_topics.iter().map(|topic| count(topic, "source")).collect::<Result<_, _>>()?,
+        results: count(&settings.result_topic, "result")?,
+        dead_letters: count(&settings.dead_letter_topic, "dead-letter")?,
+    })
+}
+
+fn topic_handles(settings: &Settings, consumer: &Consumer) -> Result<Arc<[TopicHandle]>, Error> {
+    let handle = |topic: &String| {
+        TopicHandle::new(consumer.handle(), topic).ok_or_else(|| Error::TopicMissing { topic: topic.clone(), role: "source" })
+    };
+    settings.source_topics.iter().map(handle).collect()
+}
+
+fn source_topics(settings: &Settings, handles: &[TopicHandle], topics: &Topics) -> Vec<SourceTopic> {
+    let names = settings.source_topics.iter().zip(handles).zip(&topics.sources);
+    names.map(|((name, handle), partitions)| SourceTopic { name: Arc::from(name.as_str()), token: handle.token(), partitions: *partitions }).collect()
+}
+
+fn sink(settings: &Settings, topics: &Topics) -> Result<Sink, Error> {
+    let producer = Producer::new(&client::producer_config(&settings.client_options, settings.buffering_kbytes())).map_err(Error::Client)?;
+    Sink::new(producer, (&settings.result_topic, topics.results), (&settings.dead_letter_topic, topics.dead_letters)).map_err(Error::Client)
+}
+
+fn rules(settings: &Settings, identity: &Identity) -> Rules {
+    Rules {
+        on_failure: settings.on_failure,
+        on_null: settings.on_null,
+        executions_open_max: settings.executions_open_max,
+        window_records_max: settings.window_records_max,
+        batch_records_max: settings.batch_records_max,
+        panics_per_minute_max: settings.panics_per_minute_max,
+        topic_error_timeout: settings.result_topic_error_timeout,
+        definition: Arc::from(identity.definition.as_str()),
+        version: Arc::from(identity.version.as_str()),
+        result_topic: Arc::from(settings.result_topic.as_str()),
+        dead_letter_topic: Arc::from(settings.dead_letter_topic.as_str()),
+        audit: settings.audit.clone(),
+    }
+}
+
+/// What the threads are made of.
+struct Assembly<P> {
+    settings: Arc<Settings>,
+    consumer: Consumer,
+    coordinator: Arc<Coordinator>,
+    health: Arc<Health>,
+    desks: Vec<Arc<Desk>>,
+    shards: Vec<(Parts<P>, Arc<Alarm>)>,
+    clock: Clock,
+}
+
+fn spawn<P: Processor>(assembly: Assembly<P>) -> Result<Pipeline, Error> {
+    let Assembly { settings, consumer, coordinator, health, desks, shards, clock } = assembly;
+    let shutdown = Arc::new(AtomicBool::new(false));
+    let lags = Arc::new(Mutex::new(Vec::new()));
+    let (ended_in, ended) = bounded(1);
+    let (lag_stop, lag_stopped) = bounded(1);
+    let threads = spawn_shards(&settings, shards)?;
+    let lag_thread = {
+        let (consumer, coordinator, lags) = (Arc::clone(consumer.handle()), Arc::clone(&coordinator), Arc::clone(&lags));
+        let topics = settings.source_topics.clone();
+        thread(format!("{}-lag", settings.name), move || lag::run(&consumer, &topics, &coordinator, clock, &lags, &lag_stopped))?
+    };
+    let source = Source {
+        consumer,
+        coordinator: Arc::clone(&coordinator),
+        health: Arc::clone(&health),
+        desks: desks.clone(),
+        shards: threads,
+        clock,
+        settings: Arc::clone(&settings),
+        shutdown: Arc::clone(&shutdown),
+    };
+    let stop = lag_stop.clone();
+    thread(format!("{}-control", settings.name), move || {
+        let outcome = source.run();
+        drop(stop);
+        ended_in.send(outcome).ok();
+    })?;
+    drop(lag_thread);
+    Ok(Pipeline { coordinator, health, desks, lags, shutdown, ended, outcome: Mutex::new(None), _lag_stop: lag_stop })
+}
+
+fn spawn_shards<P: Processor>(settings: &Settings, shards: Vec<(Parts<P>, Arc<Alarm>)>) -> Result<Vec<JoinHandle<()>>, Error> {
+    let cores = if settings.pin_threads { core_affinity::get_core_ids().unwrap_or_default() } else { Vec::new() };
+    let mut threads = Vec::new();
+    for (index, (parts, alarm)) in shards.into_iter().enumerate() {
+        let core = if cores.is_empty() { None } else { Some(cores[index % cores.len()]) };
+        let name = format!("{}-shard-{index}", settings.name);
+        // A shard holds messages that belong to one thread, so it is put together on its own.
+        threads.push(thread(name, move || {
+            if let Some(core) = core {
+                core_affinity::set_for_current(core);
+            }
+            Shard::new(parts).run(&alarm);
+        })?);
+    }
+    Ok(threads)
+}
+
+fn thread(name: String, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
+    std::thread::Builder::new().name(name).spawn(body).map_err(|error| Error::Thread(error.to_string()))
+}

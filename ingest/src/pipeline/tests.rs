@@ -1,0 +1,1 @@
+//! Pipelines against the mock cluster.
