@@ -14,7 +14,11 @@ fn tree(document: &Document, token: Token) -> Value {
         Kind::Number => serde_json::from_str(&raw()).expect("a number that serde_json reads too"),
         Kind::String => Value::String(Unescaped::new(&document.raw(token)[1..document.raw(token).len() - 1]).to_string()),
         Kind::Array => document.children(token).map(|child| tree(document, child)).collect(),
-        Kind::Object => document.children(token).map(|child| (Unescaped::new(document.key(child)).to_string(), tree(document, child))).collect::<serde_json::Map<_, _>>().into(),
+        Kind::Object => document
+            .children(token)
+            .map(|child| (Unescaped::new(document.key(child)).to_string(), tree(document, child)))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
     }
 }
 

@@ -56,7 +56,8 @@ fn a_result_nested_too_deep_fails_and_does_not_overflow_the_stack() {
 
 #[test]
 fn a_choice_loop_without_a_wait_ends_timed_out_and_yields_on_the_way() {
-    let definition = r#"{"StartAt":"A","States":{"A":{"Type":"Choice","Choices":[{"Variable":"$.x","IsPresent":true,"Next":"A"}],"Default":"B"},"B":{"Type":"Succeed"}}}"#;
+    let definition =
+        r#"{"StartAt":"A","States":{"A":{"Type":"Choice","Choices":[{"Variable":"$.x","IsPresent":true,"Next":"A"}],"Default":"B"},"B":{"Type":"Succeed"}}}"#;
     let ended = run(definition, r#"{"x":1}"#);
     assert_eq!((ended.step, ended.error.as_deref(), ended.cause), (Step::TimedOut, Some("States.Timeout"), None));
     assert_eq!(ended.ms, 300_000);

@@ -1,7 +1,9 @@
 //! Behaviour that wants more than one input and one output: replies that come late, retries in time, concurrency, identity.
 
 use expressway_engine::hir::{WorkflowType, lower};
-use expressway_engine::{Budget, Deployment, Effect, EffectId, Effects, Event, EventKind, ExecutionName, Observer, Reply, Resumed, Silent, Slot, Start, Step, Timestamp, compile};
+use expressway_engine::{
+    Budget, Deployment, Effect, EffectId, Effects, Event, EventKind, ExecutionName, Observer, Reply, Resumed, Silent, Slot, Start, Step, Timestamp, compile,
+};
 
 use crate::support::{START, output, program, run, run_with, start};
 
@@ -50,8 +52,22 @@ fn a_failed_branch_cancels_the_open_effects_of_its_siblings() {
     slot.start(&program, b"{}", &start()).expect("valid");
     assert_eq!(slot.run(&program, START, Budget::default(), &mut effects, &mut Silent), Step::Failed);
     assert_eq!((slot.failure().error, slot.failure().cause), (Some("Boom"), Some("why")));
-    let asked: Vec<EffectId> = effects.list.iter().filter_map(|effect| match effect { Effect::Sleep { id, .. } | Effect::Call { id, .. } => Some(*id), Effect::Cancel { .. } => None }).collect();
-    let cancelled: Vec<EffectId> = effects.list.iter().filter_map(|effect| match effect { Effect::Cancel { id } => Some(*id), _ => None }).collect();
+    let asked: Vec<EffectId> = effects
+        .list
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Sleep { id, .. } | Effect::Call { id, .. } => Some(*id),
+            Effect::Cancel { .. } => None,
+        })
+        .collect();
+    let cancelled: Vec<EffectId> = effects
+        .list
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Cancel { id } => Some(*id),
+            _ => None,
+        })
+        .collect();
     assert_eq!((asked.len(), &asked), (2, &cancelled));
     assert!(asked.iter().all(|id| slot.resume(&program, *id, Reply::Elapsed) == Resumed::Stale));
 }
@@ -70,7 +86,9 @@ fn retries_wait_as_the_specification_computes() {
 #[test]
 fn delays_grow_to_their_bound_and_full_jitter_stays_below_them() {
     let definition = |more: &str| {
-        format!(r#"{{"StartAt":"T","States":{{"T":{{"Type":"Task","Resource":"native:x","Retry":[{{"ErrorEquals":["States.ALL"],"MaxAttempts":5,"IntervalSeconds":2,"BackoffRate":3{more}}}],"End":true}}}}}}"#)
+        format!(
+            r#"{{"StartAt":"T","States":{{"T":{{"Type":"Task","Resource":"native:x","Retry":[{{"ErrorEquals":["States.ALL"],"MaxAttempts":5,"IntervalSeconds":2,"BackoffRate":3{more}}}],"End":true}}}}}}"#
+        )
     };
     let ms = |more: &str| run_with(&program(&definition(more)), &mut Slot::new(0), "{}", |_| Err("A".to_owned())).ms;
     assert_eq!(ms(r#","MaxDelaySeconds":10"#), 2000 + 6000 + 10_000 * 3);
@@ -128,7 +146,10 @@ fn an_item_selector_that_fails_late_fails_the_map_once() {
 #[test]
 fn untouched_bytes_leave_as_they_came() {
     let definition = r#"{"StartAt":"A","States":{"A":{"Type":"Pass","Result":{"n":1.50},"ResultPath":"$.b","End":true}}}"#;
-    assert_eq!(output(definition, r#"{"a":1.10e2,"s":"\u00e9\/","b":0,"big":123456789012345678901234567890}"#), r#"{"a":1.10e2,"s":"\u00e9\/","b":{"n":1.50},"big":123456789012345678901234567890}"#);
+    assert_eq!(
+        output(definition, r#"{"a":1.10e2,"s":"\u00e9\/","b":0,"big":123456789012345678901234567890}"#),
+        r#"{"a":1.10e2,"s":"\u00e9\/","b":{"n":1.50},"big":123456789012345678901234567890}"#
+    );
     assert_eq!(output(definition, "{ \"z\" : [ 1 , 2 ] }"), r#"{"z":[1,2],"b":{"n":1.50}}"#);
     assert_eq!(output(definition, "{}"), r#"{"b":{"n":1.50}}"#);
 }
@@ -168,7 +189,8 @@ fn a_standard_execution_has_no_cap_of_five_minutes_and_its_own_arn() {
 
 #[test]
 fn positions_name_executions() {
-    let program = program(r#"{"StartAt":"A","States":{"A":{"Type":"Pass","Parameters":{"n.$":"$$.Execution.Name","t.$":"$$.Execution.StartTime"},"End":true}}}"#);
+    let program =
+        program(r#"{"StartAt":"A","States":{"A":{"Type":"Pass","Parameters":{"n.$":"$$.Execution.Name","t.$":"$$.Execution.StartTime"},"End":true}}}"#);
     let mut slot = Slot::new(0);
     let start = Start { name: ExecutionName::Position { topic: "heartbeats", partition: 3, offset: 42 }, now: START, seed: 0 };
     slot.start(&program, b"{}", &start).expect("valid");
@@ -208,7 +230,11 @@ fn events_are_numbered_as_the_service_numbers_them() {
 
 #[test]
 fn a_definition_that_lowers_compiles_and_verifies() {
-    for text in [include_str!("../../configs/definitions/heartbeat.asl.json"), include_str!("../../configs/definitions/alert.asl.json"), include_str!("../../configs/definitions/registration.asl.json")] {
+    for text in [
+        include_str!("../../configs/definitions/heartbeat.asl.json"),
+        include_str!("../../configs/definitions/alert.asl.json"),
+        include_str!("../../configs/definitions/registration.asl.json"),
+    ] {
         assert!(program(text).op_count() > 10);
     }
 }

@@ -334,7 +334,7 @@ impl Executor {
 #[cfg(test)]
 mod tests {
     use expressway_engine::hir::{WorkflowType, lower};
-    use expressway_engine::{Deployment, ExecutionName, Limits, Silent, compile};
+    use expressway_engine::{Deployment, ExecutionName, Silent, compile};
 
     use super::*;
 
