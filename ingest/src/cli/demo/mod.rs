@@ -142,6 +142,8 @@ impl Stand {
             ("group.id", GROUP.to_owned()),
             ("auto.commit.interval.ms", "250".to_owned()),
             ("linger.ms", "2".to_owned()),
+            // The mock broker answers a fetch that found nothing only when its wait is over, whatever comes meanwhile.
+            ("fetch.wait.max.ms", "10".to_owned()),
         ];
         let settings = Settings {
             name: "demo".to_owned(),
