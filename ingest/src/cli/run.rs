@@ -83,6 +83,9 @@ impl Health for Stage {
 async fn live(config: Config, limit: Arc<telemetry::RateLimit>) -> Result<(), Error> {
     let mut signals = Signals::new()?;
     let listener = http::bind(config.http.listen).await?;
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "health and metrics are served");
+    }
     let stage = Arc::new(Stage::default());
     let (end, ended) = oneshot::channel::<()>();
     let server = tokio::spawn(http::serve(listener, Arc::clone(&stage) as Arc<dyn Health>, async move { drop(ended.await) }));

@@ -141,7 +141,9 @@ impl Stand {
             ("bootstrap.servers", cluster.bootstrap_servers()),
             ("group.id", GROUP.to_owned()),
             ("auto.commit.interval.ms", "250".to_owned()),
-            ("linger.ms", "2".to_owned()),
+            ("linger.ms", "1".to_owned()),
+            // The mock answers a fetch that found nothing only when its wait is over, whatever has come in since.
+            ("fetch.wait.max.ms", "5".to_owned()),
         ];
         let settings = Settings {
             name: "demo".to_owned(),
