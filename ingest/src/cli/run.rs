@@ -46,7 +46,10 @@ pub(super) fn run(flags: &Flags, log: &LogFlags, environment: &Environment) -> R
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("control").enable_all().build();
     let runtime = runtime.map_err(|error| Error::surroundings("the control threads cannot be started", error))?;
-    runtime.block_on(live(config, limit))
+    let outcome = runtime.block_on(live(config, limit));
+    // A start that was given up may still wait for a broker; the process need not.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// The service as HTTP sees it: absent while it starts.

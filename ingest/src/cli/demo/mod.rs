@@ -111,12 +111,12 @@ pub(super) fn run(flags: &Flags) -> Result<(), Error> {
 
 /// Everything that the run needs, standing.
 struct Stand {
-    /// Last to go: the clients talk to it until they are closed.
-    cluster: MockCluster<'static, DefaultProducerContext>,
     pipeline: Pipeline,
     audit: Receiver<Vec<Acknowledged>>,
     shared: Arc<Shared>,
     clock: Clock,
+    /// Last, so that it is dropped last: the clients talk to it until they are closed.
+    cluster: MockCluster<'static, DefaultProducerContext>,
 }
 
 impl Stand {
@@ -160,7 +160,7 @@ impl Stand {
         };
         let pipeline =
             Pipeline::start(settings, Arc::new(program), Arc::new(tasks)).map_err(|error| Error::surroundings("the pipeline cannot be started", error))?;
-        Ok(Self { cluster, pipeline, audit, shared: Arc::new(Shared::new(partitions)), clock: Clock::start() })
+        Ok(Self { pipeline, audit, shared: Arc::new(Shared::new(partitions)), clock: Clock::start(), cluster })
     }
 
     /// The run: load, live view, standstill, ordered end, books.
