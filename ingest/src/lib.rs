@@ -19,13 +19,13 @@
 //! One execution, on virtual time:
 //! ```
 //! use expressway_engine::hir::{WorkflowType, lower};
-//! use expressway_engine::{Deployment, ExecutionName, Limits, Silent, Slot, Start, Timestamp, compile};
+//! use expressway_engine::{Deployment, ExecutionName, Silent, Slot, Start, Timestamp, compile};
 //! use expressway_ingest::local::{Executor, Pace, TaskReply};
 //!
 //! let text = r#"{"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 200, "End": true}}}"#;
 //! let machine = lower(text, WorkflowType::Express).expect("a valid definition").machine;
 //! let program = compile(&machine, &Deployment::named("wait")).expect("it fits");
-//! let mut executor = Executor::new(Slot::new(0, Limits::default()), Pace::Virtual);
+//! let mut executor = Executor::new(Slot::new(0), Pace::Virtual);
 //! let start = Start { name: ExecutionName::Text("one"), now: Timestamp(0), seed: 1 };
 //! let ended = executor.run(&program, b"{\"a\": 1}", &start, &mut |_| TaskReply::success("null"), &mut Silent).expect("it ends");
 //! assert_eq!((ended.output.as_slice(), ended.at), (&b"{\"a\":1}"[..], Timestamp(200_000)));
@@ -37,7 +37,7 @@ pub mod config;
 pub mod control;
 pub mod devices;
 pub mod error;
-pub mod kafka;
+mod kafka;
 pub mod local;
 pub mod metrics;
 pub mod pipeline;

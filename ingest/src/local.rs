@@ -334,7 +334,7 @@ impl Executor {
 #[cfg(test)]
 mod tests {
     use expressway_engine::hir::{WorkflowType, lower};
-    use expressway_engine::{Deployment, ExecutionName, Limits, Silent, compile};
+    use expressway_engine::{Deployment, ExecutionName, Silent, compile};
 
     use super::*;
 
@@ -348,7 +348,7 @@ mod tests {
     fn run(text: &str, workflow_type: WorkflowType, input: &str, tasks: &mut dyn FnMut(&CallInfo<'_>) -> TaskReply) -> Result<Ended, Error> {
         let program = program(text, workflow_type);
         let start = Start { name: ExecutionName::Text("one"), now: START, seed: 1 };
-        Executor::new(Slot::new(0, Limits::default()), Pace::Virtual).run(&program, input.as_bytes(), &start, tasks, &mut Silent)
+        Executor::new(Slot::new(0), Pace::Virtual).run(&program, input.as_bytes(), &start, tasks, &mut Silent)
     }
 
     fn no_tasks(_: &CallInfo<'_>) -> TaskReply {

@@ -73,7 +73,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Error> {
     }
     let mut session = Session {
         program: compiled.program,
-        executor: Executor::new(Slot::new(0, Limits::default()), if flags.real_time { Pace::Real } else { Pace::Virtual }),
+        executor: Executor::new(Slot::new(0), if flags.real_time { Pace::Real } else { Pace::Virtual }),
         mocks: flags.mocks(&deployment.state_machine)?,
         execution_name: flags.execution_name.clone(),
         seed: flags.seed.unwrap_or_else(|| now().0),

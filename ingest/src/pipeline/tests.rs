@@ -1,1 +1,621 @@
-//! Pipelines against the mock cluster.
+//! Pipelines against the client library's mock cluster: the real client, the real protocol, in one process.
+//!
+//! The mock keeps some 100,000 records or 5 MiB a partition; these tests stay far below. It delays the first rebalance of a group by three seconds, which is why each test takes that long.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, bounded};
+use expressway_engine::document::Fault;
+use expressway_engine::hir::{self, StateId, WorkflowType};
+use expressway_engine::{Deployment, EffectId, Effects, Failure, Program, Reply, ResourceId, Resumed, Start, Step, Timestamp};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::{Headers as _, Message as _, OwnedHeaders};
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+use super::*;
+use crate::tasks::{Call, NoIntegrations, ReplySender, TaskFailure};
+
+const PARTITIONS: i32 = 4;
+const SOURCE: &str = "heartbeats";
+const RESULTS: &str = "results";
+const DEAD: &str = "dead-letters";
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Cluster {
+    mock: MockCluster<'static, DefaultProducerContext>,
+    brokers: String,
+}
+
+impl Cluster {
+    fn new() -> Self {
+        let mock = MockCluster::new(1).unwrap();
+        for topic in [SOURCE, RESULTS, DEAD] {
+            mock.create_topic(topic, PARTITIONS, 1).unwrap();
+        }
+        let brokers = mock.bootstrap_servers();
+        Self { mock, brokers }
+    }
+
+    fn settings(&self, group: &str) -> (Settings, Receiver<Vec<Acknowledged>>) {
+        let (audit, acknowledged) = bounded(100_000);
+        let option = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let settings = Settings {
+            name: group.to_owned(),
+            client_options: vec![
+                option("bootstrap.servers", &self.brokers),
+                option("group.id", group),
+                option("session.timeout.ms", "6000"),
+                option("heartbeat.interval.ms", "200"),
+                option("linger.ms", "1"),
+                option("retry.backoff.ms", "20"),
+                option("reconnect.backoff.max.ms", "100"),
+            ],
+            source_topics: vec![SOURCE.to_owned()],
+            result_topic: RESULTS.to_owned(),
+            dead_letter_topic: DEAD.to_owned(),
+            shards: 2,
+            drain_timeout: Duration::from_secs(5),
+            shutdown_timeout: Duration::from_secs(10),
+            pin_threads: false,
+            audit: Some(audit),
+            ..Settings::default()
+        };
+        (settings, acknowledged)
+    }
+
+    /// Writes `count` heartbeats, spread over the partitions, from number `from` on.
+    fn fill(&self, from: i64, count: i64) {
+        let records: Vec<_> = (from..from + count).map(|seq| (seq, Some(format!(r#"{{"type":"heartbeat","battery":57,"seq":{seq}}}"#).into_bytes()))).collect();
+        self.send(&records);
+    }
+
+    /// Writes records; the number picks the partition.
+    fn send(&self, records: &[(i64, Option<Vec<u8>>)]) {
+        let config = [("bootstrap.servers", self.brokers.as_str()), ("message.max.bytes", "20000000"), ("linger.ms", "1")];
+        let producer: ThreadedProducer<DefaultProducerContext> =
+            ClientConfig::from_iter(config.map(|(key, value)| (key.to_owned(), value.to_owned()))).create().unwrap();
+        for (seq, value) in records {
+            let key = format!("device-{seq}");
+            let headers = OwnedHeaders::new().insert(rdkafka::message::Header { key: "trace", value: Some(&key) });
+            let mut record = BaseRecord::<str, [u8]>::to(SOURCE).key(&key).headers(headers);
+            record.partition = Some(i32::try_from(seq % i64::from(PARTITIONS)).unwrap());
+            record.payload = value.as_deref();
+            producer.send(record).map_err(|(error, _)| error).unwrap();
+        }
+        producer.flush(PATIENCE).unwrap();
+    }
+
+    fn reader(&self, group: &str) -> BaseConsumer {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers).set("group.id", group).set("enable.auto.commit", "false").set("auto.offset.reset", "earliest");
+        config.set("enable.partition.eof", "true");
+        config.create().unwrap()
+    }
+
+    /// The group's committed offset for every source partition, -1 for none.
+    fn committed(&self, group: &str) -> Vec<i64> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_range(SOURCE, 0, PARTITIONS - 1);
+        let committed = self.reader(group).committed_offsets(list, PATIENCE).unwrap();
+        committed.elements().iter().map(|element| if let Offset::Offset(offset) = element.offset() { offset } else { -1 }).collect()
+    }
+
+    /// Everything in a topic: partition, key, value, headers.
+    fn read_all(&self, topic: &str) -> Vec<Read> {
+        let reader = self.reader("reader");
+        let mut list = TopicPartitionList::new();
+        for partition in 0..PARTITIONS {
+            list.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+        }
+        reader.assign(&list).unwrap();
+        let (mut records, mut ended) = (Vec::new(), BTreeSet::new());
+        while ended.len() < usize::try_from(PARTITIONS).unwrap() {
+            match reader.poll(PATIENCE).expect("the mock answers") {
+                Ok(message) => {
+                    let headers = message.headers().map(|headers| headers.iter().map(|header| (header.key.to_owned(), text(header.value))).collect());
+                    records.push(Read {
+                        partition: message.partition(),
+                        key: text(message.key()),
+                        value: message.payload().map(<[u8]>::to_vec),
+                        headers: headers.unwrap_or_default(),
+                    });
+                }
+                Err(rdkafka::error::KafkaError::PartitionEOF(partition)) => drop(ended.insert(partition)),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        records
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Read {
+    partition: i32,
+    key: String,
+    value: Option<Vec<u8>>,
+    headers: BTreeMap<String, String>,
+}
+
+fn text(bytes: Option<&[u8]>) -> String {
+    String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned()
+}
+
+fn identity() -> Identity {
+    Identity { definition: "heartbeat".to_owned(), version: "v1".to_owned() }
+}
+
+fn splice(settings: Settings) -> Pipeline {
+    Pipeline::start_with(settings, identity(), Arc::new(NoIntegrations), |_| Splice::new(10)).unwrap()
+}
+
+fn program(definition: &str) -> Arc<Program> {
+    let lowered = hir::lower(definition, WorkflowType::Express).unwrap();
+    Arc::new(expressway_engine::compile(&lowered.machine, &Deployment::named("test")).unwrap())
+}
+
+/// Reads acknowledgements until `count` records are finished, or `until` says so.
+fn await_acks(acknowledged: &Receiver<Vec<Acknowledged>>, count: usize) -> Vec<Acknowledged> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut all = Vec::new();
+    while all.len() < count {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let batch = acknowledged.recv_timeout(left);
+        all.extend(batch.unwrap_or_else(|_| panic!("{} of {count} records were acknowledged", all.len())));
+    }
+    all
+}
+
+fn finish(pipeline: &Pipeline) -> Report {
+    pipeline.request_shutdown();
+    pipeline.join(PATIENCE).unwrap()
+}
+
+fn await_that(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+fn distinct(acks: &[Acknowledged]) -> BTreeSet<(i32, i64)> {
+    acks.iter().map(|ack| (ack.partition, ack.offset)).collect()
+}
+
+#[test]
+fn every_record_becomes_a_result_and_its_offset_is_committed() {
+    let cluster = Cluster::new();
+    cluster.fill(0, 4_000);
+    let (settings, acknowledged) = cluster.settings("whole");
+    let pipeline = splice(settings);
+    let acks = await_acks(&acknowledged, 4_000);
+    assert_eq!(distinct(&acks).len(), 4_000);
+    assert!(acks.iter().all(|ack| ack.class == Class::Succeeded));
+    await_that("the pipeline is ready", || pipeline.readiness() == Readiness::Ready);
+    assert_eq!(pipeline.latency().len(), 4_000);
+    let report = finish(&pipeline);
+    assert_eq!((report.counters.records_read, report.counters.records_acknowledged), (4_000, 4_000));
+    assert_eq!((report.counters.stale_reports, report.counters.store_errors, report.counters.executions_open), (0, 0, 0));
+    assert_eq!(cluster.committed("whole"), vec![1_000; 4]);
+
+    let results = cluster.read_all(RESULTS);
+    assert_eq!(results.len(), 4_000);
+    let sources: BTreeSet<_> = results.iter().map(|result| result.headers["expressway-source"].clone()).collect();
+    assert_eq!(sources.len(), 4_000);
+    let first = results.iter().find(|result| result.headers["expressway-source"] == "heartbeats/1/0").unwrap();
+    assert_eq!((first.partition, first.key.as_str()), (1, "device-1"), "the partition's number and the key stay");
+    let expected = [("status", "SUCCEEDED"), ("execution", "heartbeats-1-0"), ("definition", "heartbeat"), ("version", "v1"), ("source", "heartbeats/1/0")];
+    assert_eq!(first.headers, expected.map(|(name, value)| (format!("expressway-{name}"), value.to_owned())).into());
+    assert!(text(first.value.as_deref()).starts_with(r#"{"type":"heartbeat""#));
+}
+
+#[test]
+fn a_record_that_cannot_be_run_becomes_a_dead_letter_as_it_came() {
+    let cluster = Cluster::new();
+    let deep = "[".repeat(5_000).into_bytes();
+    let values: [(&str, Option<Vec<u8>>); 8] = [
+        ("malformed_json", Some(b"{\"type\":}".to_vec())),
+        ("malformed_json", Some(b"{\"type\":\"heart".to_vec())),
+        ("invalid_utf8", Some(b"{\"type\":\"\xff\xfe\"}".to_vec())),
+        ("empty", Some(Vec::new())),
+        ("null_value", None),
+        ("too_deep", Some(deep)),
+        ("too_large", Some(format!("\"{}\"", "x".repeat(300_000)).into_bytes())),
+        ("", Some(br#"{"type":"heartbeat"}"#.to_vec())),
+    ];
+    let records: Vec<_> = values.iter().zip(0..).map(|((_, value), seq)| (seq, value.clone())).collect();
+    cluster.send(&records);
+    let (settings, acknowledged) = cluster.settings("broken");
+    let program = program(r#"{"StartAt":"P","States":{"P":{"Type":"Pass","End":true}}}"#);
+    let pipeline = Pipeline::start(settings, program, Arc::new(NoIntegrations)).unwrap();
+    let acks = await_acks(&acknowledged, values.len());
+    assert_eq!(acks.iter().filter(|ack| ack.class == Class::DeadLettered).count(), 7);
+    let report = finish(&pipeline);
+    assert_eq!(report.counters.dead_letters_total(), 7);
+    assert_eq!(cluster.committed("broken"), vec![2; 4]);
+
+    let letters = cluster.read_all(DEAD);
+    assert_eq!(letters.len(), 7);
+    for ((reason, value), seq) in values.iter().zip(0_i64..).filter(|((reason, _), _)| !reason.is_empty()) {
+        let letter = letters.iter().find(|letter| letter.key == format!("device-{seq}")).unwrap();
+        assert_eq!(letter.headers["expressway-reason"], *reason);
+        assert_eq!(letter.headers["expressway-source"], format!("heartbeats/{}/{}", seq % 4, seq / 4));
+        assert_eq!(letter.headers["trace"], format!("device-{seq}"), "the record's own headers stay");
+        assert!(letter.headers["expressway-time"].ends_with('Z'));
+        assert_eq!(letter.value.as_deref().unwrap_or_default(), value.as_deref().unwrap_or_default());
+    }
+    let malformed = letters.iter().find(|letter| letter.key == "device-0").unwrap();
+    assert_eq!(malformed.headers["expressway-detail"], "unexpected character '}' at byte 8");
+}
+
+#[test]
+fn null_values_are_passed_over_when_told_so() {
+    let cluster = Cluster::new();
+    cluster.send(&[(0, None), (4, Some(b"{}".to_vec()))]);
+    let (mut settings, acknowledged) = cluster.settings("nulls");
+    settings.on_null = OnNull::Skip;
+    let pipeline = splice(settings);
+    let acks = await_acks(&acknowledged, 2);
+    assert!([Class::Succeeded, Class::Skipped].iter().all(|class| acks.iter().any(|ack| ack.class == *class)));
+    assert_eq!(finish(&pipeline).counters.records_skipped, 1);
+    assert_eq!(cluster.committed("nulls")[0], 2);
+    assert!(cluster.read_all(DEAD).is_empty());
+}
+
+#[test]
+fn failures_are_results_or_dead_letters() {
+    let definition = r#"{"StartAt":"F","States":{"F":{"Type":"Fail","Error":"Broken","Cause":"it is \"broken\""}}}"#;
+    for (group, on_failure) in [("failures-a", OnFailure::Result), ("failures-b", OnFailure::DeadLetter)] {
+        let cluster = Cluster::new();
+        cluster.fill(0, 4);
+        let (mut settings, acknowledged) = cluster.settings(group);
+        settings.on_failure = on_failure;
+        let pipeline = Pipeline::start(settings, program(definition), Arc::new(NoIntegrations)).unwrap();
+        let acks = await_acks(&acknowledged, 4);
+        finish(&pipeline);
+        if on_failure == OnFailure::Result {
+            assert!(acks.iter().all(|ack| ack.class == Class::Failed));
+            let result = cluster.read_all(RESULTS).pop().unwrap();
+            assert_eq!(result.headers["expressway-status"], "FAILED");
+            assert_eq!(text(result.value.as_deref()), r#"{"Error":"Broken","Cause":"it is \"broken\""}"#);
+        } else {
+            assert!(acks.iter().all(|ack| ack.class == Class::DeadLettered));
+            let letter = cluster.read_all(DEAD).pop().unwrap();
+            assert_eq!(
+                (letter.headers["expressway-reason"].as_str(), letter.headers["expressway-detail"].as_str()),
+                ("execution_failed", "Broken: it is \"broken\"")
+            );
+        }
+    }
+}
+
+#[test]
+fn a_long_wait_holds_the_mark_and_not_the_partition() {
+    let cluster = Cluster::new();
+    cluster.send(&[(0, Some(br#"{"wait":300}"#.to_vec()))]);
+    cluster.fill(4, 400);
+    let definition = r#"{"StartAt":"C","States":{
+        "C":{"Type":"Choice","Choices":[{"Variable":"$.wait","IsPresent":true,"Next":"W"}],"Default":"S"},
+        "W":{"Type":"Wait","SecondsPath":"$.wait","Next":"S"},"S":{"Type":"Succeed"}}}"#;
+    let (mut settings, acknowledged) = cluster.settings("waiting");
+    settings.shutdown_timeout = Duration::from_secs(2);
+    let pipeline = Pipeline::start(settings, program(definition), Arc::new(NoIntegrations)).unwrap();
+    let acks = await_acks(&acknowledged, 400);
+    assert!(!distinct(&acks).contains(&(0, 0)));
+    await_that("the wait is the only open execution", || pipeline.counters().executions_open == 1);
+    let report = finish(&pipeline);
+    assert_eq!((report.counters.executions_abandoned, report.counters.drains_cut_short), (1, 1));
+    assert_eq!(cluster.committed("waiting"), vec![0, 100, 100, 100], "nothing above the waiting record is committed");
+}
+
+#[test]
+fn an_endless_loop_times_out_while_others_go_on() {
+    let cluster = Cluster::new();
+    cluster.send(&[(0, Some(br#"{"loop":true}"#.to_vec()))]);
+    cluster.fill(4, 400);
+    let definition = r#"{"TimeoutSeconds":2,"StartAt":"C","States":{
+        "C":{"Type":"Choice","Choices":[{"Variable":"$.loop","IsPresent":true,"Next":"C"}],"Default":"S"},"S":{"Type":"Succeed"}}}"#;
+    let (mut settings, acknowledged) = cluster.settings("looping");
+    settings.shards = 1;
+    let pipeline = Pipeline::start(settings, program(definition), Arc::new(NoIntegrations)).unwrap();
+    let acks = await_acks(&acknowledged, 401);
+    let last = acks.last().unwrap();
+    assert_eq!((last.partition, last.offset, last.class), (0, 0, Class::Failed), "the loop ends last");
+    let report = finish(&pipeline);
+    assert_eq!((report.counters.executions_timed_out, report.counters.executions_succeeded), (1, 400));
+    let timed_out = cluster.read_all(RESULTS).into_iter().find(|result| result.headers["expressway-status"] == "TIMED_OUT").unwrap();
+    assert_eq!(timed_out.headers["expressway-execution"], "heartbeats-0-0");
+}
+
+/// Answers from another thread: `echo` at once, `fail` with an error, everything else never.
+struct Outside;
+
+impl Integrations for Outside {
+    fn submit(&self, calls: &mut Vec<Call>, replies: &ReplySender) {
+        let (calls, replies) = (std::mem::take(calls), replies.clone());
+        std::thread::spawn(move || {
+            for call in calls {
+                let result = match &*call.resource {
+                    "native:echo" => Ok(call.input),
+                    "native:fail" => Err(TaskFailure { error: "Custom".to_owned(), cause: Some(format!("attempt {}", call.attempt)) }),
+                    _ => continue,
+                };
+                replies.send(crate::tasks::Reply { id: call.id, result });
+            }
+        });
+    }
+}
+
+#[test]
+fn tasks_are_answered_from_outside_and_time_out() {
+    let cluster = Cluster::new();
+    cluster.fill(0, 200);
+    let definition = r#"{"StartAt":"Echo","States":{
+        "Echo":{"Type":"Task","Resource":"native:echo","Next":"Fails"},
+        "Fails":{"Type":"Task","Resource":"native:fail","Retry":[{"ErrorEquals":["Custom"],"IntervalSeconds":1,"MaxAttempts":1}],"Catch":[{"ErrorEquals":["Custom"],"ResultPath":"$.error","Next":"Silent"}],"End":true},
+        "Silent":{"Type":"Task","Resource":"native:silent","TimeoutSeconds":1,"Catch":[{"ErrorEquals":["States.Timeout"],"ResultPath":"$.timeout","Next":"Done"}],"End":true},
+        "Done":{"Type":"Succeed"}}}"#;
+    let (settings, acknowledged) = cluster.settings("tasks");
+    let pipeline = Pipeline::start(settings, program(definition), Arc::new(Outside)).unwrap();
+    let acks = await_acks(&acknowledged, 200);
+    assert!(acks.iter().all(|ack| ack.class == Class::Succeeded));
+    let report = finish(&pipeline);
+    assert_eq!((report.counters.task_calls, report.counters.overflowed_replies), (800, 0));
+    let result = cluster.read_all(RESULTS).pop().unwrap();
+    assert!(text(result.value.as_deref()).contains(r#""error":{"Error":"Custom","Cause":"attempt 1"}"#));
+}
+
+/// Panics on what says so, and otherwise copies.
+struct Fragile(Splice);
+
+impl Processor for Fragile {
+    fn begin(&mut self, slot: u32, input: &[u8], start: &Start<'_>, effects: &mut Effects, output: &mut Vec<u8>) -> Result<Step, Fault> {
+        assert!(!input.windows(5).any(|window| window == b"panic"), "told to");
+        self.0.begin(slot, input, start, effects, output)
+    }
+
+    fn proceed(&mut self, _: u32, _: Timestamp, _: &mut Effects, _: &mut Vec<u8>) -> Step {
+        Step::Succeeded
+    }
+
+    fn resume(&mut self, _: EffectId, _: Reply<'_>) -> Resumed {
+        Resumed::Stale
+    }
+
+    fn failure(&self, _: u32) -> Failure<'_> {
+        Failure { error: None, cause: None }
+    }
+
+    fn write_name(&self, _: u32, _: &mut Vec<u8>) {}
+
+    fn finish(&mut self, _: u32) -> u64 {
+        0
+    }
+
+    fn abandon(&mut self, _: u32) {}
+
+    fn discard(&mut self, _: u32) {}
+
+    fn resource(&self, _: ResourceId) -> Arc<str> {
+        Arc::from("")
+    }
+
+    fn state(&self, _: StateId) -> Arc<str> {
+        Arc::from("")
+    }
+}
+
+fn fragile(settings: Settings) -> Pipeline {
+    Pipeline::start_with(settings, identity(), Arc::new(NoIntegrations), |_| Fragile(Splice::new(1))).unwrap()
+}
+
+#[test]
+fn a_panic_costs_one_record() {
+    let cluster = Cluster::new();
+    let records: Vec<_> = (0..400).map(|seq| (seq, Some(if seq % 100 == 3 { b"{\"panic\":1}".to_vec() } else { b"{}".to_vec() }))).collect();
+    cluster.send(&records);
+    let (settings, acknowledged) = cluster.settings("fragile");
+    let pipeline = fragile(settings);
+    let acks = await_acks(&acknowledged, 400);
+    assert_eq!(distinct(&acks).len(), 400);
+    let report = finish(&pipeline);
+    assert_eq!((report.counters.panics, report.counters.dead_letters_total(), report.counters.executions_succeeded), (4, 4, 396));
+    assert_eq!(cluster.committed("fragile"), vec![100; 4]);
+    assert!(cluster.read_all(DEAD).iter().all(|letter| letter.headers["expressway-detail"] == "told to"));
+}
+
+#[test]
+fn too_many_panics_stop_the_pipeline_in_order() {
+    let cluster = Cluster::new();
+    cluster.send(&(0..40).map(|seq| (seq, Some(b"{\"panic\":1}".to_vec()))).collect::<Vec<_>>());
+    let (mut settings, _acknowledged) = cluster.settings("panicking");
+    settings.panics_per_minute_max = 3;
+    let pipeline = fragile(settings);
+    assert!(matches!(pipeline.join(PATIENCE), Err(Error::Panics { .. })));
+    assert!(matches!(pipeline.readiness(), Readiness::NotReady(_)));
+}
+
+#[test]
+fn a_full_window_pauses_its_partition_and_half_a_window_resumes_it() {
+    let cluster = Cluster::new();
+    cluster.send(&[(0, Some(br#"{"wait":2}"#.to_vec()))]);
+    cluster.send(&(1..2_000).map(|seq| (seq * 4, Some(b"{}".to_vec()))).collect::<Vec<_>>());
+    let definition = r#"{"StartAt":"C","States":{
+        "C":{"Type":"Choice","Choices":[{"Variable":"$.wait","IsPresent":true,"Next":"W"}],"Default":"S"},
+        "W":{"Type":"Wait","SecondsPath":"$.wait","Next":"S"},"S":{"Type":"Succeed"}}}"#;
+    let (mut settings, acknowledged) = cluster.settings("full");
+    settings.window_records_max = 100;
+    let pipeline = Pipeline::start(settings, program(definition), Arc::new(NoIntegrations)).unwrap();
+    let acks = await_acks(&acknowledged, 2_000);
+    let waited = acks.iter().position(|ack| ack.offset == 0).unwrap();
+    assert!(waited < 100, "at most a window's records overtake the waiting one, and {waited} did");
+    assert_eq!(distinct(&acks).len(), 2_000);
+    let report = finish(&pipeline);
+    assert!(report.counters.pauses >= 1);
+    assert_eq!(report.counters.partitions_paused, 0);
+    assert_eq!(cluster.committed("full")[0], 2_000);
+}
+
+#[test]
+fn executions_open_are_bounded_and_all_end() {
+    let cluster = Cluster::new();
+    cluster.fill(0, 400);
+    let (mut settings, acknowledged) = cluster.settings("bounded");
+    (settings.executions_open_max, settings.batch_records_max, settings.shards) = (50, 32, 1);
+    let definition = r#"{"StartAt":"W","States":{"W":{"Type":"Wait","Seconds":1,"End":true}}}"#;
+    let pipeline = Pipeline::start(settings, program(definition), Arc::new(NoIntegrations)).unwrap();
+    let mut acks = Vec::new();
+    while acks.len() < 400 {
+        assert!(pipeline.counters().executions_open <= 50);
+        acks.extend(await_acks(&acknowledged, 1));
+    }
+    assert_eq!(distinct(&acks).len(), 400);
+    finish(&pipeline);
+}
+
+/// Two members come and go while records flow; nothing is missing, and every committed offset is the end.
+fn rebalance(group: &str, strategy: &str) {
+    let cluster = Cluster::new();
+    cluster.fill(0, 2_000);
+    let (mut settings, acknowledged) = cluster.settings(group);
+    settings.client_options.push(("partition.assignment.strategy".to_owned(), strategy.to_owned()));
+    let first = splice(settings.clone());
+    let mut acks = await_acks(&acknowledged, 2_000);
+    for round in 1..=2 {
+        let second = splice(settings.clone());
+        await_that("the second member gets partitions", || second.assigned().len() == 2 && first.assigned().len() == 2);
+        cluster.fill(round * 4_000, 2_000);
+        acks.extend(await_acks(&acknowledged, 2_000));
+        finish(&second);
+        await_that("the first member gets all partitions back", || first.assigned().len() == 4);
+        cluster.fill(round * 4_000 + 2_000, 2_000);
+        acks.extend(await_acks(&acknowledged, 2_000));
+    }
+    assert_eq!(distinct(&acks).len(), 10_000);
+    let report = finish(&first);
+    assert!(report.counters.rebalances >= 4);
+    assert_eq!(report.counters.store_errors, 0);
+    assert_eq!(cluster.committed(group), vec![2_500; 4]);
+    assert_eq!(cluster.read_all(RESULTS).len(), 10_000, "handed over in order, nothing runs twice");
+}
+
+#[test]
+fn cooperative_members_come_and_go_without_loss() {
+    rebalance("cooperative", "cooperative-sticky");
+}
+
+#[test]
+fn eager_members_come_and_go_without_loss() {
+    rebalance("eager", "range");
+}
+
+#[test]
+fn a_broker_that_goes_and_comes_back_costs_nothing() {
+    let cluster = Cluster::new();
+    cluster.fill(0, 400);
+    let (settings, acknowledged) = cluster.settings("outage");
+    let pipeline = splice(settings);
+    let mut acks = await_acks(&acknowledged, 400);
+    cluster.mock.broker_down(1).unwrap();
+    await_that("the commit or the fetch notices", || acknowledged.is_empty());
+    cluster.mock.broker_up(1).unwrap();
+    cluster.fill(400, 400);
+    acks.extend(await_acks(&acknowledged, 400));
+    assert_eq!(distinct(&acks).len(), 800);
+    finish(&pipeline);
+    assert_eq!(cluster.committed("outage"), vec![200; 4]);
+}
+
+#[test]
+fn errors_that_pass_are_tried_again() {
+    let cluster = Cluster::new();
+    cluster.fill(0, 400);
+    // The client itself retries most codes; this one it hands back.
+    cluster.mock.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_POLICY_VIOLATION; 3]);
+    let (settings, acknowledged) = cluster.settings("passing");
+    let pipeline = splice(settings);
+    let acks = await_acks(&acknowledged, 400);
+    assert_eq!(distinct(&acks).len(), 400);
+    let report = finish(&pipeline);
+    assert!(report.counters.produce_retries > 0);
+    assert_eq!(report.counters.dead_letters_total(), 0);
+    assert_eq!(cluster.committed("passing"), vec![100; 4]);
+}
+
+#[test]
+fn a_batch_refused_for_its_size_is_tried_one_by_one() {
+    let cluster = Cluster::new();
+    cluster.fill(0, 40);
+    cluster.mock.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; 1]);
+    let (settings, acknowledged) = cluster.settings("sized");
+    let pipeline = splice(settings);
+    let acks = await_acks(&acknowledged, 40);
+    assert!(acks.iter().all(|ack| ack.class == Class::Succeeded), "none of them was too large by itself");
+    finish(&pipeline);
+    assert_eq!(cluster.committed("sized"), vec![10; 4]);
+}
+
+#[test]
+fn a_result_that_is_too_large_by_itself_becomes_a_dead_letter() {
+    let cluster = Cluster::new();
+    cluster.send(&[(0, Some(b"{}".to_vec()))]);
+    cluster.mock.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; 2]);
+    let (settings, acknowledged) = cluster.settings("oversized");
+    let pipeline = splice(settings);
+    assert_eq!(await_acks(&acknowledged, 1)[0].class, Class::DeadLettered);
+    finish(&pipeline);
+    let letter = cluster.read_all(DEAD).pop().unwrap();
+    assert_eq!((letter.headers["expressway-reason"].as_str(), letter.value.as_deref()), ("result_too_large", Some(&b"{}"[..])));
+    assert_eq!(cluster.committed("oversized")[0], 1);
+}
+
+#[test]
+fn a_topic_that_is_not_ours_stops_the_pipeline_with_nothing_committed() {
+    let cluster = Cluster::new();
+    cluster.fill(0, 400);
+    cluster.mock.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED; 10_000]);
+    let (mut settings, acknowledged) = cluster.settings("refused");
+    settings.result_topic_error_timeout = Duration::from_secs(1);
+    let pipeline = splice(settings);
+    await_that(
+        "readiness says so",
+        || matches!(pipeline.readiness(), Readiness::NotReady(reasons) if reasons.iter().any(|reason| reason.contains("cannot be written to topic results"))),
+    );
+    assert!(matches!(pipeline.join(PATIENCE), Err(Error::TopicRefused { .. })));
+    assert!(acknowledged.is_empty());
+    assert!(cluster.committed("refused").iter().all(|offset| *offset <= 0));
+}
+
+#[test]
+fn a_start_that_cannot_work_is_refused_with_its_reason() {
+    let cluster = Cluster::new();
+    let (mut settings, _acknowledged) = cluster.settings("missing");
+    settings.result_topic = "nowhere".to_owned();
+    let start = |settings| Pipeline::start_with(settings, identity(), Arc::new(NoIntegrations), |_| Splice::new(1)).map(|_| ()).unwrap_err();
+    assert_eq!(start(settings.clone()).to_string(), "result topic nowhere does not exist");
+    settings.client_options[0].1 = "127.0.0.1:1".to_owned();
+    assert_eq!(start(settings).to_string(), "no broker answered at 127.0.0.1:1");
+}
+
+#[test]
+fn a_second_run_goes_on_where_the_first_one_stopped() {
+    let cluster = Cluster::new();
+    cluster.fill(0, 400);
+    let (settings, acknowledged) = cluster.settings("again");
+    let pipeline = splice(settings.clone());
+    await_acks(&acknowledged, 400);
+    finish(&pipeline);
+    cluster.fill(400, 400);
+    let pipeline = splice(settings);
+    let acks = await_acks(&acknowledged, 400);
+    assert!(acks.iter().all(|ack| ack.offset >= 100), "nothing runs twice");
+    finish(&pipeline);
+    assert_eq!(cluster.committed("again"), vec![200; 4]);
+}
