@@ -5,7 +5,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use expressway_engine::document::Fault;
 use expressway_engine::hir::Resource;
@@ -188,18 +188,18 @@ impl PartialOrd for Due {
 /// The clock of one execution.
 struct Clock {
     pace: Pace,
-    started: Instant,
+    real: crate::clock::Clock,
     start: Timestamp,
     now: Timestamp,
 }
 
 impl Clock {
     fn new(pace: Pace, start: Timestamp) -> Self {
-        Self { pace, started: Instant::now(), start, now: start }
+        Self { pace, real: crate::clock::Clock::start(), start, now: start }
     }
 
     fn elapsed(&self) -> Timestamp {
-        self.start.plus_ms(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
+        self.start.plus_ms(self.real.now().monotonic_ns / 1_000_000)
     }
 
     /// Goes on to `until`, or stays where that is past.

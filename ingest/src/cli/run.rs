@@ -46,7 +46,10 @@ pub(super) fn run(flags: &Flags, log: &LogFlags, environment: &Environment) -> R
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("control").enable_all().build();
     let runtime = runtime.map_err(|error| Error::surroundings("the control threads cannot be started", error))?;
-    runtime.block_on(live(config, limit))
+    let outcome = runtime.block_on(live(config, limit));
+    // A start that was given up may still wait for a broker; the process need not.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// The service as HTTP sees it: absent while it starts.
@@ -83,6 +86,9 @@ impl Health for Stage {
 async fn live(config: Config, limit: Arc<telemetry::RateLimit>) -> Result<(), Error> {
     let mut signals = Signals::new()?;
     let listener = http::bind(config.http.listen).await?;
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "health and metrics are served");
+    }
     let stage = Arc::new(Stage::default());
     let (end, ended) = oneshot::channel::<()>();
     let server = tokio::spawn(http::serve(listener, Arc::clone(&stage) as Arc<dyn Health>, async move { drop(ended.await) }));

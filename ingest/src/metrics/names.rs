@@ -198,3 +198,29 @@ impl Metric {
         format!("{}{unit}{total}", self.name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Words of a text that begin like a metric.
+    fn mentioned(text: &str) -> impl Iterator<Item = &str> {
+        let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+        words.filter(|word| word.starts_with("expressway_"))
+    }
+
+    #[test]
+    fn dashboard_and_alerts_use_only_metrics_that_exist() {
+        let known: Vec<String> = ALL.iter().map(|metric| metric.full_name()).collect();
+        for name in ["dashboard.json", "alerts.yaml"] {
+            let text = std::fs::read_to_string(format!("{}/../configs/monitoring/{name}", env!("CARGO_MANIFEST_DIR"))).expect(name);
+            let mut count = 0;
+            for word in mentioned(&text) {
+                let word = word.strip_suffix("_bucket").unwrap_or(word);
+                assert!(known.iter().any(|full_name| full_name == word), "{name} uses {word}");
+                count += 1;
+            }
+            assert!(count > 4, "{name}");
+        }
+    }
+}

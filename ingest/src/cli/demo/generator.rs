@@ -28,7 +28,7 @@ const RECORD_OVERHEAD_BYTES: u64 = 64;
 /// How long the generator waits when it is ahead of its schedule or up to a window.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// How long the last records may take to be acknowledged.
+/// How long records may take to be acknowledged when they are waited for.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One partition as the generator and those who watch it see it.
@@ -130,9 +130,13 @@ fn send(load: &Load, shared: &Arc<Shared>, clock: Clock) -> Result<Sent, Error> 
         .create_with_context(Reports(Arc::clone(shared)))
         .map_err(failed)?;
     let mut devices = Devices::new(load.devices);
+    let flush = |error| Error::surroundings("records of the generator were not acknowledged", error);
+    // The first record opens connections and gets the producer its id; only then the schedule begins.
+    hand_over(&producer, &load.topic, &devices.next_record(), clock.now().timestamp.0, shared).map_err(failed)?;
+    producer.flush(FLUSH_TIMEOUT).map_err(flush)?;
     let began = clock.now();
     let total = u64::try_from(u128::from(load.rate) * load.duration.as_millis() / 1000).unwrap_or(u64::MAX);
-    let mut sent = 0;
+    let mut sent = 1;
     while sent < total && !shared.stop.load(Ordering::Relaxed) {
         let elapsed_ns = clock.now().monotonic_ns - began.monotonic_ns;
         let due = u64::try_from(u128::from(elapsed_ns) * u128::from(load.rate) / 1_000_000_000).unwrap_or(u64::MAX).saturating_add(1).min(total);
@@ -147,7 +151,7 @@ fn send(load: &Load, shared: &Arc<Shared>, clock: Clock) -> Result<Sent, Error> 
         }
         producer.poll(PAUSE);
     }
-    producer.flush(FLUSH_TIMEOUT).map_err(|error| Error::surroundings("the last records of the generator were not acknowledged", error))?;
+    producer.flush(FLUSH_TIMEOUT).map_err(flush)?;
     let took = Duration::from_nanos(clock.now().monotonic_ns - began.monotonic_ns);
     Ok(Sent { took })
 }

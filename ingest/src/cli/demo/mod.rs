@@ -111,12 +111,12 @@ pub(super) fn run(flags: &Flags) -> Result<(), Error> {
 
 /// Everything that the run needs, standing.
 struct Stand {
-    /// Last to go: the clients talk to it until they are closed.
-    cluster: MockCluster<'static, DefaultProducerContext>,
     pipeline: Pipeline,
     audit: Receiver<Vec<Acknowledged>>,
     shared: Arc<Shared>,
     clock: Clock,
+    /// Last, so that it is dropped last: the clients talk to it until they are closed.
+    cluster: MockCluster<'static, DefaultProducerContext>,
 }
 
 impl Stand {
@@ -141,9 +141,9 @@ impl Stand {
             ("bootstrap.servers", cluster.bootstrap_servers()),
             ("group.id", GROUP.to_owned()),
             ("auto.commit.interval.ms", "250".to_owned()),
-            ("linger.ms", "2".to_owned()),
-            // The mock broker answers a fetch that found nothing only when its wait is over, whatever comes meanwhile.
-            ("fetch.wait.max.ms", "10".to_owned()),
+            ("linger.ms", "1".to_owned()),
+            // The mock answers a fetch that found nothing only when its wait is over, whatever has come in since.
+            ("fetch.wait.max.ms", "5".to_owned()),
         ];
         let settings = Settings {
             name: "demo".to_owned(),
@@ -160,7 +160,7 @@ impl Stand {
         };
         let pipeline =
             Pipeline::start(settings, Arc::new(program), Arc::new(tasks)).map_err(|error| Error::surroundings("the pipeline cannot be started", error))?;
-        Ok(Self { cluster, pipeline, audit, shared: Arc::new(Shared::new(partitions)), clock: Clock::start() })
+        Ok(Self { pipeline, audit, shared: Arc::new(Shared::new(partitions)), clock: Clock::start(), cluster })
     }
 
     /// The run: load, live view, standstill, ordered end, books.
