@@ -35,6 +35,8 @@ struct Cluster {
 
 impl Cluster {
     fn new() -> Self {
+        // Shown with a failure, or with `--nocapture`; how much, by RUST_LOG. Another test may have been first.
+        tracing_subscriber::fmt().with_test_writer().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).try_init().ok();
         let mock = MockCluster::new(1).unwrap();
         for topic in [SOURCE, RESULTS, DEAD] {
             mock.create_topic(topic, PARTITIONS, 1).unwrap();
@@ -480,30 +482,37 @@ fn executions_open_are_bounded_and_all_end() {
     finish(&pipeline);
 }
 
-/// Two members come and go while records flow; nothing is missing, and every committed offset is the end.
+/// A second member comes and goes twice while records flow; nothing is missing, and every committed offset is the end. The mock refuses commits while a group rebalances, which real brokers do not, so here records may run twice.
 fn rebalance(group: &str, strategy: &str) {
     let cluster = Cluster::new();
     cluster.fill(0, 2_000);
     let (mut settings, acknowledged) = cluster.settings(group);
     settings.client_options.push(("partition.assignment.strategy".to_owned(), strategy.to_owned()));
     let first = splice(settings.clone());
-    let mut acks = await_acks(&acknowledged, 2_000);
+    let mut done = BTreeSet::new();
+    await_distinct(&acknowledged, &mut done, 2_000);
     for round in 1..=2 {
         let second = splice(settings.clone());
         await_that("the second member gets partitions", || second.assigned().len() == 2 && first.assigned().len() == 2);
         cluster.fill(round * 4_000, 2_000);
-        acks.extend(await_acks(&acknowledged, 2_000));
+        await_distinct(&acknowledged, &mut done, done.len() + 2_000);
         finish(&second);
         await_that("the first member gets all partitions back", || first.assigned().len() == 4);
         cluster.fill(round * 4_000 + 2_000, 2_000);
-        acks.extend(await_acks(&acknowledged, 2_000));
+        await_distinct(&acknowledged, &mut done, done.len() + 2_000);
     }
-    assert_eq!(distinct(&acks).len(), 10_000);
     let report = finish(&first);
     assert!(report.counters.rebalances >= 4);
-    assert_eq!(report.counters.store_errors, 0);
+    assert_eq!((report.counters.store_errors, report.counters.drains_cut_short), (0, 0));
     assert_eq!(cluster.committed(group), vec![2_500; 4]);
-    assert_eq!(cluster.read_all(RESULTS).len(), 10_000, "handed over in order, nothing runs twice");
+    let sources: BTreeSet<_> = cluster.read_all(RESULTS).into_iter().map(|result| result.headers["expressway-source"].clone()).collect();
+    assert_eq!(sources.len(), 10_000);
+}
+
+fn await_distinct(acknowledged: &Receiver<Vec<Acknowledged>>, done: &mut BTreeSet<(i32, i64)>, count: usize) {
+    while done.len() < count {
+        done.extend(distinct(&await_acks(acknowledged, 1)));
+    }
 }
 
 #[test]
