@@ -1,3 +1,9 @@
 //! The engine's integration tests, one module for each subject.
 
+mod allocations;
 mod diagnostics;
+mod documents;
+mod limits;
+mod listings;
+mod runs;
+mod support;

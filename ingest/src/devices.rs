@@ -64,6 +64,8 @@ pub struct Devices {
     settings: Settings,
     random: Random,
     sequence: u64,
+    /// The device whose turn it is.
+    turn: u32,
     key: String,
     value: String,
     bytes: Vec<u8>,
@@ -98,12 +100,13 @@ impl Devices {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         let settings = Settings { devices: settings.devices.max(1), ..settings };
-        Self { settings, random: Random(settings.seed), sequence: 0, key: String::new(), value: String::new(), bytes: Vec::new() }
+        Self { settings, random: Random(settings.seed), sequence: 0, turn: 0, key: String::new(), value: String::new(), bytes: Vec::new() }
     }
 
     /// The next record. Nothing is allocated once the buffers have grown.
     pub fn next_record(&mut self) -> Record<'_> {
-        let device = u32::try_from(self.sequence % u64::from(self.settings.devices)).expect("a remainder of u32 fits");
+        let device = self.turn;
+        self.turn = (self.turn + 1) % self.settings.devices;
         self.write_key(device);
         self.write_value(device);
         self.sequence += 1;

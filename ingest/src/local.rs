@@ -5,7 +5,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use expressway_engine::document::Fault;
 use expressway_engine::hir::Resource;
@@ -188,18 +188,18 @@ impl PartialOrd for Due {
 /// The clock of one execution.
 struct Clock {
     pace: Pace,
-    started: Instant,
+    real: crate::clock::Clock,
     start: Timestamp,
     now: Timestamp,
 }
 
 impl Clock {
     fn new(pace: Pace, start: Timestamp) -> Self {
-        Self { pace, started: Instant::now(), start, now: start }
+        Self { pace, real: crate::clock::Clock::start(), start, now: start }
     }
 
     fn elapsed(&self) -> Timestamp {
-        self.start.plus_ms(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
+        self.start.plus_ms(self.real.now().monotonic_ns / 1_000_000)
     }
 
     /// Goes on to `until`, or stays where that is past.
@@ -334,7 +334,7 @@ impl Executor {
 #[cfg(test)]
 mod tests {
     use expressway_engine::hir::{WorkflowType, lower};
-    use expressway_engine::{Deployment, ExecutionName, Limits, Silent, compile};
+    use expressway_engine::{Deployment, ExecutionName, Silent, compile};
 
     use super::*;
 
@@ -348,7 +348,7 @@ mod tests {
     fn run(text: &str, workflow_type: WorkflowType, input: &str, tasks: &mut dyn FnMut(&CallInfo<'_>) -> TaskReply) -> Result<Ended, Error> {
         let program = program(text, workflow_type);
         let start = Start { name: ExecutionName::Text("one"), now: START, seed: 1 };
-        Executor::new(Slot::new(0, Limits::default()), Pace::Virtual).run(&program, input.as_bytes(), &start, tasks, &mut Silent)
+        Executor::new(Slot::new(0), Pace::Virtual).run(&program, input.as_bytes(), &start, tasks, &mut Silent)
     }
 
     fn no_tasks(_: &CallInfo<'_>) -> TaskReply {

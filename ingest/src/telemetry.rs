@@ -1,6 +1,6 @@
 //! Log lines on standard error: set-up, and the limit on lines that repeat.
 //!
-//! A fault that comes with every record would write as many lines as there are records. Each place in the code may therefore write a few lines a second at `warn` and `error`; what is held back is counted, and [`RateLimit::take_held`] lets the service say how many.
+//! A fault that comes with every record would write as many lines as there are records. Each place in the code may therefore write a few lines a second at `warn` and `error`; what is held back is counted, and [`RateLimit::held_total`] lets the service say how many.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -54,9 +54,10 @@ struct Window {
 }
 
 impl RateLimit {
-    /// How many lines were held back since the last call.
-    pub fn take_held(&self) -> u64 {
-        self.held.swap(0, Ordering::Relaxed)
+    /// How many lines were held back so far.
+    #[must_use]
+    pub fn held_total(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
     }
 
     /// Whether the place may write a line now.
@@ -102,7 +103,6 @@ mod tests {
         assert_eq!(admitted, LINES_MAX as usize);
         assert!(limit.admit(2, start));
         assert!(limit.admit(1, start + WINDOW));
-        assert_eq!(limit.take_held(), 90);
-        assert_eq!(limit.take_held(), 0);
+        assert_eq!(limit.held_total(), 90);
     }
 }

@@ -213,3 +213,19 @@ fn closed_pipe_is_no_error() {
     let output = child.wait_with_output().expect("ends");
     assert_eq!((code(&output), stderr(&output).as_str()), (0, ""));
 }
+
+#[test]
+fn demo_balances_its_books() {
+    let output = run(&["demo", "--rate", "400", "--duration", "2", "--devices", "7", "--format", "json"], "");
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let text = stdout(&output);
+    let summary: Value = serde_json::from_str(text.lines().last().expect("a line")).expect("JSON");
+    let number = |key: &str| summary[key].as_u64().expect("a number");
+    assert_eq!(number("produced"), 800);
+    assert_eq!((number("lost"), number("duplicates")), (0, 0));
+    assert_eq!(number("succeeded") + number("failed") + number("dead_lettered"), 800);
+    assert!(number("failed") > 0 && number("dead_lettered") > 0, "{summary}");
+    let keys: Vec<_> = summary.as_object().expect("an object").keys().map(String::as_str).collect();
+    assert_eq!(keys, ["produced", "succeeded", "failed", "dead_lettered", "duplicates", "lost", "executions_per_s", "held", "latency_ms"]);
+    assert!(stderr(&output).contains("the books balance"), "{}", stderr(&output));
+}

@@ -1,6 +1,6 @@
 //! `conformance`: every case of a corpus, judged on virtual time.
 //!
-//! Without a folder it judges the project's own cases and, when it is there, the shared corpus beside the repository. The report goes to stdout; exit code 1 means that a group is below its floor or an own case failed, 2 that the command line is wrong, 3 that a corpus cannot be read.
+//! Without a folder it judges the project's own cases and, when it is there, the shared corpus beside the repository. The report goes to stdout; exit code 1 means that a group is below its floor or an own case failed, 2 that the command line is wrong, 3 that a corpus cannot be read. With `UPDATE_GOLDEN=1` in the environment the floors are set to what this run reached, to be read before they are committed.
 #![expect(clippy::print_stdout, reason = "the report is this program's product")]
 #![expect(clippy::print_stderr, reason = "a command-line program says on stderr what is wrong")]
 
@@ -83,6 +83,9 @@ fn main() -> ExitCode {
         Format::Json => println!("{}", serde_json::to_string(&report).expect("a report is plain data")),
         Format::Text => print_text(&report, arguments.only.is_some()),
     }
+    if std::env::var_os("UPDATE_GOLDEN").is_some() && arguments.folder.is_none() && arguments.only.is_none() {
+        return update_floors(&report);
+    }
     let breaches = floor::breaches(&floors(), &report.groups);
     for breach in &breaches {
         eprintln!("conformance: {breach}");
@@ -113,6 +116,16 @@ fn load(folder: Option<&Path>) -> Result<Vec<Case>, String> {
 
 fn floors() -> Floors {
     serde_json::from_str(include_str!("floors.json")).expect("the checked-in floors are well formed")
+}
+
+fn update_floors(report: &Report) -> ExitCode {
+    match std::fs::write(package().join("conformance/floors.json"), floor::print(&report.groups)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("conformance: cannot write the floors: {error}");
+            ExitCode::from(3)
+        }
+    }
 }
 
 fn judge_all(cases: &[Case], only: Option<&str>) -> Report {

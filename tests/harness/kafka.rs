@@ -228,3 +228,29 @@ impl Reader {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::{Broker, Mock};
+    use crate::ledger::Feeder;
+
+    #[test]
+    fn what_is_fed_is_read_back_where_the_ledger_says() {
+        let mock = Mock::start().unwrap();
+        mock.create_topic("t", 2).unwrap();
+        let limit = Duration::from_secs(30);
+        let mut feeder = Feeder::new(&mock.bootstrap(), "t").unwrap();
+        feeder.stream(100, 100_000, |_| Ok(())).unwrap();
+        feeder.raw(Some(1), None).unwrap();
+        feeder.flush(limit).unwrap();
+        let mut reader = Reader::open(&mock.bootstrap(), "t", 2).unwrap();
+        let records = reader.read_to_end(&mock.bootstrap(), "t", 2, limit).unwrap();
+        assert_eq!((records.len(), feeder.ledger().owed()), (101, 101));
+        let positions = feeder.ledger().positions();
+        for record in records.iter().filter(|record| record.value.is_some()) {
+            assert_eq!(positions[&record.json()["seq"].as_u64().unwrap()], (record.partition, record.offset));
+        }
+        assert_eq!(committed(&mock.bootstrap(), "nobody", "t", 2).unwrap(), [None, None]);
+    }
+}

@@ -49,3 +49,18 @@ impl Drop for Leash {
         let _status = self.shell.wait();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_runs_unless_the_leash_was_released() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+        drop(Leash::tie("echo ran > \"$1\"", &[&file("dropped")]).unwrap());
+        Leash::tie("echo ran > \"$1\"", &[&file("released")]).unwrap().release();
+        assert!(std::path::Path::new(&file("dropped")).exists());
+        assert!(!std::path::Path::new(&file("released")).exists());
+    }
+}

@@ -1,2 +1,77 @@
-//! To be written.
-fn main() {}
+//! `service`: the whole service as a process, against librdkafka's mock cluster and a real broker.
+//!
+//! `service [FILTER…] [--jobs N]` runs the tests whose names contain a filter. The real broker is started once for all tests that need one; they share nothing else.
+#![expect(clippy::print_stdout, reason = "the report is this program's product")]
+#![expect(clippy::print_stderr, reason = "a command-line program says on stderr what is wrong")]
+
+mod delivery;
+mod faults;
+mod operation;
+mod rebalance;
+mod shutdown;
+mod stage;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use harness::suite::{self, Test};
+use harness::tests;
+
+use crate::stage::Shared;
+
+/// Run the service's tests.
+#[derive(Debug, Parser)]
+#[command(name = "service", after_help = "Example: service rebalance --jobs 1")]
+struct Arguments {
+    /// Parts of names; without any, all tests run.
+    filters: Vec<String>,
+    /// Tests at a time.
+    #[arg(long, default_value_t = 3)]
+    jobs: usize,
+    /// Only print the names.
+    #[arg(long)]
+    list: bool,
+}
+
+const TESTS: &[Test<Shared>] = tests![
+    rebalance::eager_assignment_loses_nothing,
+    rebalance::cooperative_assignment_loses_nothing,
+    rebalance::a_partition_that_comes_back_goes_on,
+    rebalance::a_member_that_leaves_hands_over_at_once,
+    faults::bad_records_become_dead_letters,
+    faults::failed_executions_go_where_they_are_told,
+    faults::a_real_broker_restart_loses_nothing,
+    faults::a_mock_broker_going_down_and_up_loses_nothing,
+    delivery::results_carry_key_output_and_headers,
+    delivery::the_committed_offset_is_the_next_unfinished_record,
+    delivery::a_long_wait_does_not_stop_its_partition,
+    delivery::an_endless_choice_loop_times_out_alone,
+    delivery::a_lone_record_is_answered_at_once,
+    delivery::records_from_before_the_start_are_taken_from_the_committed_offset,
+    delivery::a_full_window_pauses_and_goes_on,
+    shutdown::sigterm_loses_and_repeats_nothing,
+    shutdown::sigint_loses_and_repeats_nothing,
+    shutdown::an_unfinished_execution_runs_again_after_the_deadline,
+    operation::metrics_count_what_was_done,
+    operation::health_follows_the_assignment,
+    operation::an_unknown_key_is_refused,
+    operation::an_unreachable_broker_is_told,
+    operation::a_missing_result_topic_is_told,
+    operation::a_broken_definition_is_refused,
+];
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if arguments.list {
+        TESTS.iter().for_each(|(name, _)| println!("{name}"));
+        return ExitCode::SUCCESS;
+    }
+    let shared = Shared::default();
+    let report = suite::run(TESTS, &arguments.filters, arguments.jobs, &shared, &|line| println!("{line}"));
+    if report.passed.is_empty() && report.failed.is_empty() {
+        eprintln!("service: no test has such a name");
+        return ExitCode::from(2);
+    }
+    println!("service: {} passed, {} failed", report.passed.len(), report.failed.len());
+    if report.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+}

@@ -168,8 +168,7 @@ impl Emitter<'_> {
         });
         let resource = self.resource(&task.resource);
         let call = CallId(next_id(&self.pools.calls));
-        let is_lambda = task.resource.kind == ResourceKind::Lambda;
-        self.pools.calls.push(CallCode { resource, timeout, is_lambda, result_name: result_name(&task.resource, &state.name) });
+        self.pools.calls.push(CallCode { resource, timeout, result_name: result_name(&task.resource, &state.name) });
         self.emit(Op::Call { call });
     }
 

@@ -99,7 +99,7 @@ impl Emitter<'_> {
         }
         let steps = self.steps(&path.segments[usize::from(root_steps)..]);
         let id = PathId(next_id(&self.pools.paths));
-        self.pools.paths.push(PathCode { root, steps, definite: path.is_definite(), text: path.text.as_str().into(), root_steps });
+        self.pools.paths.push(PathCode { root, steps, definite: path.is_definite(), text: path.text.as_str().into() });
         self.path_ids.insert(path.text.clone(), id);
         id
     }

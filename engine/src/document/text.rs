@@ -31,11 +31,12 @@ impl<'t> Unescaped<'t> {
 
     fn unicode(&mut self) -> char {
         let high = self.hex(2).unwrap_or(0xFFFD);
-        if (0xD800..0xDC00).contains(&high) && self.rest.get(6..8) == Some(b"\\u") {
-            if let Some(low) = self.hex(8).filter(|low| (0xDC00..0xE000).contains(low)) {
-                self.rest = &self.rest[12..];
-                return char::from_u32(0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00)).unwrap_or(char::REPLACEMENT_CHARACTER);
-            }
+        if (0xD800..0xDC00).contains(&high)
+            && self.rest.get(6..8) == Some(b"\\u")
+            && let Some(low) = self.hex(8).filter(|low| (0xDC00..0xE000).contains(low))
+        {
+            self.rest = &self.rest[12..];
+            return char::from_u32(0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00)).unwrap_or(char::REPLACEMENT_CHARACTER);
         }
         self.rest = self.rest.get(6..).unwrap_or_default();
         char::from_u32(high).unwrap_or(char::REPLACEMENT_CHARACTER)

@@ -17,8 +17,6 @@ pub(crate) struct PathCode {
     pub(crate) definite: bool,
     /// As written, for error texts.
     pub(crate) text: Box<str>,
-    /// How many steps of the text the root stands for: those of a context field.
-    pub(crate) root_steps: u8,
 }
 
 /// What a path starts from.
@@ -165,8 +163,7 @@ pub(crate) enum WaitCode {
 pub(crate) struct CallCode {
     pub(crate) resource: ResourceId,
     pub(crate) timeout: Option<SecondsCode>,
-    /// Lambda's own history events, and the name that a result over the limit is reported under.
-    pub(crate) is_lambda: bool,
+    /// The name that a result over the limit is reported under.
     pub(crate) result_name: Box<str>,
 }
 
@@ -283,7 +280,6 @@ pub(crate) struct CatchCode {
 
 /// Hash of a string's raw text for [`Switch`]: its first and last words and its length.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "the low bits of the mixed hash are what is wanted")]
 pub(crate) fn switch_hash(text: &[u8]) -> usize {
     let word = |bytes: &[u8]| bytes.iter().fold(0_u64, |word, &byte| word << 8 | u64::from(byte));
     let (first, last) = match (text.first_chunk::<8>(), text.last_chunk::<8>()) {

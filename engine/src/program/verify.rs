@@ -48,7 +48,7 @@ impl Program {
             Op::Merge { target } => within(target.index(), merges.len(), "result path"),
             Op::Exit { next } => self.has_op(next).ok_or("op"),
             Op::Test { test, then, otherwise } => {
-                self.has_op(then).and(self.has_op(otherwise)).ok_or("op")?;
+                self.has_op(then).and_then(|()| self.has_op(otherwise)).ok_or("op")?;
                 within(test.index(), tests.len(), "test")
             }
             Op::Switch { switch, otherwise } => {
@@ -73,7 +73,7 @@ impl Program {
             self.member_refers(node, at).ok_or_else(|| format!("template member {at} is broken"))?;
         }
         for (at, test) in pools.tests.iter().enumerate() {
-            self.has_path(test.path).and(self.check_refers(&test.check)).ok_or_else(|| format!("test {at} is broken"))?;
+            self.has_path(test.path).and_then(|()| self.check_refers(&test.check)).ok_or_else(|| format!("test {at} is broken"))?;
         }
         let steps = pools.paths.iter().flat_map(|path| path.steps.iter()).chain(pools.merges.iter().flat_map(|steps| steps.iter()));
         for step in steps {
@@ -140,7 +140,7 @@ impl Program {
             FilterCode::Or(parts) | FilterCode::And(parts) => parts.iter().try_for_each(|part| self.filter_refers(part)),
             FilterCode::Not(inner) => self.filter_refers(inner),
             FilterCode::Exists(steps) => steps.iter().try_for_each(|step| self.step_refers(step)),
-            FilterCode::Compare(left, _, right) => side(left).and(side(right)),
+            FilterCode::Compare(left, _, right) => side(left).and_then(|()| side(right)),
         }
     }
 }

@@ -39,6 +39,12 @@ impl Memory {
         Self { bytes_max: bytes_max.min(1 << 31), ..Self::default() }
     }
 
+    /// Sets the limit on bytes in use.
+    #[inline]
+    pub(crate) fn set_bytes_max(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max.min(1 << 31);
+    }
+
     /// Forgets everything; memory above `keep_bytes` is given back.
     #[inline]
     pub(crate) fn reset(&mut self, keep_bytes: usize) {

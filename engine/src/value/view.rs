@@ -95,10 +95,6 @@ impl<'v> View<'v> {
         (self.bytes(key.key_source(), key.a, key.b), key.is_escaped())
     }
 
-    pub(crate) fn symbol(self, member: Member) -> Symbol {
-        member.key.key_symbol()
-    }
-
     /// The member of an object with the name of `symbol`.
     #[inline]
     pub(crate) fn member(self, object: Value, symbol: Symbol) -> Option<Value> {

@@ -142,10 +142,7 @@ pub(crate) fn write_integer(value: i64, out: &mut Vec<u8>) {
     let mut rest = value.unsigned_abs();
     loop {
         at -= 1;
-        #[expect(clippy::cast_possible_truncation, reason = "a remainder by ten")]
-        {
-            digits[at] = b'0' + (rest % 10) as u8;
-        }
+        digits[at] = b'0' + (rest % 10) as u8;
         rest /= 10;
         if rest == 0 {
             break;

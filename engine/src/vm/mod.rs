@@ -127,9 +127,10 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// An idle slot; `index` comes back in [`EffectId::slot`].
+    /// An idle slot; `index` comes back in [`EffectId::slot`]. The bounds of an execution are those of its program.
     #[must_use]
-    pub fn new(index: u32, limits: Limits) -> Self {
+    pub fn new(index: u32) -> Self {
+        let limits = Limits::default();
         Self {
             index,
             generation: 0,
@@ -168,7 +169,9 @@ impl Slot {
     /// A [`Fault`] when `input` is not a JSON document, or one over the payload limit ([`FaultKind::TooLarge`]). The slot is then idle.
     pub fn start(&mut self, program: &Program, input: &[u8], start: &Start<'_>) -> Result<(), Fault> {
         self.forget(usize::MAX);
-        self.input = self.memory.add_document(input, &program.symbols).unwrap_or(Err(Fault::new(FaultKind::TooLarge, 0)))?;
+        self.limits = program.limits;
+        self.memory.set_bytes_max(program.limits.slot_bytes_max);
+        self.input = self.memory.add_document(input, &program.symbols).unwrap_or_else(|_| Err(Fault::new(FaultKind::TooLarge, 0)))?;
         if self.input.size() > self.limits.payload_bytes_max {
             return Err(Fault::new(FaultKind::TooLarge, 0));
         }

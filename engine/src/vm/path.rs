@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use bumpalo::Bump;
 use bumpalo::collections::Vec as BumpVec;
 
 use super::Slot;
@@ -43,7 +42,7 @@ impl Slot {
     fn select(&mut self, program: &Program, root: Value, steps: &[Step]) -> Result<Value, Quota> {
         let mut scratch = std::mem::take(&mut self.scratch);
         let mut found = BumpVec::new_in(&scratch);
-        collect(self.view(program), root, steps, &scratch, &mut found);
+        collect(self.view(program), root, steps, &mut found);
         let start = self.memory.reserve(found.len())?;
         let mut cell = start;
         for value in &found {
@@ -169,30 +168,30 @@ fn at_index(view: View<'_>, value: Value, index: i64) -> Option<Value> {
 }
 
 /// Adds what `steps` select from `value` to `found`. The recursion is as deep as the path and the data are, both bounded.
-fn collect<'b>(view: View<'_>, value: Value, steps: &[Step], scratch: &'b Bump, found: &mut BumpVec<'b, Value>) {
+fn collect(view: View<'_>, value: Value, steps: &[Step], found: &mut BumpVec<'_, Value>) {
     let Some((step, rest)) = steps.split_first() else {
         found.push(value);
         return;
     };
     match step {
-        Step::Member(symbol) => view.member(value, *symbol).into_iter().for_each(|next| collect(view, next, rest, scratch, found)),
-        Step::Index(index) => at_index(view, value, *index).into_iter().for_each(|next| collect(view, next, rest, scratch, found)),
-        Step::Wildcard => children(view, value, |child| collect(view, child, rest, scratch, found)),
+        Step::Member(symbol) => view.member(value, *symbol).into_iter().for_each(|next| collect(view, next, rest, found)),
+        Step::Index(index) => at_index(view, value, *index).into_iter().for_each(|next| collect(view, next, rest, found)),
+        Step::Wildcard => children(view, value, |child| collect(view, child, rest, found)),
         Step::Descend => {
-            collect(view, value, rest, scratch, found);
-            children(view, value, |child| collect(view, child, steps, scratch, found));
+            collect(view, value, rest, found);
+            children(view, value, |child| collect(view, child, steps, found));
         }
         Step::Indices(indices) => {
             for index in indices {
-                at_index(view, value, *index).into_iter().for_each(|next| collect(view, next, rest, scratch, found));
+                at_index(view, value, *index).into_iter().for_each(|next| collect(view, next, rest, found));
             }
         }
-        Step::Members(symbols) => members(view, value, symbols, |next| collect(view, next, rest, scratch, found)),
-        Step::Slice { start, end, step } => slice(view, value, (*start, *end, *step), |next| collect(view, next, rest, scratch, found)),
+        Step::Members(symbols) => members(view, value, symbols, |next| collect(view, next, rest, found)),
+        Step::Slice { start, end, step } => slice(view, value, (*start, *end, *step), |next| collect(view, next, rest, found)),
         Step::Filter(filter) => match value.kind() {
-            Kind::Array => view.elements(value).filter(|item| accepts(view, *item, filter)).for_each(|item| collect(view, item, rest, scratch, found)),
+            Kind::Array => view.elements(value).filter(|item| accepts(view, *item, filter)).for_each(|item| collect(view, item, rest, found)),
             // Jayway applies a filter on an object to the object itself.
-            Kind::Object if accepts(view, value, filter) => collect(view, value, rest, scratch, found),
+            Kind::Object if accepts(view, value, filter) => collect(view, value, rest, found),
             _ => {}
         },
     }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use expressway_engine::diagnostic::{Diagnostic, Severity};
@@ -13,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::definition::{Type, refused};
 use super::output::{Output, tell};
+use crate::clock::Clock;
 use crate::control::registry::Definition;
 use crate::error::Error;
 use crate::local::{self, CallInfo, Ended, Executor, Pace, Status, TaskReply};
@@ -73,7 +73,7 @@ pub(super) fn run(flags: &Flags) -> Result<(), Error> {
     }
     let mut session = Session {
         program: compiled.program,
-        executor: Executor::new(Slot::new(0, Limits::default()), if flags.real_time { Pace::Real } else { Pace::Virtual }),
+        executor: Executor::new(Slot::new(0), if flags.real_time { Pace::Real } else { Pace::Virtual }),
         mocks: flags.mocks(&deployment.state_machine)?,
         execution_name: flags.execution_name.clone(),
         seed: flags.seed.unwrap_or_else(|| now().0),
@@ -194,6 +194,5 @@ fn write_ended(ended: &Ended, out: &mut Output) -> Result<(), Error> {
 
 /// The instant at which an execution starts; from there on the clock is virtual or counted.
 fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    Clock::start().now().timestamp
 }

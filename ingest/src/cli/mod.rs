@@ -3,8 +3,10 @@
 mod compile;
 mod config;
 mod definition;
+mod demo;
 mod exec;
 mod output;
+mod run;
 mod validate;
 
 use std::ffi::OsString;
@@ -49,6 +51,10 @@ enum LogForm {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Run the service: every pipeline of the configuration
+    Run(run::Flags),
+    /// Run everything in one process: simulated devices, a mock broker, the real pipeline
+    Demo(demo::Flags),
     /// Check definitions and report every finding
     Validate(validate::Flags),
     /// Compile a definition and show what became of it
@@ -95,14 +101,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: &Environm
 
 fn dispatch(cli: &Cli, environment: &Environment) -> Result<(), Error> {
     match &cli.verb {
+        Verb::Run(flags) => run::run(flags, &cli.log, environment),
         Verb::Config(flags) => config::run(flags, &cli.log, environment),
         verb => {
             cli.log.start(environment)?;
             match verb {
                 Verb::Validate(flags) => validate::run(flags),
                 Verb::Compile(flags) => compile::run(flags),
+                Verb::Demo(flags) => demo::run(flags),
                 Verb::Exec(flags) => exec::run(flags),
-                Verb::Config(_) => unreachable!("matched above"),
+                Verb::Run(_) | Verb::Config(_) => unreachable!("matched above"),
             }
         }
     }

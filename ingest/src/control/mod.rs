@@ -1,3 +1,5 @@
-//! The control plane: never on a record's way.
+//! The control plane: definitions, the life of the pipelines, HTTP. Never on a record's way.
 
+pub mod http;
 pub mod registry;
+pub mod service;

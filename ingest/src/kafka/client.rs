@@ -15,18 +15,48 @@ use rdkafka::types::RDKafkaRespErr;
 pub(crate) type ConsumerHandle = Arc<BaseConsumer<Context>>;
 
 /// Properties whose value the delivery guarantee depends on.
-const FIXED: &[(&str, &str)] = &[("enable.auto.offset.store", "false"), ("enable.auto.commit", "true"), ("enable.idempotence", "true"), ("enable.partition.eof", "false")];
+const FIXED: &[(&str, &str)] =
+    &[("enable.auto.offset.store", "false"), ("enable.auto.commit", "true"), ("enable.idempotence", "true"), ("enable.partition.eof", "false")];
 
 /// Beginnings of the names that only a consumer takes.
 const CONSUMER_ONLY: &[&str] = &[
-    "group.", "session.timeout.ms", "heartbeat.interval.ms", "max.poll.interval.ms", "partition.assignment.strategy", "auto.", "enable.auto.", "fetch.", "queued.",
-    "isolation.level", "check.crcs", "enable.partition.eof", "coordinator.", "max.partition.fetch.bytes", "consume.",
+    "group.",
+    "session.timeout.ms",
+    "heartbeat.interval.ms",
+    "max.poll.interval.ms",
+    "partition.assignment.strategy",
+    "auto.",
+    "enable.auto.",
+    "fetch.",
+    "queued.",
+    "isolation.level",
+    "check.crcs",
+    "enable.partition.eof",
+    "coordinator.",
+    "max.partition.fetch.bytes",
+    "consume.",
 ];
 
 /// Beginnings of the names that only a producer takes.
 const PRODUCER_ONLY: &[&str] = &[
-    "acks", "request.required.acks", "linger.ms", "queue.buffering.", "batch.", "compression.", "enable.idempotence", "retries", "message.send.max.retries", "message.timeout.ms",
-    "delivery.timeout.ms", "request.timeout.ms", "partitioner", "transactional.id", "transaction.", "enable.gapless.guarantee", "sticky.partitioning.linger.ms", "delivery.report.",
+    "acks",
+    "request.required.acks",
+    "linger.ms",
+    "queue.buffering.",
+    "batch.",
+    "compression.",
+    "enable.idempotence",
+    "retries",
+    "message.send.max.retries",
+    "message.timeout.ms",
+    "delivery.timeout.ms",
+    "request.timeout.ms",
+    "partitioner",
+    "transactional.id",
+    "transaction.",
+    "enable.gapless.guarantee",
+    "sticky.partitioning.linger.ms",
+    "delivery.report.",
 ];
 
 /// The consumer's configuration: our defaults, then the user's options.

@@ -66,7 +66,15 @@ impl Producer {
     ///
     /// # Errors
     /// The record was not taken, and no report will come: the headers come back.
-    pub(crate) fn send(&self, topic: &Topic, partition: i32, key: Option<&[u8]>, value: Option<&[u8]>, headers: Headers, opaque: u64) -> Result<(), (ErrorCode, Headers)> {
+    pub(crate) fn send(
+        &self,
+        topic: &Topic,
+        partition: i32,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: Headers,
+        opaque: u64,
+    ) -> Result<(), (ErrorCode, Headers)> {
         use sys::rd_kafka_vtype_t::{
             RD_KAFKA_VTYPE_HEADERS, RD_KAFKA_VTYPE_KEY, RD_KAFKA_VTYPE_MSGFLAGS, RD_KAFKA_VTYPE_OPAQUE, RD_KAFKA_VTYPE_PARTITION, RD_KAFKA_VTYPE_RKT,
             RD_KAFKA_VTYPE_VALUE,

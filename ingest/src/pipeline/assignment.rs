@@ -127,7 +127,15 @@ pub(super) struct Coordinator {
 }
 
 impl Coordinator {
-    pub(super) fn new(topics: Vec<SourceTopic>, links: Vec<ShardLink>, epochs: &Arc<AtomicU32>, health: &Arc<Health>, clock: Clock, reset: &str, drain_timeout: Duration) -> Self {
+    pub(super) fn new(
+        topics: Vec<SourceTopic>,
+        links: Vec<ShardLink>,
+        epochs: &Arc<AtomicU32>,
+        health: &Arc<Health>,
+        clock: Clock,
+        reset: &str,
+        drain_timeout: Duration,
+    ) -> Self {
         let shards = u32::try_from(links.len()).expect("a shard count is 32 bits wide");
         let reset = match reset {
             "latest" | "largest" | "end" => Reset::Latest,

@@ -32,7 +32,14 @@ pub struct PartitionLag {
 }
 
 /// Asks until told to stop.
-pub(super) fn run(consumer: &ConsumerHandle, topics: &[String], coordinator: &Coordinator, clock: Clock, out: &Arc<Mutex<Vec<PartitionLag>>>, stop: &Receiver<()>) {
+pub(super) fn run(
+    consumer: &ConsumerHandle,
+    topics: &[String],
+    coordinator: &Coordinator,
+    clock: Clock,
+    out: &Arc<Mutex<Vec<PartitionLag>>>,
+    stop: &Receiver<()>,
+) {
     loop {
         let mut lags = Vec::new();
         for placed in coordinator.placed() {

@@ -125,16 +125,20 @@ impl Pipeline {
     /// # Errors
     /// Settings that cannot work, no broker in reach, a topic that is missing.
     pub fn start(settings: Settings, program: Arc<Program>, tasks: Arc<dyn Integrations>) -> Result<Self, Error> {
-        let limits = settings.limits;
         let identity = Identity { definition: program.state_machine().to_owned(), version: program.version().to_owned() };
-        Self::start_with(settings, identity, tasks, |_| Engine::new(&program, limits))
+        Self::start_with(settings, identity, tasks, |_| Engine::new(&program))
     }
 
     /// Starts a pipeline with processors of one's own, one for each shard.
     ///
     /// # Errors
     /// Settings that cannot work, no broker in reach, a topic that is missing.
-    pub fn start_with<P: Processor>(settings: Settings, identity: Identity, tasks: Arc<dyn Integrations>, processor: impl FnMut(u32) -> P) -> Result<Self, Error> {
+    pub fn start_with<P: Processor>(
+        settings: Settings,
+        identity: Identity,
+        tasks: Arc<dyn Integrations>,
+        processor: impl FnMut(u32) -> P,
+    ) -> Result<Self, Error> {
         start::start(settings, &identity, &tasks, processor)
     }
 

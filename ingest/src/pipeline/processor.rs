@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use expressway_engine::document::Fault;
 use expressway_engine::hir::StateId;
-use expressway_engine::{Budget, EffectId, Effects, Failure, Limits, Program, Reply, ResourceId, Resumed, Silent, Slot, Start, Step, Timestamp};
+use expressway_engine::{Budget, EffectId, Effects, Failure, Program, Reply, ResourceId, Resumed, Silent, Slot, Start, Step, Timestamp};
 
 /// Memory that an idle slot keeps, in bytes: some typical executions' worth. What one large record needed beyond that is given back.
 const SLOT_KEEP_BYTES: usize = 256 << 10;
@@ -51,18 +51,17 @@ pub trait Processor: Send + 'static {
 #[derive(Debug)]
 pub struct Engine {
     program: Arc<Program>,
-    limits: Limits,
     slots: Vec<Option<Slot>>,
     resources: Vec<Arc<str>>,
     budget: Budget,
 }
 
 impl Engine {
-    /// An engine that runs `program`; `limits` are those it was compiled with.
+    /// An engine that runs `program`.
     #[must_use]
-    pub fn new(program: &Arc<Program>, limits: Limits) -> Self {
+    pub fn new(program: &Arc<Program>) -> Self {
         let resources = program.resources().iter().map(|resource| Arc::from(resource.arn.as_str())).collect();
-        Self { program: Arc::clone(program), limits, slots: Vec::new(), resources, budget: Budget::default() }
+        Self { program: Arc::clone(program), slots: Vec::new(), resources, budget: Budget::default() }
     }
 
     fn used(&self, index: u32) -> &Slot {
@@ -72,18 +71,18 @@ impl Engine {
 }
 
 /// The slot of that number, made when it is first asked for. (No method, so that the program can be borrowed beside it.)
-fn slot_of(slots: &mut Vec<Option<Slot>>, limits: Limits, index: u32) -> &mut Slot {
+fn slot_of(slots: &mut Vec<Option<Slot>>, index: u32) -> &mut Slot {
     let place = usize::try_from(index).expect("a slot number fits into memory");
     while slots.len() <= place {
         let number = u32::try_from(slots.len()).expect("slots are bounded by executions_open_max");
-        slots.push(Some(Slot::new(number, limits)));
+        slots.push(Some(Slot::new(number)));
     }
     slots[place].as_mut().expect("a discarded slot is never used again")
 }
 
 impl Processor for Engine {
     fn begin(&mut self, slot: u32, input: &[u8], start: &Start<'_>, effects: &mut Effects, output: &mut Vec<u8>) -> Result<Step, Fault> {
-        let slot = slot_of(&mut self.slots, self.limits, slot);
+        let slot = slot_of(&mut self.slots, slot);
         slot.start(&self.program, input, start)?;
         let step = slot.run(&self.program, start.now, self.budget, effects, &mut Silent);
         if step == Step::Succeeded {
@@ -93,7 +92,7 @@ impl Processor for Engine {
     }
 
     fn proceed(&mut self, slot: u32, now: Timestamp, effects: &mut Effects, output: &mut Vec<u8>) -> Step {
-        let slot = slot_of(&mut self.slots, self.limits, slot);
+        let slot = slot_of(&mut self.slots, slot);
         let step = slot.run(&self.program, now, self.budget, effects, &mut Silent);
         if step == Step::Succeeded {
             slot.write_output(&self.program, output);
@@ -118,7 +117,7 @@ impl Processor for Engine {
     }
 
     fn finish(&mut self, slot: u32) -> u64 {
-        let slot = slot_of(&mut self.slots, self.limits, slot);
+        let slot = slot_of(&mut self.slots, slot);
         let transitions = slot.transitions();
         // The next start forgets everything anyway.
         if slot.capacity_bytes() > SLOT_KEEP_BYTES {
@@ -128,7 +127,7 @@ impl Processor for Engine {
     }
 
     fn abandon(&mut self, slot: u32) {
-        slot_of(&mut self.slots, self.limits, slot).reset(SLOT_KEEP_BYTES);
+        slot_of(&mut self.slots, slot).reset(SLOT_KEEP_BYTES);
     }
 
     fn discard(&mut self, slot: u32) {

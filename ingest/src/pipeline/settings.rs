@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crossbeam::channel::Sender;
-use expressway_engine::Limits;
 
 use super::{Acknowledged, Error};
 use crate::kafka::client;
@@ -65,8 +64,6 @@ pub struct Settings {
     pub memory_limit: u64,
     /// Whether each shard is pinned to a core.
     pub pin_threads: bool,
-    /// Bounds of each execution: those that the program was compiled with.
-    pub limits: Limits,
     /// Receives every acknowledgement in batches: for demos, benches and tests. When it is full, the shard waits.
     pub audit: Option<Sender<Vec<Acknowledged>>>,
 }
@@ -91,7 +88,6 @@ impl Default for Settings {
             panics_per_minute_max: 10,
             memory_limit: 1 << 30,
             pin_threads: true,
-            limits: Limits::default(),
             audit: None,
         }
     }

@@ -152,7 +152,16 @@ impl Sink {
     ///
     /// # Errors
     /// The record itself is at fault: it was not kept.
-    pub(crate) fn send(&mut self, to: To, partition: i32, key: Option<&[u8]>, value: Option<&[u8]>, headers: Headers, opaque: u64, now_ns: u64) -> Result<(), Refused> {
+    pub(crate) fn send(
+        &mut self,
+        to: To,
+        partition: i32,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: Headers,
+        opaque: u64,
+        now_ns: u64,
+    ) -> Result<(), Refused> {
         if !self.pending.is_empty() || self.alone.is_some() {
             self.pending.push_back(Pending::new(to, partition, key, value, headers, opaque));
             return Ok(());

@@ -99,9 +99,7 @@ fn find_topics(settings: &Settings) -> Result<Topics, Error> {
 }
 
 fn topic_handles(settings: &Settings, consumer: &Consumer) -> Result<Arc<[TopicHandle]>, Error> {
-    let handle = |topic: &String| {
-        TopicHandle::new(consumer.handle(), topic).ok_or_else(|| Error::TopicMissing { topic: topic.clone(), role: "source" })
-    };
+    let handle = |topic: &String| TopicHandle::new(consumer.handle(), topic).ok_or_else(|| Error::TopicMissing { topic: topic.clone(), role: "source" });
     settings.source_topics.iter().map(handle).collect()
 }
 

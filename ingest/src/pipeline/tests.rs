@@ -81,7 +81,8 @@ impl Cluster {
     /// Writes records; the number picks the partition.
     fn send(&self, records: &[(i64, Option<Vec<u8>>)]) {
         let config = [("bootstrap.servers", self.brokers.as_str()), ("message.max.bytes", "20000000"), ("linger.ms", "1")];
-        let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::from_iter(config.map(|(key, value)| (key.to_owned(), value.to_owned()))).create().unwrap();
+        let producer: ThreadedProducer<DefaultProducerContext> =
+            ClientConfig::from_iter(config.map(|(key, value)| (key.to_owned(), value.to_owned()))).create().unwrap();
         for (seq, value) in records {
             let key = format!("device-{seq}");
             let headers = OwnedHeaders::new().insert(rdkafka::message::Header { key: "trace", value: Some(&key) });
@@ -289,7 +290,10 @@ fn failures_are_results_or_dead_letters() {
         } else {
             assert!(acks.iter().all(|ack| ack.class == Class::DeadLettered));
             let letter = cluster.read_all(DEAD).pop().unwrap();
-            assert_eq!((letter.headers["expressway-reason"].as_str(), letter.headers["expressway-detail"].as_str()), ("execution_failed", "Broken: it is \"broken\""));
+            assert_eq!(
+                (letter.headers["expressway-reason"].as_str(), letter.headers["expressway-detail"].as_str()),
+                ("execution_failed", "Broken: it is \"broken\"")
+            );
         }
     }
 }
@@ -491,11 +495,11 @@ fn rebalance(group: &str, strategy: &str) {
         let second = splice(settings.clone());
         await_that("the second member gets partitions", || second.assigned().len() == 2 && first.assigned().len() == 2);
         cluster.fill(round * 4_000, 2_000);
-        await_distinct(&acknowledged, &mut done, done.len() + 2_000);
+        await_distinct(&acknowledged, &mut done, 2_000);
         finish(&second);
         await_that("the first member gets all partitions back", || first.assigned().len() == 4);
         cluster.fill(round * 4_000 + 2_000, 2_000);
-        await_distinct(&acknowledged, &mut done, done.len() + 2_000);
+        await_distinct(&acknowledged, &mut done, 2_000);
     }
     let report = finish(&first);
     assert!(report.counters.rebalances >= 4);
@@ -505,7 +509,8 @@ fn rebalance(group: &str, strategy: &str) {
     assert_eq!(sources.len(), 10_000);
 }
 
-fn await_distinct(acknowledged: &Receiver<Vec<Acknowledged>>, done: &mut BTreeSet<(i32, i64)>, count: usize) {
+fn await_distinct(acknowledged: &Receiver<Vec<Acknowledged>>, done: &mut BTreeSet<(i32, i64)>, more: usize) {
+    let count = done.len() + more;
     while done.len() < count {
         done.extend(distinct(&await_acks(acknowledged, 1)));
     }
@@ -589,7 +594,10 @@ fn a_topic_that_is_not_ours_stops_the_pipeline_with_nothing_committed() {
     let (mut settings, acknowledged) = cluster.settings("refused");
     settings.result_topic_error_timeout = Duration::from_secs(1);
     let pipeline = splice(settings);
-    await_that("readiness says so", || matches!(pipeline.readiness(), Readiness::NotReady(reasons) if reasons.iter().any(|reason| reason.contains("cannot be written to topic results"))));
+    await_that(
+        "readiness says so",
+        || matches!(pipeline.readiness(), Readiness::NotReady(reasons) if reasons.iter().any(|reason| reason.contains("cannot be written to topic results"))),
+    );
     assert!(matches!(pipeline.join(PATIENCE), Err(Error::TopicRefused { .. })));
     assert!(acknowledged.is_empty());
     assert!(cluster.committed("refused").iter().all(|offset| *offset <= 0));
@@ -621,4 +629,3 @@ fn a_second_run_goes_on_where_the_first_one_stopped() {
     finish(&pipeline);
     assert_eq!(cluster.committed("again"), vec![200; 4]);
 }
-

@@ -4,6 +4,7 @@
 //!
 //! The inbox cannot overflow while integrations keep their one duty, **exactly one answer a call**: a shard keeps at most as many calls open as its inbox holds and keeps further ones back until answers arrive. An answer beyond that is dropped and counted. An answer that comes after its time-out, after a failed sibling branch or for a slot long reused is harmless: its [`EffectId`] is no longer open.
 
+pub mod builtin;
 pub mod mock;
 pub mod native;
 

@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     fn call<'s>(state: &'s str, input: &'s str) -> Call<'s> {
-        Call { state, resource: "native:x", input: input.as_bytes(), attempt: 0 }
+        Call { state, resource: "native:x", input: input.as_bytes() }
     }
 
     fn case(mocks: Value) -> Case {

@@ -46,8 +46,8 @@ use crate::kafka::queue::TopicHandle;
 use crate::kafka::{Batch, ErrorCode, Message, ShardQueue};
 use crate::tasks::Reply as TaskReply;
 
-pub(super) use command::Command;
 use self::effects::CALLS_OPEN_MAX;
+pub(super) use command::Command;
 pub(super) use partition::Assigned;
 
 /// Records whose result is in the producer's hands, per shard: enough to keep the broker busy, and a bound for the memory.

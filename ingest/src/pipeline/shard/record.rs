@@ -3,8 +3,8 @@
 //! An open record keeps its source, because a dead letter needs key, value and headers as they came, and may become necessary as late as the delivery report. While the result is under way the consumed message itself is kept, which costs nothing. An execution that suspends or yields may live for minutes, and a kept message would pin the whole fetch response it lies in, so its source is copied out.
 
 use crate::kafka::{Headers, Message};
-use crate::pipeline::sink::To;
 use crate::pipeline::Class;
+use crate::pipeline::sink::To;
 
 /// Names an open record. The generation makes a late report for a reused place find nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -23,7 +23,14 @@ pub(crate) struct Slots {
 impl Slots {
     /// A pool that lends at most `open_max` slots at a time.
     pub(crate) fn new(open_max: u32) -> Self {
-        Self { idle: Vec::new(), records: Vec::new(), is_yielded: Vec::new(), yielded: VecDeque::new(), open: 0, open_max: usize::try_from(open_max).expect("a slot count fits into memory") }
+        Self {
+            idle: Vec::new(),
+            records: Vec::new(),
+            is_yielded: Vec::new(),
+            yielded: VecDeque::new(),
+            open: 0,
+            open_max: usize::try_from(open_max).expect("a slot count fits into memory"),
+        }
     }
 
     /// How many slots can still be lent.

@@ -1,0 +1,195 @@
+//! The service: all pipelines of a configuration, started and ended together.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use expressway_engine::hir::WorkflowType;
+use expressway_engine::{Deployment, Limits};
+
+use super::registry::{self, Definition};
+use crate::config::{self, Config};
+use crate::error::Error;
+use crate::metrics::exposition::{Sample, Snapshot};
+use crate::pipeline::{self, OnFailure, OnNull, Pipeline, Readiness, Settings};
+use crate::tasks::builtin::Builtin;
+use crate::tasks::mock::{MockFile, TestCase};
+use crate::tasks::native;
+use crate::telemetry::RateLimit;
+
+/// All pipelines of a process.
+pub struct Service {
+    pipelines: Vec<Running>,
+    started: Instant,
+    held: Option<Arc<RateLimit>>,
+}
+
+struct Running {
+    name: String,
+    source_topics: Vec<String>,
+    pipeline: Pipeline,
+}
+
+impl Service {
+    /// Loads every definition, then starts every pipeline; nothing is started when a definition is refused.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a definition that is refused, [`Error::Setting`] for one that is missing or calls what nothing answers for, [`Error::Surroundings`] when a broker does not answer or a topic is missing.
+    pub fn start(config: &Config, held: Option<Arc<RateLimit>>) -> Result<Self, Error> {
+        if config.pipelines.is_empty() {
+            return Err(Error::Setting("\"pipelines\" is empty: there is nothing to run; see configs/local.yaml for an example".to_owned()));
+        }
+        let loaded: Vec<Loaded> = config.pipelines.iter().map(|pipeline| load(pipeline, config)).collect::<Result<_, _>>()?;
+        let mut service = Self { pipelines: Vec::with_capacity(loaded.len()), started: Instant::now(), held };
+        for (loaded, pipeline) in loaded.into_iter().zip(&config.pipelines) {
+            let tasks = Builtin::start(loaded.mocks).map_err(|error| Error::surroundings("the timer thread cannot be started", error))?;
+            let running = Pipeline::start(settings(config, pipeline), Arc::new(loaded.program), Arc::new(tasks));
+            let running = running.map_err(|error| operating(&pipeline.name, error))?;
+            service.pipelines.push(Running { name: pipeline.name.clone(), source_topics: pipeline.source_topics.clone(), pipeline: running });
+        }
+        Ok(service)
+    }
+
+    /// Why the service does not take records now; empty when it does.
+    #[must_use]
+    pub fn reasons(&self) -> Vec<String> {
+        let reasons = |running: &Running| match running.pipeline.readiness() {
+            Readiness::Ready => Vec::new(),
+            Readiness::NotReady(reasons) => reasons.into_iter().map(|reason| format!("pipeline {}: {reason}", running.name)).collect(),
+        };
+        self.pipelines.iter().flat_map(reasons).collect()
+    }
+
+    /// Everything that is measured, now.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let sample = |Running { name, source_topics, pipeline }: &Running| Sample {
+            state_machine: name.clone(),
+            source_topics: source_topics.clone(),
+            counters: pipeline.counters(),
+            latency: pipeline.latency(),
+            lag: pipeline.lag(),
+            is_ready: matches!(pipeline.readiness(), Readiness::Ready),
+        };
+        Snapshot {
+            pipelines: self.pipelines.iter().map(sample).collect(),
+            uptime: self.started.elapsed(),
+            log_lines_held: self.held.as_ref().map_or(0, |limit| limit.held_total()),
+        }
+    }
+
+    /// The error of a pipeline that ended itself.
+    #[must_use]
+    pub fn failure(&self) -> Option<Error> {
+        self.pipelines.iter().find_map(|running| running.pipeline.failed().map(|error| operating(&running.name, error)))
+    }
+
+    /// Begins the ordered end: no record is taken any more.
+    pub fn request_shutdown(&self) {
+        self.pipelines.iter().for_each(|running| running.pipeline.request_shutdown());
+    }
+
+    /// Waits for the end of every pipeline, until `timeout` is over.
+    ///
+    /// # Errors
+    /// [`Error::Surroundings`] when one did not end cleanly; the others are waited for all the same.
+    pub fn join(&self, timeout: Duration) -> Result<(), Error> {
+        let deadline = Instant::now() + timeout;
+        let mut first = Ok(());
+        for Running { name, pipeline, .. } in &self.pipelines {
+            let ended = pipeline.join(deadline.saturating_duration_since(Instant::now()));
+            if let (Err(error), Ok(())) = (ended, &first) {
+                first = Err(operating(name, error));
+            }
+        }
+        first
+    }
+}
+
+/// An error of a running or starting pipeline, sorted by who can mend it.
+fn operating(pipeline: &str, error: pipeline::Error) -> Error {
+    if error.is_configuration() {
+        let source = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
+        return Error::Setting(format!("pipeline {pipeline}: {error}{source}"));
+    }
+    // The source is chained by hand, for the error's own text comes first.
+    Error::surroundings(format!("pipeline {pipeline}"), error)
+}
+
+struct Loaded {
+    program: expressway_engine::Program,
+    mocks: Option<TestCase>,
+}
+
+fn load(pipeline: &config::Pipeline, config: &Config) -> Result<Loaded, Error> {
+    let definition = Definition::read(&pipeline.definition).map_err(|error| refused(&pipeline.name, &error))?;
+    let deployment = Deployment {
+        region: config.identity.region.clone(),
+        account: config.identity.account.clone(),
+        role_arn: format!("arn:aws:iam::{}:role/{}", config.identity.account, pipeline.name),
+        state_machine: pipeline.name.clone(),
+        limits: Limits::default(),
+    };
+    let compiled = definition.compile(WorkflowType::Express, &deployment).map_err(|error| refused(&pipeline.name, &error))?;
+    for warning in &compiled.warnings {
+        tracing::warn!(pipeline = pipeline.name, definition = %pipeline.definition.display(), %warning, "the definition has a finding");
+    }
+    let mocks = pipeline.mocks.as_ref().map(mocked).transpose()?;
+    let unanswered = Builtin::unanswered(&compiled.program, mocks.as_ref());
+    if !unanswered.is_empty() {
+        let known = native::NAMES.join(", ");
+        return Err(Error::Setting(format!("pipeline {}: nothing answers for {}; there are {known}, and mocks", pipeline.name, unanswered.join(", "))));
+    }
+    Ok(Loaded { program: compiled.program, mocks })
+}
+
+fn mocked(mocks: &config::Mocks) -> Result<TestCase, Error> {
+    let refuse = |error: crate::tasks::mock::Error| Error::Setting(error.to_string());
+    MockFile::read(&mocks.file).map_err(refuse)?.test_case(Some(&mocks.state_machine), &mocks.test_case).map_err(refuse)
+}
+
+/// A definition that is not there is a mistake in the configuration; one that is refused is an input at fault.
+fn refused(pipeline: &str, error: &registry::Error) -> Error {
+    let source = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
+    let text = format!("pipeline {pipeline}: {error}{source}");
+    if matches!(error, registry::Error::Read { .. }) { Error::Setting(text) } else { Error::Input(text) }
+}
+
+/// The pipeline's settings out of the configuration's sections.
+fn settings(config: &Config, pipeline: &config::Pipeline) -> Settings {
+    let own = [("bootstrap.servers", &config.kafka.bootstrap_servers), ("group.id", &pipeline.group_id)];
+    let own = own.into_iter().map(|(option, value)| (option.to_owned(), value.clone()));
+    let pipelines = u64::try_from(config.pipelines.len().max(1)).unwrap_or(u64::MAX);
+    Settings {
+        name: pipeline.name.clone(),
+        client_options: own.chain(config.kafka.client_options.iter().cloned()).collect(),
+        source_topics: pipeline.source_topics.clone(),
+        result_topic: pipeline.result_topic.clone(),
+        dead_letter_topic: pipeline.dead_letter_topic.clone(),
+        shards: match config.service.shards {
+            0 => processors(),
+            shards => shards,
+        },
+        on_failure: match pipeline.on_failure {
+            config::OnFailure::Result => OnFailure::Result,
+            config::OnFailure::DeadLetter => OnFailure::DeadLetter,
+        },
+        on_null: match pipeline.on_null {
+            config::OnNull::DeadLetter => OnNull::DeadLetter,
+            config::OnNull::Skip => OnNull::Skip,
+        },
+        executions_open_max: pipeline.executions_open_max,
+        window_records_max: pipeline.window_records_max,
+        batch_records_max: pipeline.batch_records_max,
+        drain_timeout: config.service.drain_timeout,
+        shutdown_timeout: config.service.shutdown_timeout,
+        result_topic_error_timeout: config.service.result_topic_error_timeout,
+        memory_limit: config.service.memory_limit / pipelines,
+        pin_threads: config.service.pin_threads,
+        ..Settings::default()
+    }
+}
+
+/// Processors that this process may use.
+pub(crate) fn processors() -> u32 {
+    std::thread::available_parallelism().ok().and_then(|count| u32::try_from(count.get()).ok()).unwrap_or(1)
+}

@@ -1,0 +1,226 @@
+//! Every metric: name, unit, labels and help, each listed exactly once. Execution metrics carry AWS's names in snake case.
+
+use prometheus_client::metrics::MetricType;
+
+/// The base units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes.
+    Bytes,
+    /// Seconds.
+    Seconds,
+}
+
+impl Unit {
+    /// The word that is appended to the name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Seconds => "seconds",
+        }
+    }
+}
+
+/// A metric as it is described to whoever scrapes it.
+#[derive(Debug)]
+pub struct Metric {
+    /// The name without unit and `_total`, which are appended by the exposition.
+    pub name: &'static str,
+    /// Counter, gauge or histogram.
+    pub kind: MetricType,
+    /// The base unit, where it has one.
+    pub unit: Option<Unit>,
+    /// The labels, all of few values.
+    pub labels: &'static [&'static str],
+    /// One sentence.
+    pub help: &'static str,
+}
+
+const PER_MACHINE: &[&str] = &["state_machine"];
+const PER_TOPIC: &[&str] = &["state_machine", "topic"];
+
+const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind: MetricType::Counter, unit: None, labels, help }
+}
+
+const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind: MetricType::Gauge, unit: None, labels, help }
+}
+
+const fn with_unit(metric: Metric, unit: Unit) -> Metric {
+    Metric { name: metric.name, kind: metric.kind, unit: Some(unit), labels: metric.labels, help: metric.help }
+}
+
+/// Executions begun.
+pub static EXECUTIONS_STARTED: Metric = counter("expressway_executions_started", PER_MACHINE, "Executions begun");
+/// Executions that succeeded.
+pub static EXECUTIONS_SUCCEEDED: Metric = counter("expressway_executions_succeeded", PER_MACHINE, "Executions that succeeded");
+/// Executions that failed.
+pub static EXECUTIONS_FAILED: Metric = counter("expressway_executions_failed", PER_MACHINE, "Executions that failed");
+/// Executions that timed out.
+pub static EXECUTIONS_TIMED_OUT: Metric = counter("expressway_executions_timed_out", PER_MACHINE, "Executions that ran over their time");
+/// Executions given up.
+pub static EXECUTIONS_ABORTED: Metric = counter(
+    "expressway_executions_aborted",
+    PER_MACHINE,
+    "Executions given up uncommitted because their partition went to another member; they run again there",
+);
+/// From the record to its acknowledged result.
+pub static EXECUTION_TIME: Metric = Metric {
+    name: "expressway_execution_time",
+    kind: MetricType::Histogram,
+    unit: Some(Unit::Seconds),
+    labels: PER_MACHINE,
+    help: "Time from the record's own timestamp to the acknowledgement of its result or dead letter",
+};
+/// Executions in flight.
+pub static EXECUTIONS_OPEN: Metric = gauge("expressway_executions_open", PER_MACHINE, "Executions in flight");
+/// Records read.
+pub static RECORDS_READ: Metric = counter("expressway_records_read", PER_MACHINE, "Records taken up");
+/// Their bytes.
+pub static RECORD_BYTES_READ: Metric = with_unit(counter("expressway_record_read", PER_MACHINE, "Bytes of the values of the records taken up"), Unit::Bytes);
+/// Records acknowledged.
+pub static RECORDS_ACKNOWLEDGED: Metric =
+    counter("expressway_records_acknowledged", PER_MACHINE, "Records whose result or dead letter the broker acknowledged");
+/// Records skipped.
+pub static RECORDS_SKIPPED: Metric = counter("expressway_records_skipped", PER_MACHINE, "Records without a value that were passed over");
+/// Records dropped in a hand-over.
+pub static RECORDS_HANDED_OVER: Metric =
+    counter("expressway_records_handed_over", PER_MACHINE, "Records that came for a partition no longer owned and were left to its next owner");
+/// Records open.
+pub static RECORDS_OPEN: Metric = gauge("expressway_records_open", PER_MACHINE, "Records executing or waiting for their acknowledgement");
+/// Dead letters.
+pub static DEAD_LETTERS: Metric = counter("expressway_dead_letters", &["state_machine", "reason"], "Records written to the dead-letter topic");
+/// Window distance.
+pub static WINDOW_DISTANCE: Metric = gauge(
+    "expressway_window_distance_records",
+    PER_MACHINE,
+    "Records between the committed position and the newest one taken up: what would run again after a crash, at most",
+);
+/// Lag in records.
+pub static LAG_RECORDS: Metric = gauge("expressway_lag_records", PER_TOPIC, "Records between the committed position and the end of the assigned partitions");
+/// Lag in seconds.
+pub static LAG_SECONDS: Metric = with_unit(
+    gauge("expressway_lag", PER_TOPIC, "Age of the newest record taken up while any is unfinished, of the partition that is furthest behind"),
+    Unit::Seconds,
+);
+/// Task calls.
+pub static TASK_CALLS: Metric = counter("expressway_task_calls", PER_MACHINE, "Task calls begun");
+/// Task calls open.
+pub static TASK_CALLS_OPEN: Metric = gauge("expressway_task_calls_open", PER_MACHINE, "Task calls without an answer yet");
+/// Late answers.
+pub static TASK_REPLIES_STALE: Metric = counter("expressway_task_replies_stale", PER_MACHINE, "Task answers that came when nobody waited for them any more");
+/// Answers too many.
+pub static TASK_REPLIES_OVERFLOWED: Metric =
+    counter("expressway_task_replies_overflowed", PER_MACHINE, "Task answers dropped because the call had been answered before");
+/// Timers.
+pub static TIMERS_OPEN: Metric = gauge("expressway_timers_open", PER_MACHINE, "Waits, retries and time-outs that are set");
+/// Engine panics.
+pub static PANICS: Metric = counter("expressway_panics", PER_MACHINE, "Panics of the engine, each of which made one dead letter");
+/// Produce retries.
+pub static PRODUCE_RETRIES: Metric = counter("expressway_produce_retries", PER_MACHINE, "Results and dead letters sent again after an error that may pass");
+/// Stale delivery reports.
+pub static DELIVERY_REPORTS_STALE: Metric =
+    counter("expressway_delivery_reports_stale", PER_MACHINE, "Delivery reports that belonged to an assignment that was over");
+/// Rebalances.
+pub static REBALANCES: Metric = counter("expressway_rebalances", PER_MACHINE, "Assignments and revocations served");
+/// Drains cut short.
+pub static DRAINS_CUT_SHORT: Metric = counter("expressway_drains_cut_short", PER_MACHINE, "Revocations that ended before everything was finished");
+/// Pauses.
+pub static PAUSES: Metric = counter("expressway_pauses", PER_MACHINE, "Partitions paused because their window was full");
+/// Paused partitions.
+pub static PARTITIONS_PAUSED: Metric = gauge("expressway_partitions_paused", PER_MACHINE, "Partitions paused now");
+/// Rewinds.
+pub static REWINDS: Metric = counter("expressway_rewinds", PER_MACHINE, "Partitions whose position went back after their log was cut");
+/// Commit errors.
+pub static COMMIT_ERRORS: Metric = counter("expressway_commit_errors", PER_MACHINE, "Commits that the broker refused");
+/// Store errors.
+pub static STORE_ERRORS: Metric = counter("expressway_store_errors", PER_MACHINE, "Positions that could not be handed to the client for commit");
+/// Client errors.
+pub static CLIENT_ERRORS: Metric = counter("expressway_client_errors", PER_MACHINE, "Errors that the client gave in place of records");
+/// Readiness.
+pub static READY: Metric = gauge("expressway_ready", PER_MACHINE, "1 when the pipeline takes records, 0 while it is unassigned, draining or stalled");
+/// Log lines held back.
+pub static LOG_LINES_HELD: Metric = counter("expressway_log_lines_held", &[], "Repeated log lines that were held back");
+/// Uptime.
+pub static UPTIME: Metric = with_unit(gauge("expressway_uptime", &[], "Time since the process started"), Unit::Seconds);
+/// Build.
+pub static BUILD: Metric = gauge("expressway_build", &["version"], "Always 1; the version is in the label");
+
+/// All of them, in the order of the exposition.
+pub static ALL: [&Metric; 37] = [
+    &EXECUTIONS_STARTED,
+    &EXECUTIONS_SUCCEEDED,
+    &EXECUTIONS_FAILED,
+    &EXECUTIONS_TIMED_OUT,
+    &EXECUTIONS_ABORTED,
+    &EXECUTION_TIME,
+    &EXECUTIONS_OPEN,
+    &RECORDS_READ,
+    &RECORD_BYTES_READ,
+    &RECORDS_ACKNOWLEDGED,
+    &RECORDS_SKIPPED,
+    &RECORDS_HANDED_OVER,
+    &RECORDS_OPEN,
+    &DEAD_LETTERS,
+    &WINDOW_DISTANCE,
+    &LAG_RECORDS,
+    &LAG_SECONDS,
+    &TASK_CALLS,
+    &TASK_CALLS_OPEN,
+    &TASK_REPLIES_STALE,
+    &TASK_REPLIES_OVERFLOWED,
+    &TIMERS_OPEN,
+    &PANICS,
+    &PRODUCE_RETRIES,
+    &DELIVERY_REPORTS_STALE,
+    &REBALANCES,
+    &DRAINS_CUT_SHORT,
+    &PAUSES,
+    &PARTITIONS_PAUSED,
+    &REWINDS,
+    &COMMIT_ERRORS,
+    &STORE_ERRORS,
+    &CLIENT_ERRORS,
+    &READY,
+    &LOG_LINES_HELD,
+    &UPTIME,
+    &BUILD,
+];
+
+impl Metric {
+    /// The name as it is scraped.
+    #[must_use]
+    pub fn full_name(&self) -> String {
+        let unit = self.unit.map(|unit| format!("_{}", unit.as_str())).unwrap_or_default();
+        let total = if matches!(self.kind, MetricType::Counter) { "_total" } else { "" };
+        format!("{}{unit}{total}", self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Words of a text that begin like a metric.
+    fn mentioned(text: &str) -> impl Iterator<Item = &str> {
+        let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+        words.filter(|word| word.starts_with("expressway_"))
+    }
+
+    #[test]
+    fn dashboard_and_alerts_use_only_metrics_that_exist() {
+        let known: Vec<String> = ALL.iter().map(|metric| metric.full_name()).collect();
+        for name in ["dashboard.json", "alerts.yaml"] {
+            let text = std::fs::read_to_string(format!("{}/../configs/monitoring/{name}", env!("CARGO_MANIFEST_DIR"))).expect(name);
+            let mut count = 0;
+            for word in mentioned(&text) {
+                let word = word.strip_suffix("_bucket").unwrap_or(word);
+                assert!(known.iter().any(|full_name| full_name == word), "{name} uses {word}");
+                count += 1;
+            }
+            assert!(count > 4, "{name}");
+        }
+    }
+}

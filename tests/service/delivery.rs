@@ -1,0 +1,148 @@
+//! What comes out for what goes in, and how far the group's offsets stand.
+
+use std::time::{Duration, Instant};
+
+use harness::deadline;
+use harness::service::Service;
+
+use crate::stage::{SOON, Shared, Stage, ensure};
+
+pub(crate) fn results_carry_key_output_and_headers(_: &Shared) -> Result<(), String> {
+    let stage = Stage::mock("carry", 2)?;
+    let mut feeder = stage.feeder()?;
+    feeder.errand(Some(1), "plain", ",\"extra\":[1.50,\"ü\"]")?;
+    feeder.errand(Some(1), "fail", "")?;
+    feeder.flush(SOON)?;
+    let mut service = stage.service()?;
+    let results = stage.wait_results(2)?;
+    let succeeded = results.iter().find(|record| record.header("expressway-status") == "SUCCEEDED").ok_or("no result with status SUCCEEDED")?;
+    let failed = results.iter().find(|record| record.header("expressway-status") == "FAILED").ok_or("no result with status FAILED")?;
+    ensure(succeeded.key.as_deref() == Some(b"device-0000"), || format!("the key is {:?}", succeeded.key))?;
+    let output = succeeded.json();
+    let name = format!("{}-1-0", stage.source);
+    let expected = serde_json::json!({"seq": 0, "type": "plain", "extra": [1.5, "ü"], "stamp": {"execution": name}});
+    ensure(output["stamp"] == expected["stamp"] && output["seq"] == 0 && output["extra"][1] == "ü", || format!("the output is {output}"))?;
+    ensure(failed.json() == serde_json::json!({"Error": "Errand.Refused", "Cause": "no such errand"}), || format!("the failure is {}", failed.json()))?;
+    for (header, value) in [("expressway-execution", name.as_str()), ("expressway-definition", "errands")] {
+        ensure(succeeded.header(header) == value, || format!("{header} is '{}', expected '{value}'", succeeded.header(header)))?;
+    }
+    let version = succeeded.header("expressway-version");
+    ensure(version.len() == 16 && version.bytes().all(|byte| byte.is_ascii_hexdigit()), || format!("expressway-version is '{version}'"))?;
+    stage.wait_all_committed(SOON)?;
+    stage.balance(&feeder)?.check()?;
+    service.stop(SOON)
+}
+
+pub(crate) fn the_committed_offset_is_the_next_unfinished_record(_: &Shared) -> Result<(), String> {
+    let stage = Stage::mock("mark", 1)?;
+    let mut feeder = stage.feeder()?;
+    for id in 0..100 {
+        if id == 40 {
+            feeder.errand(Some(0), "wait", ",\"seconds\":5")?
+        } else {
+            feeder.errand(Some(0), "plain", "")?
+        };
+    }
+    feeder.flush(SOON)?;
+    let mut service = stage.service()?;
+    // All but the waiting one are done: the group stands at it, not behind it.
+    stage.wait_results(99)?;
+    deadline::until("offset 40 committed", SOON, || stage.committed().ok().filter(|committed| committed[0] == 40))?;
+    let overrun = deadline::never(Duration::from_secs(1), || stage.committed().ok().filter(|committed| committed[0] != 40 && committed[0] != 100));
+    overrun.map_err(|committed| format!("the group stands at {committed:?} while record 40 waits"))?;
+    stage.wait_results(100)?;
+    stage.wait_all_committed(SOON)?;
+    let balance = stage.balance(&feeder)?;
+    balance.check()?;
+    ensure(balance.duplicates == 0, || format!("{} duplicates", balance.duplicates))?;
+    service.stop(SOON)
+}
+
+pub(crate) fn a_long_wait_does_not_stop_its_partition(_: &Shared) -> Result<(), String> {
+    let stage = Stage::mock("long", 1)?;
+    let mut feeder = stage.feeder()?;
+    feeder.errand(Some(0), "wait", ",\"seconds\":299")?;
+    feeder.flush(SOON)?;
+    let service = stage.service()?;
+    // The one in front waits for five minutes; thousands behind it are done meanwhile.
+    feeder.stream(5_000, 5_000, |_| Ok(()))?;
+    feeder.flush(SOON)?;
+    stage.wait_results(5_000)?;
+    ensure(stage.committed()?[0] == 0, || format!("the group stands at {:?}, although record 0 waits", stage.committed()))?;
+    let open = service.metrics("expressway_")?;
+    ensure(!open.is_empty(), || "no metrics".to_owned())
+}
+
+pub(crate) fn an_endless_choice_loop_times_out_alone(_: &Shared) -> Result<(), String> {
+    let stage = Stage::mock("loop", 1)?;
+    let mut feeder = stage.feeder()?;
+    // One shard, so that the loop and the others share a thread for certain.
+    let mut service = Service::start(&stage.config("hurried")?.with("service/shards", 1), SOON)?;
+    feeder.errand(Some(0), "loop", "")?;
+    feeder.flush(SOON)?;
+    let begin = Instant::now();
+    feeder.stream(200, 200, |_| Ok(()))?;
+    feeder.flush(SOON)?;
+    stage.wait_results(200)?;
+    ensure(begin.elapsed() < Duration::from_millis(2_900), || format!("the others took {:?}, as long as the loop", begin.elapsed()))?;
+    let results = stage.wait_results(201)?;
+    let looped = results.iter().find(|record| record.header("expressway-status") == "TIMED_OUT").ok_or("no result with status TIMED_OUT")?;
+    ensure(looped.json()["Error"] == "States.Timeout", || format!("the time-out is {}", looped.json()))?;
+    stage.wait_all_committed(SOON)?;
+    stage.balance(&feeder)?.check()?;
+    service.stop(SOON)
+}
+
+pub(crate) fn a_lone_record_is_answered_at_once(_: &Shared) -> Result<(), String> {
+    // A batch call that waited for a full batch, or a linger without end, would show here.
+    let stage = Stage::mock("lone", 1)?;
+    let mut feeder = stage.feeder()?;
+    let mut service = stage.service()?;
+    let mut results = stage.results()?;
+    let mut slowest = Duration::ZERO;
+    for count in 1..=10 {
+        let begin = Instant::now();
+        feeder.errand(Some(0), "plain", "")?;
+        results.read_until("the result of a lone record", SOON, |records| records.len() >= count)?;
+        // The first ones meet cold connections.
+        slowest = if count > 3 { slowest.max(begin.elapsed()) } else { Duration::ZERO };
+    }
+    ensure(slowest < Duration::from_secs(1), || format!("a lone record took {slowest:?}"))?;
+    service.stop(SOON)
+}
+
+pub(crate) fn records_from_before_the_start_are_taken_from_the_committed_offset(_: &Shared) -> Result<(), String> {
+    // The window begins at the assignment's start, not at the first record seen: what lies between must never be committed over.
+    let stage = Stage::mock("start", 2)?;
+    let mut feeder = stage.feeder()?;
+    for round in 1..=3_usize {
+        feeder.stream(500, 50_000, |_| Ok(()))?;
+        feeder.flush(SOON)?;
+        let mut service = stage.service()?;
+        stage.wait_results(round * 500)?;
+        stage.wait_all_committed(SOON)?;
+        service.stop(SOON)?;
+    }
+    let balance = stage.balance(&feeder)?;
+    balance.check()?;
+    ensure(balance.duplicates == 0, || format!("{} records were taken again after an orderly stop", balance.duplicates))
+}
+
+pub(crate) fn a_full_window_pauses_and_goes_on(_: &Shared) -> Result<(), String> {
+    let stage = Stage::mock("window", 1)?;
+    let mut feeder = stage.feeder()?;
+    let mut service = Service::start(&stage.config("errands")?.with("pipelines/0/window_records_max", 1_024), SOON)?;
+    feeder.errand(Some(0), "wait", ",\"seconds\":6")?;
+    feeder.stream(4_000, 50_000, |_| Ok(()))?;
+    feeder.flush(SOON)?;
+    let mut reader = stage.results()?;
+    reader.read_until("a window's worth of results", SOON, |records| records.len() >= 1_000)?;
+    // While the first record waits, no more than the window may be done beyond it.
+    reader.read(Duration::from_millis(500))?;
+    let done = reader.records().len();
+    ensure(done <= 1_024 || stage.committed()?[0] > 0, || format!("{done} records were done beyond a window of 1,024"))?;
+    reader.read_until("all results after the wait", SOON, |records| records.len() > 4_000)?;
+    stage.wait_all_committed(SOON)?;
+    stage.balance(&feeder)?.check()?;
+    service.stop(SOON)
+}

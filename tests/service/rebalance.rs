@@ -1,0 +1,97 @@
+//! Partitions that come and go, on a real broker under load: nothing is lost, and an orderly hand-over repeats nothing.
+
+use std::time::{Duration, Instant};
+
+use harness::deadline;
+use harness::service::{Config, Service};
+
+use crate::stage::{SOON, Shared, Stage, ensure};
+
+/// Two shards with four partitions each way, so that a shard can lose one partition and keep another.
+const PARTITIONS: i32 = 4;
+
+fn config(stage: &Stage, strategy: &str) -> Result<Config, String> {
+    Ok(stage.config("errands")?.with("kafka/client_options/partition.assignment.strategy", strategy))
+}
+
+/// A works alone; B joins, C joins, B leaves, C leaves, B joins again: every partition is assigned, revoked and assigned again at least once.
+fn come_and_go(shared: &Shared, strategy: &str) -> Result<(), String> {
+    let stage = Stage::real(shared, strategy, PARTITIONS)?;
+    let config = || config(&stage, strategy);
+    let mut feeder = stage.feeder()?;
+    let mut first = Service::start(&config()?, SOON)?;
+    let (mut second, mut third): (Option<Service>, Option<Service>) = (None, None);
+    feeder.stream(60_000, 4_000, |sent| {
+        match sent {
+            8_000 | 44_000 => second = Some(Service::start(&config()?, SOON)?),
+            16_000 => third = Some(Service::start(&config()?, SOON)?),
+            26_000 => second.take().map_or(Ok(()), |mut second| second.stop(SOON))?,
+            36_000 => third.take().map_or(Ok(()), |mut third| third.stop(SOON))?,
+            _ => {}
+        }
+        Ok(())
+    })?;
+    feeder.flush(SOON)?;
+    stage.wait_all_committed(SOON)?;
+    let rebalances = first.metrics("expressway_")?;
+    first.stop(SOON)?;
+    second.take().map_or(Ok(()), |mut second| second.stop(SOON))?;
+    let balance = stage.balance(&feeder)?;
+    balance.check()?;
+    ensure(balance.owed == 60_000, || format!("only {} records were acknowledged", balance.owed))?;
+    ensure(balance.duplicates == 0, || format!("{} records were done twice across orderly rebalances", balance.duplicates))?;
+    let counted: f64 = rebalances.iter().filter(|(name, _)| name.contains("rebalance")).map(|(_, value)| value).sum();
+    ensure(counted >= 3.0, || format!("the first member counted {counted} rebalances"))
+}
+
+pub(crate) fn eager_assignment_loses_nothing(shared: &Shared) -> Result<(), String> {
+    come_and_go(shared, "range")
+}
+
+pub(crate) fn cooperative_assignment_loses_nothing(shared: &Shared) -> Result<(), String> {
+    come_and_go(shared, "cooperative-sticky")
+}
+
+/// A queue that is forwarded at the first assignment only stands still at the second, without an error.
+pub(crate) fn a_partition_that_comes_back_goes_on(shared: &Shared) -> Result<(), String> {
+    let stage = Stage::real(shared, "back", 2)?;
+    let mut feeder = stage.feeder()?;
+    let mut first = Service::start(&config(&stage, "range")?, SOON)?;
+    for _ in 0..3 {
+        let mut second = Service::start(&config(&stage, "range")?, SOON)?;
+        feeder.stream(200, 20_000, |_| Ok(()))?;
+        feeder.flush(SOON)?;
+        stage.wait_all_committed(SOON)?;
+        second.stop(SOON)?;
+        // Both partitions are the first one's again, and move.
+        feeder.stream(200, 20_000, |_| Ok(()))?;
+        feeder.flush(SOON)?;
+        stage.wait_all_committed(SOON)?;
+    }
+    let balance = stage.balance(&feeder)?;
+    balance.check()?;
+    ensure(balance.duplicates == 0, || format!("{} duplicates", balance.duplicates))?;
+    first.stop(SOON)
+}
+
+/// Leaving must not wait for the session time-out, which is 30 s here.
+pub(crate) fn a_member_that_leaves_hands_over_at_once(shared: &Shared) -> Result<(), String> {
+    let stage = Stage::real(shared, "leave", 2)?;
+    let config = || -> Result<Config, String> { Ok(config(&stage, "cooperative-sticky")?.with("kafka/client_options/session.timeout.ms", "30000")) };
+    let mut feeder = stage.feeder()?;
+    let mut first = Service::start(&config()?, SOON)?;
+    let mut second = Service::start(&config()?, SOON)?;
+    for _ in 0..3 {
+        second.stop(SOON)?;
+        let left = Instant::now();
+        feeder.errand(Some(0), "plain", "")?;
+        feeder.errand(Some(1), "plain", "")?;
+        feeder.flush(SOON)?;
+        stage.wait_all_committed(SOON)?;
+        ensure(left.elapsed() < Duration::from_secs(10), || format!("the partition of the one that left stood still for {:?}", left.elapsed()))?;
+        second = Service::start(&config()?, SOON)?;
+    }
+    second.stop(SOON)?;
+    deadline::until("the first one is ready", SOON, || first.get("/ready").ok().filter(|(status, _)| *status == 200))?;
+    first.stop(SOON)
+}

@@ -1,0 +1,164 @@
+//! What every test of the service sets up: a cluster with three topics, a feeder, a running service.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use harness::broker::{Broker, Mock, Real};
+use harness::deadline;
+use harness::kafka::{self, Reader, Record};
+use harness::ledger::{Balance, Feeder};
+use harness::service::{Config, Service, dead_letters, results};
+
+/// How long anything that should be quick may take on a busy machine.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+/// What the tests share: one real broker, started when the first test asks for it.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    real: Mutex<Option<String>>,
+    keeper: Mutex<Option<Real>>,
+}
+
+impl Shared {
+    /// The address of the real broker.
+    pub(crate) fn real(&self) -> Result<String, String> {
+        let mut address = self.real.lock().unwrap_or_else(PoisonError::into_inner);
+        if address.is_none() {
+            let broker = Real::start(1, LARGE_RECORDS)?;
+            *address = Some(broker.bootstrap());
+            *self.keeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(broker);
+        }
+        address.clone().ok_or_else(|| "no broker".to_owned())
+    }
+}
+
+/// Settings of a broker that takes records of 10 MiB and makes no topic by itself.
+pub(crate) const LARGE_RECORDS: &str = "message.max.bytes=16777216 replica.fetch.max.bytes=16777216 auto.create.topics.enable=false";
+
+/// A cluster, or the address of one that somebody else keeps.
+#[derive(Debug)]
+pub(crate) enum Cluster {
+    Mock(Mock),
+    Shared(String),
+    Own(Real),
+}
+
+/// One test's corner of a cluster.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) cluster: Cluster,
+    pub(crate) source: String,
+    pub(crate) group: String,
+    pub(crate) partitions: i32,
+}
+
+/// Numbers the stages, so that no two tests share a topic or a group.
+static STAGES: AtomicU32 = AtomicU32::new(0);
+
+impl Stage {
+    /// Three topics on a mock cluster of this test's own.
+    pub(crate) fn mock(name: &str, partitions: i32) -> Result<Self, String> {
+        Self::set(Cluster::Mock(Mock::start()?), name, partitions)
+    }
+
+    /// Three topics on the real broker.
+    pub(crate) fn real(shared: &Shared, name: &str, partitions: i32) -> Result<Self, String> {
+        Self::set(Cluster::Shared(shared.real()?), name, partitions)
+    }
+
+    /// Three topics on a real broker of this test's own.
+    pub(crate) fn own(name: &str, partitions: i32) -> Result<Self, String> {
+        Self::set(Cluster::Own(Real::start(1, LARGE_RECORDS)?), name, partitions)
+    }
+
+    fn set(cluster: Cluster, name: &str, partitions: i32) -> Result<Self, String> {
+        let source = format!("{name}-{}", STAGES.fetch_add(1, Ordering::Relaxed));
+        let stage = Self { cluster, group: format!("{source}-group"), source, partitions };
+        for topic in [stage.source.clone(), results(&stage.source), dead_letters(&stage.source)] {
+            stage.create_topic(&topic)?;
+        }
+        Ok(stage)
+    }
+
+    fn create_topic(&self, topic: &str) -> Result<(), String> {
+        match &self.cluster {
+            Cluster::Mock(mock) => mock.create_topic(topic, self.partitions),
+            Cluster::Shared(bootstrap) => kafka::create_topic(bootstrap, topic, self.partitions, &[]),
+            Cluster::Own(real) => real.create_topic(topic, self.partitions),
+        }
+    }
+
+    /// Where clients connect.
+    pub(crate) fn bootstrap(&self) -> String {
+        match &self.cluster {
+            Cluster::Mock(mock) => mock.bootstrap(),
+            Cluster::Shared(bootstrap) => bootstrap.clone(),
+            Cluster::Own(real) => real.bootstrap(),
+        }
+    }
+
+    /// The configuration of a service on this stage.
+    pub(crate) fn config(&self, definition: &str) -> Result<Config, String> {
+        Config::new(&self.bootstrap(), &self.source, &self.group, definition)
+    }
+
+    /// A service with the errands, ready.
+    pub(crate) fn service(&self) -> Result<Service, String> {
+        Service::start(&self.config("errands")?, SOON)
+    }
+
+    /// A feeder of the source topic.
+    pub(crate) fn feeder(&self) -> Result<Feeder, String> {
+        Feeder::new(&self.bootstrap(), &self.source)
+    }
+
+    /// A reader of the results.
+    pub(crate) fn results(&self) -> Result<Reader, String> {
+        Reader::open(&self.bootstrap(), &results(&self.source), self.partitions)
+    }
+
+    /// A reader of the dead letters.
+    pub(crate) fn dead_letters(&self) -> Result<Reader, String> {
+        Reader::open(&self.bootstrap(), &dead_letters(&self.source), self.partitions)
+    }
+
+    /// Waits until there are `count` results.
+    pub(crate) fn wait_results(&self, count: usize) -> Result<Vec<Record>, String> {
+        let mut reader = self.results()?;
+        Ok(reader.read_until(&format!("{count} results"), SOON, |records| records.len() >= count)?.to_vec())
+    }
+
+    /// Waits until there are `count` dead letters.
+    pub(crate) fn wait_dead_letters(&self, count: usize) -> Result<Vec<Record>, String> {
+        let mut reader = self.dead_letters()?;
+        Ok(reader.read_until(&format!("{count} dead letters"), SOON, |records| records.len() >= count)?.to_vec())
+    }
+
+    /// What the group has committed, 0 where nothing.
+    pub(crate) fn committed(&self) -> Result<Vec<i64>, String> {
+        let offsets = kafka::committed(&self.bootstrap(), &self.group, &self.source, self.partitions)?;
+        Ok(offsets.into_iter().map(|offset| offset.unwrap_or(0)).collect())
+    }
+
+    /// Waits until everything in the source topic is committed.
+    pub(crate) fn wait_all_committed(&self, limit: Duration) -> Result<(), String> {
+        let ends = kafka::ends(&self.bootstrap(), &self.source, self.partitions)?;
+        let committed = deadline::until("every record committed", limit, || self.committed().ok().filter(|committed| *committed == ends));
+        committed.map(|_| ()).map_err(|late| format!("{late}: committed {:?} of {ends:?}", self.committed()))
+    }
+
+    /// Reads all outcomes and holds them against what the feeder is owed.
+    pub(crate) fn balance(&self, feeder: &Feeder) -> Result<Balance, String> {
+        let bootstrap = self.bootstrap();
+        let (mut good, mut bad) = (self.results()?, self.dead_letters()?);
+        let good = good.read_to_end(&bootstrap, &results(&self.source), self.partitions, SOON)?;
+        let bad = bad.read_to_end(&bootstrap, &dead_letters(&self.source), self.partitions, SOON)?;
+        Ok(feeder.ledger().balance(&self.source, good, bad))
+    }
+}
+
+/// Turns a condition into a result with a text.
+pub(crate) fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(otherwise()) }
+}
