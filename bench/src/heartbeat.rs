@@ -1,6 +1,6 @@
 //! Case `heartbeat`: the engine alone, messages in memory.
 //!
-//! Measured: an execution from the bytes of its message to the bytes of its output, start, run and write, in one slot, on a pinned thread. Not measured: Kafka, threads handing over, anything cold. Each core has a thread, a slot and messages of its own. After every distinct message has been checked once against [`reference`](crate::reference), which is the warm-up too, passes over all messages are timed; the best one counts, as what disturbs a pass only ever makes it slower, and the others are given as its spread. Latencies of single executions come from a pass of their own, since reading the clock costs some 20 ns: they include one reading.
+//! Measured: an execution from the bytes of its message to the bytes of its output, start, run and write, in one slot, on a pinned thread. Not measured: Kafka, threads handing over, anything cold. Each core has a thread, a slot and messages of its own. After every distinct message has been checked once against [`reference`](crate::reference), which is the warm-up too, passes over all messages are timed; the best one counts, as what disturbs a pass only ever makes it slower, and the others are given as its spread. Latencies of single executions come from a pass of their own, since reading the clock costs some 20 ns: they include one reading. On a machine that others use, too, the processor time of each pass tells how much of a slow one was theirs.
 
 use std::fmt;
 use std::hint::black_box;
@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::messages::Messages;
 use crate::spread::{Spread, number, per_second};
 use crate::workflow::{HEARTBEAT, Runner, TOPIC, program};
-use crate::{alloc, reference};
+use crate::{alloc, probe, reference};
 
 /// How much is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,16 +25,14 @@ pub struct Settings {
     pub cores: usize,
     /// Distinct messages of each thread.
     pub messages: u32,
-    /// How often one pass goes over all messages.
-    pub rounds: u32,
     /// Timed passes.
     pub passes: u32,
 }
 
 impl Default for Settings {
-    /// A pass takes about a fifth of a second: long beside a thread's wake-up, short beside the changes of a shared machine.
+    /// A pass takes about a twentieth of a second: long beside a thread's wake-up, short beside the changes of a shared machine.
     fn default() -> Self {
-        Self { cores: 1, messages: 100_000, rounds: 5, passes: 15 }
+        Self { cores: 1, messages: 100_000, passes: 41 }
     }
 }
 
@@ -57,6 +55,8 @@ pub struct Outcome {
     pub allocations_per_execution: Option<f64>,
     /// Time for one execution, pass by pass.
     pub spread: Spread,
+    /// Processor time for one execution, pass by pass and thread by thread: what is left when others take the core away.
+    pub cpu_spread: Spread,
     /// Timed passes.
     pub passes: u32,
 }
@@ -75,7 +75,7 @@ impl Outcome {
             "ns_per_execution": number(self.ns_per_execution, 1),
             "latency_ns": {"p50": self.p50_ns, "p99": self.p99_ns},
             "allocations_per_execution": allocations,
-            "spread": {"passes": self.passes, "ns_per_execution": self.spread.to_json(1)},
+            "spread": {"passes": self.passes, "ns_per_execution": self.spread.to_json(1), "cpu_ns_per_execution": self.cpu_spread.to_json(1)},
         })
     }
 }
@@ -89,6 +89,7 @@ impl fmt::Display for Outcome {
             self.executions_per_s, self.ns_per_execution, self.passes, self.executions
         )?;
         writeln!(f, "  {:>12.1} ns median pass, {:.1} ns worst", self.spread.median, self.spread.max)?;
+        writeln!(f, "  {:>12.1} ns of processor time in the median pass, {:.1} in the best", self.cpu_spread.median, self.cpu_spread.min)?;
         writeln!(f, "  {:>12} ns p50 of single executions, {} ns p99 (one clock reading included)", self.p50_ns, self.p99_ns)?;
         match self.allocations_per_execution {
             Some(mean) => writeln!(f, "  {mean:>12} allocations an execution"),
@@ -111,11 +112,13 @@ pub fn run(settings: &Settings) -> Result<Outcome, Error> {
         let threads: Vec<_> =
             places.iter().zip(&messages).map(|(&place, messages)| scope.spawn(move || on_core(place, program, messages, settings, barrier))).collect();
         let (times, allocations) = time_passes(settings, barrier);
-        let mut latency = new_histogram();
+        let (mut latency, mut cpu) = (new_histogram(), Vec::new());
         for thread in threads {
-            latency.add(thread.join().expect("a measuring thread does not panic")?).expect("all histograms have the same bounds");
+            let measured = thread.join().expect("a measuring thread does not panic")?;
+            latency.add(measured.latency).expect("all histograms have the same bounds");
+            cpu.extend(measured.cpu);
         }
-        Ok(outcome(settings, &times, allocations, &latency))
+        Ok(outcome(settings, &times, &cpu, allocations, &latency))
     })
 }
 
@@ -130,27 +133,36 @@ fn places(cores: usize) -> Result<Vec<CoreId>, Error> {
     Ok(places)
 }
 
+/// What one thread measured itself.
+struct Measured {
+    /// Processor time of each pass.
+    cpu: Vec<Duration>,
+    /// Single executions.
+    latency: Histogram<u64>,
+}
+
 /// One thread: check and warm up, then every pass between two meetings at the barrier. An error is kept to the end, so that nobody waits in vain.
-fn on_core(place: CoreId, program: &Program, messages: &Messages, settings: &Settings, barrier: &Barrier) -> Result<Histogram<u64>, Error> {
+fn on_core(place: CoreId, program: &Program, messages: &Messages, settings: &Settings, barrier: &Barrier) -> Result<Measured, Error> {
     let pinned = core_affinity::set_for_current(place);
     let mut runner = Runner::new(program);
     let checked = check(&mut runner, messages);
-    for _ in 0..settings.rounds {
-        pass(&mut runner, messages);
-    }
+    pass(&mut runner, messages);
+    let mut cpu = Vec::with_capacity(usize::try_from(settings.passes).expect("a number of passes fits"));
     barrier.wait();
     for _ in 0..settings.passes {
         barrier.wait();
-        for _ in 0..settings.rounds {
-            pass(&mut runner, messages);
-        }
+        let before = probe::thread_cpu();
+        pass(&mut runner, messages);
+        cpu.push(probe::thread_cpu().saturating_sub(before));
         barrier.wait();
     }
+    // Whoever counts allocations has read the count.
+    barrier.wait();
     if !pinned {
         return Err(Error::surroundings(format!("pinning a thread to core {}", place.id), "the system refused"));
     }
     checked?;
-    Ok(latencies(&mut runner, messages))
+    Ok(Measured { cpu, latency: latencies(&mut runner, messages) })
 }
 
 /// Every distinct message once, compared with the same job done by hand.
@@ -188,6 +200,7 @@ fn time_passes(settings: &Settings, barrier: &Barrier) -> (Vec<Duration>, u64) {
         times.push(start.elapsed());
         allocations += alloc::allocations() - before;
     }
+    barrier.wait();
     (times, allocations)
 }
 
@@ -206,11 +219,11 @@ fn new_histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 1_000_000_000, 3).expect("the bounds are in order and three digits are allowed")
 }
 
-fn outcome(settings: &Settings, times: &[Duration], allocations: u64, latency: &Histogram<u64>) -> Outcome {
-    let per_thread = u64::from(settings.messages) * u64::from(settings.rounds);
-    let per_pass = per_thread * settings.cores as u64;
-    let executions = per_pass * times.len() as u64;
-    let spread = Spread::of(times.iter().map(|time| 1e9 / per_second(per_thread, *time)));
+fn outcome(settings: &Settings, times: &[Duration], cpu: &[Duration], allocations: u64, latency: &Histogram<u64>) -> Outcome {
+    let per_thread = u64::from(settings.messages);
+    let executions = per_thread * settings.cores as u64 * times.len() as u64;
+    let ns = |times: &[Duration]| Spread::of(times.iter().map(|time| 1e9 / per_second(per_thread, *time)));
+    let (spread, cpu_spread) = (ns(times), ns(cpu));
     Outcome {
         cores: settings.cores,
         executions,
@@ -220,6 +233,7 @@ fn outcome(settings: &Settings, times: &[Duration], allocations: u64, latency: &
         p99_ns: latency.value_at_quantile(0.99),
         allocations_per_execution: alloc::is_counting().then(|| allocations as f64 / executions as f64),
         spread,
+        cpu_spread,
         passes: settings.passes,
     }
 }
@@ -228,7 +242,7 @@ fn outcome(settings: &Settings, times: &[Duration], allocations: u64, latency: &
 mod tests {
     use super::*;
 
-    const SMALL: Settings = Settings { cores: 1, messages: 2_000, rounds: 2, passes: 3 };
+    const SMALL: Settings = Settings { cores: 1, messages: 4_000, passes: 3 };
 
     #[test]
     fn outcome_has_the_keys_that_are_promised() {

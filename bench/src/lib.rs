@@ -3,6 +3,7 @@
 //! In go simulated devices' messages ([`messages`], [`expressway_ingest::devices`]) and the canonical workflow ([`workflow`]); out comes one result a case, with its spread and the facts it is quoted with ([`record`], [`probe`]).
 //!
 //! - [`heartbeat`]: the engine alone, messages in memory. No Kafka, no hand-over between threads.
+//! - [`kafka`]: from Kafka to Kafka on a real broker, beside the floor of the same loop. Throughput, not latency.
 //! - `benches/` (criterion): the stages one by one, for finding out where a change went.
 //!
 //! A case checks before it times: a wrong output or a lost record is an error, not a footnote. Debug builds are refused. Nothing here is tuned that the service does not do: the engine is called as a shard calls it.
@@ -20,8 +21,10 @@
 //! ```
 
 pub mod alloc;
+mod clock;
 pub mod error;
 pub mod heartbeat;
+pub mod kafka;
 pub mod messages;
 pub mod probe;
 pub mod record;
@@ -30,4 +33,7 @@ pub mod spread;
 pub mod workflow;
 
 /// The cases that `run` takes, each with what it measures.
-pub const CASES: [(&str, &str); 1] = [("heartbeat", "the engine alone: messages in memory, pinned threads, allocations counted")];
+pub const CASES: [(&str, &str); 2] = [
+    ("heartbeat", "the engine alone: messages in memory, pinned threads, allocations counted"),
+    ("kafka-heartbeat", "from Kafka to Kafka on a real broker, beside the floor: the same loop without the engine"),
+];

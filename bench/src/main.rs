@@ -8,7 +8,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use expressway_bench::error::Error;
-use expressway_bench::{CASES, alloc, heartbeat, probe, record};
+use expressway_bench::{CASES, alloc, heartbeat, kafka, probe, record};
+use expressway_ingest::config::LogFormat;
+use expressway_ingest::telemetry;
 use serde_json::Value;
 
 #[global_allocator]
@@ -69,6 +71,38 @@ enum Case {
         #[arg(long, value_name = "N", default_value_t = 1)]
         cores: usize,
     },
+    /// From Kafka to Kafka on a real broker, beside the floor
+    KafkaHeartbeat(KafkaFlags),
+}
+
+#[derive(Debug, Args)]
+struct KafkaFlags {
+    /// Addresses of brokers; topics are made there, and deleted afterwards
+    #[arg(long, value_name = "HOST:PORT,…")]
+    brokers: String,
+    /// Records of the source topic
+    #[arg(long, value_name = "N", default_value_t = 3_000_000)]
+    records: u64,
+    /// Partitions of source and result topics
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    partitions: u32,
+    /// Shards of the pipeline
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    shards: u32,
+    /// Rounds of pipeline and floor
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    rounds: u32,
+    /// Process of the broker, when its processor time is to be known
+    #[arg(long, value_name = "PID")]
+    broker_pid: Option<u32>,
+    /// A further option of the Kafka client, under librdkafka's name; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    client_option: Vec<(String, String)>,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("it has no =")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn main() -> ExitCode {
@@ -116,6 +150,27 @@ fn run_case(format: Form, flags: &RunFlags) -> Result<(), Error> {
             let outcome = heartbeat::run(&heartbeat::Settings { cores: *cores, ..heartbeat::Settings::default() })?;
             finish(format, flags, &outcome.to_json(), &outcome)
         }
+        Case::KafkaHeartbeat(asked) => run_kafka(format, flags, asked),
+    }
+}
+
+fn run_kafka(format: Form, flags: &RunFlags, asked: &KafkaFlags) -> Result<(), Error> {
+    telemetry::start("warn", LogFormat::Text).map_err(|error| Error::surroundings("logging", error))?;
+    warn(asked.broker_pid.as_slice());
+    let settings = kafka::Settings {
+        brokers: asked.brokers.clone(),
+        records: asked.records,
+        partitions: asked.partitions,
+        shards: asked.shards,
+        rounds: asked.rounds,
+        broker_pid: asked.broker_pid,
+        client_options: asked.client_option.clone(),
+    };
+    let outcome = kafka::run(&settings, &mut |line| eprintln!("{line}"))?;
+    finish(format, flags, &outcome.to_json(), &outcome)?;
+    match outcome.lost() {
+        0 => Ok(()),
+        lost => Err(Error::Wrong(format!("{lost} records have no result"))),
     }
 }
 

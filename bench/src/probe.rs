@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::clock::pause;
 use crate::error::Error;
 
 /// How long other processes are watched before a run.
@@ -83,9 +84,7 @@ pub fn noise(expected: &[u32]) -> Vec<String> {
         found.push(format!("the load average is {load}, with {cores} cores"));
     }
     let before = processes();
-    // A channel that only ever delivers the passing of time.
-    let passed = crossbeam::channel::after(WATCH).recv();
-    debug_assert!(passed.is_ok(), "the channel of a timer delivers once");
+    pause(WATCH);
     for (pid, (name, ticks)) in processes() {
         let used = before.get(&pid).map_or(0, |(_, before)| ticks.saturating_sub(*before));
         let share = seconds(used) / WATCH.as_secs_f64();
@@ -140,6 +139,17 @@ fn usage() -> libc::rusage {
     debug_assert_eq!(answer, 0, "getrusage of the own process cannot fail");
     // SAFETY: all zeroes is a valid `rusage`, and the call has at most filled it.
     unsafe { usage.assume_init() }
+}
+
+/// Processor time of the calling thread so far.
+#[must_use]
+#[expect(unsafe_code, reason = "the clock of a thread's processor time exists only in C")]
+pub fn thread_cpu() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is valid for writing a `timespec`.
+    let answer = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    debug_assert_eq!(answer, 0, "the clock of the own thread can always be read");
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// Memory of this process that is resident now, in bytes.

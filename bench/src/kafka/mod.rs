@@ -1,0 +1,294 @@
+//! Case `kafka-heartbeat`: from Kafka to Kafka, beside the floor of the same loop.
+//!
+//! A source topic is filled once. Then rounds: the pipeline runs over the whole topic, and so does the floor, which is the very same loop with the same calls, settings, headers, acknowledgements and marks, where the interpreter is replaced by a copy of the input with constant bytes spliced in, so that outputs have the workflow's mean size. What the engine costs beside everything else is the distance between the two. Who goes first alternates, since brokers get warmer. Each run has a consumer group and a result topic of its own.
+//!
+//! Measured: from the assignment, just before the first fetch, to the commit of the last record's offset, as the broker tells it; processor time of this process and, if its id is given, of the broker; the greatest resident memory. Not measured: latency (an open loop at a fixed rate has to be), the forming of the group, the way out, the reading back. Offsets are committed every 100 ms instead of every second, or a tenth of the time would be waiting for the last commit.
+//!
+//! Afterwards every result topic is read to its end, and each source offset has to be named by a result: of the workflow, exactly; of the floor, too.
+
+mod cluster;
+mod ledger;
+mod round;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use expressway_ingest::pipeline::{self, Identity};
+use serde_json::{Value, json};
+
+use self::cluster::{Cluster, Filled};
+use self::ledger::{Balance, Ledger};
+use self::round::{Run, Work};
+use crate::error::Error;
+use crate::spread::{Spread, number, per_second};
+use crate::workflow::{HEARTBEAT, program};
+
+/// How often the client commits what is stored.
+const COMMIT_INTERVAL_MS: &str = "100";
+
+/// What is run, and against what.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Addresses of brokers.
+    pub brokers: String,
+    /// Records of the source topic.
+    pub records: u64,
+    /// Partitions of source and results.
+    pub partitions: u32,
+    /// The pipeline's shards.
+    pub shards: u32,
+    /// Rounds of pipeline and floor.
+    pub rounds: u32,
+    /// The broker's process, if its processor time is to be known.
+    pub broker_pid: Option<u32>,
+    /// Further options of the Kafka client, under librdkafka's names.
+    pub client_options: Vec<(String, String)>,
+}
+
+/// A run with what its results say.
+#[derive(Debug, Clone, Copy)]
+struct Judged {
+    run: Run,
+    balance: Balance,
+}
+
+/// What was measured.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    settings: Settings,
+    source_bytes: u64,
+    insert_bytes: usize,
+    /// Pipeline and floor, round by round.
+    rounds: Vec<(Judged, Judged)>,
+}
+
+/// Runs the case, and deletes its topics.
+///
+/// # Errors
+/// No broker in reach, a topic that cannot be made, a pipeline that stops.
+pub fn run(settings: &Settings, progress: &mut dyn FnMut(&str)) -> Result<Outcome, Error> {
+    if settings.records == 0 || settings.partitions == 0 || settings.rounds == 0 || settings.shards == 0 {
+        return Err(Error::Usage("records, partitions, shards and rounds have to be 1 or more".to_owned()));
+    }
+    let cluster = Cluster::connect(&settings.brokers)?;
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let mut bench = Bench { settings, cluster, source: format!("heartbeats-bench-{seconds}"), topics: Vec::new() };
+    let outcome = bench.run(progress);
+    let deleted = bench.cluster.delete(&bench.topics);
+    let outcome = outcome?;
+    deleted.map(|()| outcome)
+}
+
+struct Bench<'s> {
+    settings: &'s Settings,
+    cluster: Cluster,
+    source: String,
+    /// What has been made and has to be deleted.
+    topics: Vec<String>,
+}
+
+impl Bench<'_> {
+    fn run(&mut self, progress: &mut dyn FnMut(&str)) -> Result<Outcome, Error> {
+        let Settings { records, partitions, rounds, .. } = *self.settings;
+        let program = Arc::new(program(HEARTBEAT, "heartbeat")?);
+        let identity = Identity { definition: program.state_machine().to_owned(), version: program.version().to_owned() };
+        let (source, dead_letters) = (self.source.clone(), format!("{}-dead-letters", self.source));
+        self.create(&source, partitions)?;
+        self.create(&dead_letters, 1)?;
+        let filled = self.cluster.fill(&source, partitions, records)?;
+        progress(&format!("{records} records, {} bytes, in {source}", filled.bytes));
+        let engine = Work::Engine(program);
+        let (mut insert_bytes, mut judged) = (None, Vec::new());
+        for round in 1..=rounds {
+            // The first round tells how large outputs are, so the floor has to come second there.
+            let (pipeline, floor) = match insert_bytes {
+                Some(bytes) if round % 2 == 0 => {
+                    let floor = self.judge(&Work::Floor(bytes), &identity, round, &filled, progress)?;
+                    (self.judge(&engine, &identity, round, &filled, progress)?, floor)
+                }
+                known => {
+                    let pipeline = self.judge(&engine, &identity, round, &filled, progress)?;
+                    let bytes = known.unwrap_or_else(|| insert(&pipeline.balance, &filled, records));
+                    insert_bytes = Some(bytes);
+                    (pipeline, self.judge(&Work::Floor(bytes), &identity, round, &filled, progress)?)
+                }
+            };
+            judged.push((pipeline, floor));
+        }
+        Ok(Outcome { settings: self.settings.clone(), source_bytes: filled.bytes, insert_bytes: insert_bytes.unwrap_or(0), rounds: judged })
+    }
+
+    fn create(&mut self, topic: &str, partitions: u32) -> Result<(), Error> {
+        self.cluster.create(topic, partitions)?;
+        self.topics.push(topic.to_owned());
+        Ok(())
+    }
+
+    /// One run with a group and a result topic of its own, and what its results say.
+    fn judge(&mut self, work: &Work, identity: &Identity, round: u32, filled: &Filled, progress: &mut dyn FnMut(&str)) -> Result<Judged, Error> {
+        let name = match work {
+            Work::Engine(_) => format!("pipeline-{round}"),
+            Work::Floor(_) => format!("floor-{round}"),
+        };
+        let (results, group) = (format!("{}-{name}", self.source), format!("{}-{name}", self.source));
+        self.create(&results, self.settings.partitions)?;
+        let watcher = self.cluster.watcher(&group, &self.source, self.settings.partitions)?;
+        let settings = self.pipeline_settings(&name, &group, &results);
+        let run = round::run(settings, work, identity, self.settings.records, &watcher, self.settings.broker_pid)?;
+        drop(watcher);
+        let mut ledger = Ledger::new(&self.source, &filled.ends);
+        self.cluster.read_back(&results, self.settings.partitions, &mut ledger)?;
+        let balance = ledger.balance();
+        progress(&format!("{name}: {:.0} records/s, {} lost, {} duplicates", per_second(self.settings.records, run.elapsed), balance.lost, balance.duplicates));
+        Ok(Judged { run, balance })
+    }
+
+    fn pipeline_settings(&self, name: &str, group: &str, results: &str) -> pipeline::Settings {
+        let own = [("bootstrap.servers", self.settings.brokers.as_str()), ("group.id", group), ("auto.commit.interval.ms", COMMIT_INTERVAL_MS)];
+        let own = own.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        pipeline::Settings {
+            name: name.to_owned(),
+            client_options: own.into_iter().chain(self.settings.client_options.iter().cloned()).collect(),
+            source_topics: vec![self.source.clone()],
+            result_topic: results.to_owned(),
+            dead_letter_topic: format!("{}-dead-letters", self.source),
+            shards: self.settings.shards,
+            pin_threads: false,
+            ..pipeline::Settings::default()
+        }
+    }
+}
+
+/// How many bytes the floor has to splice in, so that its outputs are as long as the workflow's in the mean.
+fn insert(balance: &Balance, filled: &Filled, records: u64) -> usize {
+    let (output, input) = (balance.bytes / balance.results.max(1), filled.bytes / records);
+    usize::try_from(output.saturating_sub(input)).expect("the size of an output fits")
+}
+
+impl Outcome {
+    fn rate(&self, run: &Run) -> f64 {
+        per_second(self.settings.records, run.elapsed)
+    }
+
+    fn rates(&self) -> Spread {
+        Spread::of(self.rounds.iter().map(|(pipeline, _)| self.rate(&pipeline.run)))
+    }
+
+    fn floors(&self) -> Spread {
+        Spread::of(self.rounds.iter().map(|(_, floor)| self.rate(&floor.run)))
+    }
+
+    fn shares(&self) -> Spread {
+        Spread::of(self.rounds.iter().map(|(pipeline, floor)| self.rate(&pipeline.run) / self.rate(&floor.run)))
+    }
+
+    fn sum(&self, each: impl Fn(&Balance) -> u64) -> u64 {
+        self.rounds.iter().map(|(pipeline, floor)| each(&pipeline.balance) + each(&floor.balance)).sum()
+    }
+
+    /// Source offsets that no result names, over all runs.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.sum(|balance| balance.lost)
+    }
+
+    /// The result's object.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let Settings { records, partitions, shards, .. } = self.settings;
+        let pipelines = || self.rounds.iter().map(|(pipeline, _)| &pipeline.run);
+        let broker_cpu_s: Vec<f64> = pipelines().filter_map(|run| run.broker_cpu_s).collect();
+        let resident = pipelines().map(|run| run.resident_bytes).max().unwrap_or(0);
+        json!({
+            "case": "kafka-heartbeat",
+            "records": records,
+            "partitions": partitions,
+            "shards": shards,
+            "executions_per_s": number(self.rates().median, 0),
+            "floor_records_per_s": number(self.floors().median, 0),
+            "share_of_floor": number(self.shares().median, 3),
+            "rounds": self.rounds.iter().map(|(pipeline, floor)| self.round_json(pipeline, floor)).collect::<Vec<_>>(),
+            "client_cpu_s": number(Spread::of(pipelines().map(|run| run.client_cpu_s)).median, 2),
+            "broker_cpu_s": (!broker_cpu_s.is_empty()).then(|| number(Spread::of(broker_cpu_s).median, 2)),
+            "rss_mb": number(resident as f64 / 1e6, 0),
+            "lost": self.lost(),
+            "duplicates": self.sum(|balance| balance.duplicates),
+            "unknown": self.sum(|balance| balance.unknown),
+            "input_bytes_mean": number(self.source_bytes as f64 / records as f64, 1),
+            "insert_bytes": self.insert_bytes,
+            "spread": {"executions_per_s": self.rates().to_json(0), "floor_records_per_s": self.floors().to_json(0), "share_of_floor": self.shares().to_json(3)},
+        })
+    }
+
+    fn round_json(&self, pipeline: &Judged, floor: &Judged) -> Value {
+        let cpu = |seconds: Option<f64>| seconds.map(|seconds| number(seconds, 2));
+        json!({
+            "executions_per_s": number(self.rate(&pipeline.run), 0),
+            "floor_records_per_s": number(self.rate(&floor.run), 0),
+            "share_of_floor": number(self.rate(&pipeline.run) / self.rate(&floor.run), 3),
+            "client_cpu_s": number(pipeline.run.client_cpu_s, 2),
+            "broker_cpu_s": cpu(pipeline.run.broker_cpu_s),
+            "floor_client_cpu_s": number(floor.run.client_cpu_s, 2),
+            "floor_broker_cpu_s": cpu(floor.run.broker_cpu_s),
+            "rss_mb": number(pipeline.run.resident_bytes as f64 / 1e6, 0),
+            "failed": pipeline.balance.failed,
+        })
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Settings { records, partitions, shards, .. } = self.settings;
+        let (rates, floors, shares) = (self.rates(), self.floors(), self.shares());
+        writeln!(f, "kafka-heartbeat: {records} records, {partitions} partitions, {shards} shard(s), {} rounds", self.rounds.len())?;
+        writeln!(f, "  {:>12.0} executions/s, median ({:.0} to {:.0})", rates.median, rates.min, rates.max)?;
+        writeln!(f, "  {:>12.0} records/s of the floor, median ({:.0} to {:.0})", floors.median, floors.min, floors.max)?;
+        writeln!(f, "  {:>11.1} % of the floor, median of the rounds ({:.1} to {:.1})", shares.median * 100.0, shares.min * 100.0, shares.max * 100.0)?;
+        for (pipeline, floor) in &self.rounds {
+            let broker = pipeline.run.broker_cpu_s.map_or_else(String::new, |seconds| format!(", broker {seconds:.2} s"));
+            let (rate, floor) = (self.rate(&pipeline.run), self.rate(&floor.run));
+            writeln!(f, "  {rate:>12.0} against {floor:.0}; client {:.2} s{broker} of processor time", pipeline.run.client_cpu_s)?;
+        }
+        write!(f, "  {:>12} lost, {} duplicates, results of all runs read back", self.lost(), self.sum(|balance| balance.duplicates))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn judged(seconds: f64, bytes: u64) -> Judged {
+        let run = Run { elapsed: Duration::from_secs_f64(seconds), client_cpu_s: 1.5, broker_cpu_s: None, resident_bytes: 100_000_000 };
+        Judged { run, balance: Balance { lost: 0, duplicates: 1, unknown: 0, failed: 10, results: 1_000, bytes } }
+    }
+
+    fn settings() -> Settings {
+        Settings { brokers: String::new(), records: 1_000, partitions: 4, shards: 1, rounds: 3, broker_pid: None, client_options: Vec::new() }
+    }
+
+    #[test]
+    fn outcome_has_medians_and_the_share_of_each_round() {
+        let rounds = vec![(judged(2.0, 0), judged(1.0, 0)), (judged(4.0, 0), judged(1.0, 0)), (judged(1.0, 0), judged(0.8, 0))];
+        let json = Outcome { settings: settings(), source_bytes: 200_000, insert_bytes: 90, rounds }.to_json();
+        assert_eq!((&json["executions_per_s"], &json["floor_records_per_s"], &json["share_of_floor"]), (&json!(500), &json!(1000), &number(0.5, 3)));
+        let shares: Vec<f64> = json["rounds"].as_array().unwrap().iter().map(|round| round["share_of_floor"].as_f64().unwrap()).collect();
+        assert_eq!(shares, [0.5, 0.25, 0.8]);
+        assert_eq!((&json["lost"], &json["duplicates"], &json["broker_cpu_s"], &json["rss_mb"]), (&json!(0), &json!(6), &Value::Null, &json!(100)));
+    }
+
+    #[test]
+    fn floor_makes_outputs_of_the_mean_size() {
+        let filled = Filled { ends: vec![1_000], bytes: 200_000 };
+        assert_eq!(insert(&judged(1.0, 294_000).balance, &filled, 1_000), 94);
+        assert_eq!(insert(&judged(1.0, 100).balance, &filled, 1_000), 0);
+    }
+
+    #[test]
+    fn nothing_to_measure_is_wrong_usage() {
+        let error = run(&Settings { rounds: 0, ..settings() }, &mut |_| {}).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+    }
+}

@@ -1,0 +1,99 @@
+//! One timed run over the whole source topic: start a pipeline, wait until everything is committed, shut it down.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use expressway_engine::Program;
+use expressway_ingest::pipeline::{self, Identity, Pipeline, Splice};
+use expressway_ingest::tasks::NoIntegrations;
+
+use super::cluster::Watcher;
+use crate::clock::pause;
+use crate::error::Error;
+use crate::probe;
+
+/// How long a group may take to be formed.
+const ASSIGNED_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long one run may take.
+const DONE_WITHIN: Duration = Duration::from_secs(1_800);
+
+/// How long the way out may take.
+const ENDED_WITHIN: Duration = Duration::from_secs(60);
+
+/// Between two looks at the counters: 2 ‰ of a run of 3 million records, and no load.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Looks at the counters between two looks at the memory.
+const LOOKS_PER_MEMORY: u32 = 20;
+
+/// What the shards do with a record.
+#[derive(Debug, Clone)]
+pub(super) enum Work {
+    /// Run the workflow.
+    Engine(Arc<Program>),
+    /// Copy the input and splice in so many bytes.
+    Floor(usize),
+}
+
+/// What one run took.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Run {
+    pub(super) elapsed: Duration,
+    pub(super) client_cpu_s: f64,
+    pub(super) broker_cpu_s: Option<f64>,
+    pub(super) resident_bytes: u64,
+}
+
+/// Processor times at one moment.
+struct Costs {
+    client_s: f64,
+    broker_s: Option<f64>,
+}
+
+impl Costs {
+    fn now(broker: Option<u32>) -> Self {
+        Self { client_s: probe::own_cpu_s(), broker_s: broker.and_then(probe::process_cpu_s) }
+    }
+}
+
+/// Runs `work` over the `records` of the source topic, from the assignment, which is just before the first fetch, to the commit of the last record's offset.
+pub(super) fn run(settings: pipeline::Settings, work: &Work, identity: &Identity, records: u64, watcher: &Watcher, broker: Option<u32>) -> Result<Run, Error> {
+    let partitions = watcher.partitions();
+    let pipeline = match work {
+        Work::Engine(program) => Pipeline::start(settings, Arc::clone(program), Arc::new(NoIntegrations)),
+        Work::Floor(insert_bytes) => Pipeline::start_with(settings, identity.clone(), Arc::new(NoIntegrations), |_| Splice::new(*insert_bytes)),
+    };
+    let pipeline = pipeline.map_err(|error| Error::surroundings("starting the pipeline", error))?;
+    wait(&pipeline, "the assignment", ASSIGNED_WITHIN, Duration::from_millis(1), || Ok(pipeline.assigned().len() == partitions))?;
+    let (start, before) = (Instant::now(), Costs::now(broker));
+    let (mut looks, mut resident_bytes) = (0, 0);
+    wait(&pipeline, "the last acknowledgement", DONE_WITHIN, LOOK, || {
+        looks += 1;
+        if looks % LOOKS_PER_MEMORY == 0 {
+            resident_bytes = resident_bytes.max(probe::resident_bytes().unwrap_or(0));
+        }
+        Ok(pipeline.counters().records_acknowledged >= records)
+    })?;
+    wait(&pipeline, "the last commit", ENDED_WITHIN, LOOK, || Ok(watcher.committed()? >= records))?;
+    let (elapsed, after) = (start.elapsed(), Costs::now(broker));
+    pipeline.request_shutdown();
+    pipeline.join(ENDED_WITHIN).map_err(|error| Error::surroundings("ending the pipeline", error))?;
+    let broker_cpu_s = after.broker_s.zip(before.broker_s).map(|(after, before)| after - before);
+    Ok(Run { elapsed, client_cpu_s: after.client_s - before.client_s, broker_cpu_s, resident_bytes })
+}
+
+/// Waits until `done`, looking again after every `interval`.
+fn wait(pipeline: &Pipeline, what: &str, within: Duration, interval: Duration, mut done: impl FnMut() -> Result<bool, Error>) -> Result<(), Error> {
+    let end = Instant::now() + within;
+    while !done()? {
+        if let Some(error) = pipeline.failed() {
+            return Err(Error::surroundings("running the pipeline", error));
+        }
+        if Instant::now() > end {
+            return Err(Error::surroundings(format!("waiting for {what}"), format!("it does not come within {within:?}; counters: {:?}", pipeline.counters())));
+        }
+        pause(interval);
+    }
+    Ok(())
+}
