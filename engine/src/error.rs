@@ -16,5 +16,7 @@ pub const ALL: &str = "States.ALL";
 pub const RESULT_PATH_MATCH_FAILURE: &str = "States.ResultPathMatchFailure";
 /// As a matcher, a branch of a Parallel failed.
 pub const BRANCH_FAILED: &str = "States.BranchFailed";
+/// An intrinsic function that cannot do what it is asked.
+pub const INTRINSIC_FAILURE: &str = "States.IntrinsicFailure";
 /// A Choice without a match and without Default.
 pub const NO_CHOICE_MATCHED: &str = "States.NoChoiceMatched";

@@ -16,6 +16,8 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
+use crate::deadline;
+
 /// How long one question to a broker may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
@@ -91,7 +93,15 @@ pub fn create_topic(bootstrap: &str, name: &str, partitions: i32, settings: &[(&
     }
     let options = AdminOptions::new().request_timeout(Some(ANSWER_WITHIN)).operation_timeout(Some(ANSWER_WITHIN));
     let results = block_on(admin.create_topics([&topic], &options)).map_err(|error| error.to_string())?;
-    results.into_iter().try_for_each(|result| result.map(|_| ()).map_err(|(topic, code)| format!("cannot make topic {topic}: {code}")))
+    results.into_iter().try_for_each(|result| result.map(|_| ()).map_err(|(topic, code)| format!("cannot make topic {topic}: {code}")))?;
+    // The controller has it; brokers tell of it a little later.
+    let consumer: BaseConsumer = config(bootstrap).create().map_err(|error| error.to_string())?;
+    deadline::until(&format!("topic {name} known to the brokers"), ANSWER_WITHIN, || {
+        let metadata = consumer.fetch_metadata(Some(name), ANSWER_WITHIN).ok()?;
+        let topic = metadata.topics().first()?;
+        let led = topic.partitions().iter().filter(|partition| partition.leader() >= 0).count();
+        (topic.error().is_none() && i32::try_from(led) == Ok(partitions)).then_some(())
+    })
 }
 
 /// Polls a future on this thread until it is ready; the clients' own threads drive it.

@@ -35,6 +35,8 @@ pub struct Balance {
     pub dead_letters: usize,
     /// Outcomes beyond the first of their record.
     pub duplicates: usize,
+    /// Their positions.
+    pub repeated: BTreeSet<Position>,
     /// Positions without an outcome.
     pub missing: Vec<Position>,
     /// Outcomes that no record is owed, or whose payload is another record's.
@@ -55,6 +57,22 @@ impl Balance {
             Some(first) => Err(format!("{} outcomes are wrong, the first: {first}", self.wrong.len())),
             None => Ok(()),
         }
+    }
+
+    /// Checks that the books balance and that no record was done twice.
+    ///
+    /// # Errors
+    /// Says what is missing or wrong, or which stretches of which partitions were repeated.
+    pub fn check_exact(&self) -> Result<(), String> {
+        self.check()?;
+        let mut stretches: Vec<(i32, i64, i64)> = Vec::new();
+        for &(partition, offset) in &self.repeated {
+            match stretches.last_mut() {
+                Some((same, _, last)) if *same == partition && *last + 1 == offset => *last = offset,
+                _ => stretches.push((partition, offset, offset)),
+            }
+        }
+        if stretches.is_empty() { Ok(()) } else { Err(format!("{} records were done twice, as (partition, first, last): {stretches:?}", self.duplicates)) }
     }
 }
 
@@ -85,7 +103,10 @@ impl Ledger {
         for (record, is_result) in results.iter().map(|record| (record, true)).chain(dead_letters.iter().map(|record| (record, false))) {
             match self.check_outcome(source, record, is_result) {
                 Err(problem) => balance.wrong.push(problem),
-                Ok(position) if !settled.insert(position) => balance.duplicates += 1,
+                Ok(position) if !settled.insert(position) => {
+                    balance.duplicates += 1;
+                    balance.repeated.insert(position);
+                }
                 Ok(_) if is_result => balance.results += 1,
                 Ok(_) => balance.dead_letters += 1,
             }

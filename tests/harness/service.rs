@@ -34,8 +34,10 @@ impl Config {
     pub fn new(bootstrap: &str, source: &str, group: &str, definition: &str) -> Result<Self, String> {
         let port = free_port()?;
         let file = crate::package().join("data/definitions").join(format!("{definition}.asl.json"));
+        // Rebalances are noticed within half a second; a session outlives the stalls of a busy machine, for a member that is only slow must not be taken for a dead one.
+        let client_options = json!({"session.timeout.ms": "20000", "heartbeat.interval.ms": "500", "auto.commit.interval.ms": "200"});
         let body = json!({
-            "kafka": {"bootstrap_servers": bootstrap, "group_id": group, "client_options": {"session.timeout.ms": "6000", "auto.commit.interval.ms": "200"}},
+            "kafka": {"bootstrap_servers": bootstrap, "group_id": group, "client_options": client_options},
             "http": {"listen": format!("127.0.0.1:{port}")},
             "service": {"shards": 2, "shutdown_timeout": "20s", "memory_limit": "256MiB"},
             "pipelines": [{

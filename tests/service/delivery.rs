@@ -52,9 +52,7 @@ pub(crate) fn the_committed_offset_is_the_next_unfinished_record(_: &Shared) -> 
     overrun.map_err(|committed| format!("the group stands at {committed:?} while record 40 waits"))?;
     stage.wait_results(100)?;
     stage.wait_all_committed(SOON)?;
-    let balance = stage.balance(&feeder)?;
-    balance.check()?;
-    ensure(balance.duplicates == 0, || format!("{} duplicates", balance.duplicates))?;
+    stage.balance(&feeder)?.check_exact()?;
     service.stop(SOON)
 }
 
@@ -123,9 +121,7 @@ pub(crate) fn records_from_before_the_start_are_taken_from_the_committed_offset(
         stage.wait_all_committed(SOON)?;
         service.stop(SOON)?;
     }
-    let balance = stage.balance(&feeder)?;
-    balance.check()?;
-    ensure(balance.duplicates == 0, || format!("{} records were taken again after an orderly stop", balance.duplicates))
+    stage.balance(&feeder)?.check_exact()
 }
 
 pub(crate) fn a_full_window_pauses_and_goes_on(_: &Shared) -> Result<(), String> {

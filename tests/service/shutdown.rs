@@ -24,9 +24,7 @@ fn end_in_mid_stream(name: &str, signal: &str) -> Result<(), String> {
     feeder.flush(SOON)?;
     stage.wait_all_committed(SOON)?;
     service.stop(SOON)?;
-    let balance = stage.balance(&feeder)?;
-    balance.check()?;
-    ensure(balance.duplicates == 0, || format!("{} records were done again after an orderly end", balance.duplicates))
+    stage.balance(&feeder)?.check_exact()
 }
 
 pub(crate) fn sigterm_loses_and_repeats_nothing(_: &Shared) -> Result<(), String> {

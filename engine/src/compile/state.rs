@@ -29,7 +29,7 @@ impl Emitter<'_> {
                         let constant = self.constant(&literal.0);
                         self.emit(Op::Constant { constant });
                     }
-                    (None, Some(parameters)) => self.build(parameters, state),
+                    (None, Some(parameters)) => self.build(parameters),
                     (None, None) => {}
                 }
                 self.result(state);
@@ -49,7 +49,7 @@ impl Emitter<'_> {
                 StateType::Wait
             }
             StateKind::Fail(fail) => {
-                self.fail(fail, state);
+                self.fail(fail);
                 StateType::Fail
             }
             StateKind::Task(task) => {
@@ -63,7 +63,7 @@ impl Emitter<'_> {
                 StateType::Parallel
             }
             StateKind::Map(map) => {
-                self.map(map, state);
+                self.map(map);
                 self.result(state);
                 StateType::Map
             }
@@ -88,7 +88,7 @@ impl Emitter<'_> {
     /// ResultSelector, ResultPath, OutputPath, and out.
     fn result(&mut self, state: &State) {
         if let Some(selector) = &state.result_selector {
-            self.build(selector, state);
+            self.build(selector);
         }
         self.result_path(&state.result_path);
         self.leave(state);
@@ -139,28 +139,25 @@ impl Emitter<'_> {
         self.emit(Op::Wait { wait });
     }
 
-    fn fail(&mut self, fail: &Fail, state: &State) {
-        let error = self.fail_side(fail.error.as_ref(), state);
-        let cause = self.fail_side(fail.cause.as_ref(), state);
+    fn fail(&mut self, fail: &Fail) {
+        let error = self.fail_side(fail.error.as_ref());
+        let cause = self.fail_side(fail.cause.as_ref());
         let fail = FailId(next_id(&self.pools.fails));
         self.pools.fails.push(FailCode { error, cause });
         self.emit(Op::Fail { fail });
     }
 
-    fn fail_side(&mut self, text: Option<&FailText>, state: &State) -> Option<FailSide> {
+    fn fail_side(&mut self, text: Option<&FailText>) -> Option<FailSide> {
         Some(match text? {
             FailText::Literal(text) => FailSide::Literal(text.as_str().into()),
             FailText::Path(path) => FailSide::Path(self.path(path)),
-            FailText::Intrinsic(call) => {
-                self.refuse(format!("the intrinsic function States.{} is not run yet", call.name), state);
-                return None;
-            }
+            FailText::Intrinsic(call) => FailSide::Intrinsic(self.intrinsic(call)),
         })
     }
 
     fn task(&mut self, task: &Task, state: &State) {
         if let Some(parameters) = &state.parameters {
-            self.build(parameters, state);
+            self.build(parameters);
         }
         let timeout = task.timeout.as_ref().map(|seconds| match seconds {
             Seconds::Literal(seconds) => SecondsCode::Literal(*seconds),
@@ -174,16 +171,16 @@ impl Emitter<'_> {
 
     fn parallel(&mut self, branches: &[SubMachine], state: &State) {
         if let Some(parameters) = &state.parameters {
-            self.build(parameters, state);
+            self.build(parameters);
         }
         let fork = ForkId(next_id(&self.pools.forks));
         self.pools.forks.push(ForkCode { branches: branches.iter().map(|branch| Self::state_label(branch.start).target()).collect() });
         self.emit(Op::Fork { fork });
     }
 
-    fn map(&mut self, map: &Map, state: &State) {
+    fn map(&mut self, map: &Map) {
         let items = if map.items_path.is_identity() { None } else { Some(self.path(&map.items_path)) };
-        let selector = map.item_selector.as_ref().and_then(|selector| self.template(selector, state));
+        let selector = map.item_selector.as_ref().map(|selector| self.template(selector));
         let concurrency = match &map.max_concurrency {
             Concurrency::Literal(limit) => ConcurrencyCode::Literal(*limit),
             Concurrency::Path(path) => ConcurrencyCode::Path(self.path(path)),

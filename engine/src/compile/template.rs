@@ -1,9 +1,10 @@
 //! Templates and paths → pool entries.
 
 use super::emit::{Emitter, next_id};
-use crate::hir::{Filter, FilterOperand, Path, Root, Segment, State, Template};
-use crate::program::op::{MergeId, NodeId, Op, PathId};
-use crate::program::pool::{ContextField, FilterCode, FilterSide, Node, PathCode, PathRoot, Step};
+use crate::hir::{Argument, Filter, FilterOperand, IntrinsicCall, Path, Root, Segment, Template};
+use crate::program::function::Function;
+use crate::program::op::{IntrinsicId, MergeId, NodeId, Op, PathId};
+use crate::program::pool::{ArgumentCode, ContextField, FilterCode, FilterSide, IntrinsicCode, Node, PathCode, PathRoot, Step};
 
 /// Names of the Context Object, interned when a path takes a part of it as a whole.
 const CONTEXT_NAMES: [&str; 19] = [
@@ -30,26 +31,25 @@ const CONTEXT_NAMES: [&str; 19] = [
 
 impl Emitter<'_> {
     /// Emits the building of a template.
-    pub(super) fn build(&mut self, template: &Template, state: &State) {
+    pub(super) fn build(&mut self, template: &Template) {
         if let Template::Literal(literal) = template {
             let constant = self.constant(&literal.0);
             return self.emit(Op::Constant { constant });
         }
-        if let Some(node) = self.template(template, state) {
-            self.emit(Op::Build { node });
-        }
+        let node = self.template(template);
+        self.emit(Op::Build { node });
     }
 
-    /// The number of a template's root node; `None` when it was refused.
-    pub(super) fn template(&mut self, template: &Template, state: &State) -> Option<NodeId> {
-        let node = self.node(template, state)?;
+    /// The number of a template's root node.
+    pub(super) fn template(&mut self, template: &Template) -> NodeId {
+        let node = self.node(template);
         let id = NodeId(next_id(&self.pools.nodes));
         self.pools.nodes.push(node);
-        Some(id)
+        id
     }
 
-    fn node(&mut self, template: &Template, state: &State) -> Option<Node> {
-        Some(match template {
+    fn node(&mut self, template: &Template) -> Node {
+        match template {
             Template::Literal(literal) => Node::Constant(self.constant(&literal.0)),
             Template::Path { path, field } => {
                 let path = self.path(path);
@@ -57,12 +57,14 @@ impl Emitter<'_> {
                 self.pools.texts.push(field.as_str().into());
                 Node::Path { path, field: text }
             }
-            Template::Intrinsic { call, .. } => {
-                self.refuse(format!("the intrinsic function States.{} is not run yet", call.name), state);
-                return None;
+            Template::Intrinsic { call, field } => {
+                let call = self.intrinsic(call);
+                let text = next_id(&self.pools.texts);
+                self.pools.texts.push(field.as_str().into());
+                Node::Intrinsic { call, field: text }
             }
             Template::Array(elements) => {
-                let nodes: Vec<Node> = elements.iter().map(|element| self.node(element, state)).collect::<Option<_>>()?;
+                let nodes: Vec<Node> = elements.iter().map(|element| self.node(element)).collect();
                 let first = next_id(&self.pools.nodes);
                 self.pools.nodes.extend_from_slice(&nodes);
                 Node::Array { first, count: next_id(&nodes) }
@@ -70,7 +72,7 @@ impl Emitter<'_> {
             Template::Object(members) => {
                 let mut nodes = Vec::with_capacity(members.len());
                 for (key, member) in members {
-                    nodes.push((self.symbol(key), self.node(member, state)?));
+                    nodes.push((self.symbol(key), self.node(member)));
                 }
                 let first = next_id(&self.pools.members);
                 self.pools.members.extend_from_slice(&nodes);
@@ -78,7 +80,26 @@ impl Emitter<'_> {
                 let count = next_id(&nodes);
                 Node::Object { first, count, frame: 2 + count.saturating_sub(1) + keys }
             }
-        })
+        }
+    }
+
+    /// The number of a call; its nested calls come first. The recursion is as deep as lowering lets calls nest.
+    pub(super) fn intrinsic(&mut self, call: &IntrinsicCall) -> IntrinsicId {
+        let arguments: Vec<ArgumentCode> = call
+            .arguments
+            .iter()
+            .map(|argument| match argument {
+                Argument::Literal(literal) => ArgumentCode::Constant(self.constant(&literal.0)),
+                Argument::Path(path) => ArgumentCode::Path(self.path(path)),
+                Argument::Call(inner) => ArgumentCode::Call(self.intrinsic(inner)),
+            })
+            .collect();
+        let first = next_id(&self.pools.arguments);
+        self.pools.arguments.extend_from_slice(&arguments);
+        let function = Function::named(&call.name).expect("lowering refuses names that are not among the 18");
+        let id = IntrinsicId(next_id(&self.pools.intrinsics));
+        self.pools.intrinsics.push(IntrinsicCode { function, first, count: next_id(&arguments), text: call.text.as_str().into() });
+        id
     }
 
     /// The number of a path; equal texts share one.

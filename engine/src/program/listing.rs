@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Program;
-use super::op::{ConstantId, NodeId, Op, PathId};
+use super::op::{ConstantId, IntrinsicId, NodeId, Op, PathId};
 use super::pool::{Check, ConcurrencyCode, FailSide, Node, SecondsCode, Side, WaitCode};
 
 /// Prints `program`.
@@ -38,6 +38,10 @@ pub(super) fn print(program: &Program) -> String {
 
 fn path(program: &Program, id: PathId) -> &str {
     &program.path(id).text
+}
+
+fn intrinsic(program: &Program, id: IntrinsicId) -> &str {
+    &program.pools.intrinsics[id.index()].text
 }
 
 fn constant(program: &Program, id: ConstantId) -> String {
@@ -94,6 +98,7 @@ fn print_op(program: &Program, op: &Op) -> String {
                 None => "-".to_owned(),
                 Some(FailSide::Literal(text)) => format!("{text:?}"),
                 Some(FailSide::Path(id)) => path(program, *id).to_owned(),
+                Some(FailSide::Intrinsic(id)) => intrinsic(program, *id).to_owned(),
             };
             format!("fail {} {}", side(&fail.error), side(&fail.cause))
         }
@@ -135,6 +140,7 @@ fn node(program: &Program, what: &Node) -> String {
     match *what {
         Node::Constant(id) => constant(program, id),
         Node::Path { path: id, .. } => path(program, id).to_owned(),
+        Node::Intrinsic { call, .. } => intrinsic(program, call).to_owned(),
         Node::Array { first, count } => {
             let nodes = &program.pools.nodes[first as usize..(first + count) as usize];
             format!("[{}]", nodes.iter().map(|inner| node(program, inner)).collect::<Vec<_>>().join(", "))

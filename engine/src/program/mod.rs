@@ -3,8 +3,9 @@
 //! Invariants, proved once by `verify` when a program is made, so that the loop may rely on them:
 //! - every op, path, node, test and constant that is referred to exists;
 //! - the last op of every way through a state is one that leaves it (Exit, Finish, Fail or NoMatch), so that the program counter never runs off the end;
-//! - a template node refers only to nodes before it, so that building ends.
+//! - a template node refers only to nodes before it, and a call of an intrinsic function only to calls before it, so that building ends.
 
+pub(crate) mod function;
 mod listing;
 pub(crate) mod op;
 pub(crate) mod pool;
@@ -16,7 +17,7 @@ use crate::document::{Document, Symbols, Token};
 use crate::hir::{Resource, StateId, WorkflowType};
 use crate::limits::Limits;
 use op::{Op, OpId};
-use pool::{CallCode, FailCode, ForkCode, MapCode, Node, PathCode, StateCode, Step, Switch, Test, WaitCode};
+use pool::{ArgumentCode, CallCode, FailCode, ForkCode, IntrinsicCode, MapCode, Node, PathCode, StateCode, Step, Switch, Test, WaitCode};
 
 /// A compiled definition: immutable, `Send + Sync`, shared in an `Arc`.
 #[derive(Debug)]
@@ -45,7 +46,9 @@ pub(crate) struct Pools {
     pub(crate) nodes: Vec<Node>,
     /// Members of template objects: key symbol and value.
     pub(crate) members: Vec<(crate::document::Symbol, Node)>,
-    /// Field names of template paths, quoted in error texts.
+    pub(crate) intrinsics: Vec<IntrinsicCode>,
+    pub(crate) arguments: Vec<ArgumentCode>,
+    /// Field names of template paths and calls, quoted in error texts.
     pub(crate) texts: Vec<Box<str>>,
     pub(crate) merges: Vec<Box<[Step]>>,
     pub(crate) merge_texts: Vec<Box<str>>,

@@ -42,6 +42,8 @@ ids! {
     MapId
     /// Index of a Fail's particulars in the pool.
     FailId
+    /// Index of a call of an intrinsic function in the pool.
+    IntrinsicId
     /// Token of a constant in the program's constant document.
     ConstantId
 }

@@ -1,6 +1,7 @@
 //! What ops refer to: paths, templates, tests and the particulars of each state type.
 
-use super::op::{ConstantId, NodeId, OpId, PathId};
+use super::function::Function;
+use super::op::{ConstantId, IntrinsicId, NodeId, OpId, PathId};
 use crate::document::Symbol;
 use crate::hir::{Comparison, TypeTest};
 use crate::value::time::Instant;
@@ -105,6 +106,30 @@ pub(crate) enum Node {
         path: PathId,
         field: u32,
     },
+    /// A call of an intrinsic function; `field` indexes the texts.
+    Intrinsic {
+        call: IntrinsicId,
+        field: u32,
+    },
+}
+
+/// A call of an intrinsic function.
+#[derive(Debug, Clone)]
+pub(crate) struct IntrinsicCode {
+    pub(crate) function: Function,
+    /// Arguments `first..first + count` of the argument pool.
+    pub(crate) first: u32,
+    pub(crate) count: u32,
+    /// As written, for error texts.
+    pub(crate) text: Box<str>,
+}
+
+/// An argument of such a call; a nested call stands before the one it is an argument of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ArgumentCode {
+    Constant(ConstantId),
+    Path(PathId),
+    Call(IntrinsicId),
 }
 
 /// A Choice test.
@@ -208,6 +233,7 @@ pub(crate) struct FailCode {
 pub(crate) enum FailSide {
     Literal(Box<str>),
     Path(PathId),
+    Intrinsic(IntrinsicId),
 }
 
 /// What is known of each state while it runs.

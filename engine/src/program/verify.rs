@@ -1,7 +1,8 @@
 //! Proves, once after compile, the invariants that the loop relies on.
 
-use super::op::{Op, OpId, PathId};
-use super::pool::{Check, FilterCode, FilterSide, Node, Side, Step};
+use super::function::Function;
+use super::op::{IntrinsicId, Op, OpId, PathId};
+use super::pool::{ArgumentCode, Check, FailSide, FilterCode, FilterSide, Node, Side, Step};
 use super::{Pools, Program};
 
 impl Program {
@@ -66,6 +67,12 @@ impl Program {
 
     fn pool_refers(&self) -> Result<(), String> {
         let pools = &self.pools;
+        for at in 0..pools.intrinsics.len() {
+            self.call_refers(at).ok_or_else(|| format!("intrinsic call {at} is broken"))?;
+        }
+        for side in pools.fails.iter().flat_map(|fail| [&fail.error, &fail.cause]).flatten() {
+            self.fail_refers(side).ok_or("an ErrorPath or CausePath is broken")?;
+        }
         for (at, node) in pools.nodes.iter().enumerate() {
             self.node_refers(node, at).ok_or_else(|| format!("template node {at} is broken"))?;
         }
@@ -107,7 +114,34 @@ impl Program {
             Node::Constant(constant) => (constant.index() < self.constant_tokens.len()).then_some(()),
             Node::Object { first, count, .. } => (first as usize + count as usize <= members).then_some(()),
             Node::Path { path, field } => self.has_path(path).filter(|()| (field as usize) < self.pools.texts.len()),
+            Node::Intrinsic { call, field } => self.has_call(call).filter(|()| (field as usize) < self.pools.texts.len()),
             Node::Array { .. } => None,
+        }
+    }
+
+    fn has_call(&self, call: IntrinsicId) -> Option<()> {
+        (call.index() < self.pools.intrinsics.len()).then_some(())
+    }
+
+    /// A nested call stands before the one it is an argument of.
+    fn call_refers(&self, at: usize) -> Option<()> {
+        let call = &self.pools.intrinsics[at];
+        let arguments = self.pools.arguments.get(call.first as usize..call.first as usize + call.count as usize)?;
+        if !call.function.is_variadic() && call.count > Function::ARGUMENTS_MAX {
+            return None;
+        }
+        arguments.iter().try_for_each(|argument| match *argument {
+            ArgumentCode::Constant(constant) => (constant.index() < self.constant_tokens.len()).then_some(()),
+            ArgumentCode::Path(path) => self.has_path(path),
+            ArgumentCode::Call(inner) => (inner.index() < at).then_some(()),
+        })
+    }
+
+    fn fail_refers(&self, side: &FailSide) -> Option<()> {
+        match *side {
+            FailSide::Literal(_) => Some(()),
+            FailSide::Path(path) => self.has_path(path),
+            FailSide::Intrinsic(call) => self.has_call(call),
         }
     }
 

@@ -1,8 +1,9 @@
 //! Equality and order of values, by the rules of the language.
 
 use std::cmp::Ordering;
+use std::hash::{DefaultHasher, Hasher};
 
-use super::{Tag, Value, View};
+use super::{Member, Tag, Value, View};
 use crate::document::{Kind, Unescaped};
 
 impl View<'_> {
@@ -17,24 +18,78 @@ impl View<'_> {
             Kind::String => self.compare_strings(a, b) == Some(Ordering::Equal),
             Kind::Array => self.len(a) == self.len(b) && self.elements(a).zip(self.elements(b)).all(|(a, b)| self.equal(a, b)),
             Kind::Object => {
+                // Objects that were made alike have their members in one order: the next one is tried first.
+                let mut following = self.members(b);
                 self.len(a) == self.len(b)
                     && self.members(a).all(|member| {
-                        let (name, escaped) = self.key(member);
-                        self.members(b).any(|other| {
-                            let (other_name, other_escaped) = self.key(other);
-                            let same = if escaped || other_escaped { crate::document::keys_equal(name, other_name) } else { name == other_name };
-                            same && self.equal(member.value, other.value)
-                        })
+                        let other = following.next().filter(|other| self.same_key(member, *other));
+                        let other = other.or_else(|| self.members(b).find(|other| self.same_key(member, *other)));
+                        other.is_some_and(|other| self.equal(member.value, other.value))
                     })
             }
         }
     }
 
+    /// Whether two members have the same name.
+    pub(crate) fn same_key(self, a: Member, b: Member) -> bool {
+        let ((a, a_escaped), (b, b_escaped)) = (self.key(a), self.key(b));
+        if a_escaped || b_escaped { crate::document::keys_equal(a, b) } else { a == b }
+    }
+
+    /// Feeds a value to `hasher`, so that equal values hash alike. `seed` keeps the hashes of an object's members, which are added up, from being foreseen.
+    pub(crate) fn hash(self, value: Value, seed: u64, hasher: &mut impl Hasher) {
+        hasher.write_u8(value.kind() as u8);
+        match value.kind() {
+            Kind::Null | Kind::False | Kind::True => {}
+            Kind::Number if value.tag == Tag::Number => super::number::hash(self.text(value), hasher),
+            Kind::Number => super::number::hash(super::write::integer_text(value.as_integer(), &mut [0; 20]), hasher),
+            Kind::String => {
+                let (inside, escaped) = self.string(value).unwrap_or_default();
+                hash_text(inside, escaped, hasher);
+            }
+            Kind::Array => {
+                self.elements(value).for_each(|element| self.hash(element, seed, hasher));
+                hasher.write_u8(u8::MAX);
+            }
+            Kind::Object => {
+                let sum = self.members(value).fold(0_u64, |sum, member| {
+                    let mut inner = DefaultHasher::new();
+                    inner.write_u64(self.hash_key(member, seed));
+                    self.hash(member.value, seed, &mut inner);
+                    sum.wrapping_add(inner.finish())
+                });
+                hasher.write_u64(sum);
+            }
+        }
+    }
+
+    /// The hash of a member's name.
+    pub(crate) fn hash_key(self, member: Member, seed: u64) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u64(seed);
+        let (name, escaped) = self.key(member);
+        hash_text(name, escaped, &mut hasher);
+        hasher.finish()
+    }
+
     /// Compares two numbers by value; `None` when either is no number.
     #[inline]
     pub(crate) fn compare_numbers(self, a: Value, b: Value) -> Option<Ordering> {
+        if let (Some(a), Some(b)) = (self.small_integer(a), self.small_integer(b)) {
+            return Some(a.cmp(&b));
+        }
         let (mut left, mut right) = (Vec::new(), Vec::new());
         Some(super::number::compare(self.number_text(a, &mut left)?, self.number_text(b, &mut right)?))
+    }
+
+    /// The value of a computed number, or of one that is a plain integer of at most 18 digits.
+    #[inline]
+    pub(crate) fn small_integer(self, value: Value) -> Option<i64> {
+        match value.tag {
+            Tag::Integer => Some(value.as_integer()),
+            Tag::Number => super::number::small_integer(self.text(value)),
+            _ => None,
+        }
     }
 
     /// The text of a number.
@@ -60,6 +115,16 @@ impl View<'_> {
         let (b, b_escaped) = self.string(b)?;
         Some(compare_text(a, a_escaped, b, b_escaped))
     }
+}
+
+fn hash_text(inside: &[u8], escaped: bool, hasher: &mut impl Hasher) {
+    if escaped {
+        let mut buffer = [0; 4];
+        Unescaped::new(inside).for_each(|character| hasher.write(character.encode_utf8(&mut buffer).as_bytes()));
+    } else {
+        hasher.write(inside);
+    }
+    hasher.write_u8(u8::MAX);
 }
 
 /// Compares the insides of two strings by UTF-16 code unit.

@@ -1,6 +1,6 @@
 //! The memory of one slot: documents, cells, computed text; bounded, reused, compacted.
 
-use super::{NO_TOKEN, Source, Tag, Value, View};
+use super::{Member, NO_TOKEN, Source, Tag, Value, View};
 use crate::document::{Document, Fault, Symbol, Symbols};
 
 /// The slot's memory limit is reached.
@@ -90,7 +90,7 @@ impl Memory {
     }
 
     #[inline]
-    fn room_for(&self, bytes: usize) -> Result<(), Quota> {
+    pub(crate) fn room_for(&self, bytes: usize) -> Result<(), Quota> {
         if self.computed_bytes() + self.document_bytes + bytes > self.bytes_max { Err(Quota) } else { Ok(()) }
     }
 
@@ -132,6 +132,16 @@ impl Memory {
         crate::document::quote_bytes_into(text, &mut self.text);
         let len = self.text.len() - start;
         Ok(Value::string(Source::COMPUTED, narrow(start), narrow(len), len != text.len() + 2))
+    }
+
+    /// A string whose inside is given as JSON, escapes and all.
+    pub(crate) fn add_quoted(&mut self, inside: &[u8], escaped: bool) -> Result<Value, Quota> {
+        self.room_for(inside.len() + 2)?;
+        let start = self.text.len();
+        self.text.push(b'"');
+        self.text.extend_from_slice(inside);
+        self.text.push(b'"');
+        Ok(Value::string(Source::COMPUTED, narrow(start), narrow(inside.len() + 2), escaped))
     }
 
     /// Room for `count` cells, all null; returns the index of the first.
@@ -315,6 +325,27 @@ impl Memory {
             self.set(start + narrow(index) * 2 + 1, member.value);
         }
         Ok(Value::cells(Tag::Object, overlay.low, start, narrow(count), overlay.size))
+    }
+
+    /// The object over these members, which may belong to other objects.
+    pub(crate) fn object_of(&mut self, members: &[Member], symbols: &Symbols) -> Result<Value, Quota> {
+        let start = self.reserve(members.len() * 2)?;
+        for (pair, member) in (start..).step_by(2).zip(members) {
+            let mut key = member.key;
+            if key.key_source() == Source::KEY {
+                key.a = NO_TOKEN;
+            }
+            self.set_pair(pair, key, member.value);
+        }
+        Ok(self.finish_object(start, narrow(members.len()), symbols))
+    }
+
+    /// The array of these values.
+    pub(crate) fn array_of(&mut self, values: &[Value]) -> Result<Value, Quota> {
+        self.room_for(size_of_val(values))?;
+        let start = self.cells.len();
+        self.cells.extend_from_slice(values);
+        Ok(self.finish_array(narrow(start), narrow(values.len())))
     }
 
     /// `array` with element `index` replaced; the spine is copied.

@@ -1,6 +1,7 @@
 //! The number rules, in one place: numbers compare exactly, as decimals, never through a double where that would lie.
 
 use std::cmp::Ordering;
+use std::hash::Hasher;
 
 /// A JSON number taken apart without loss: `digits × 10^exponent`, digits without leading or trailing zeros.
 #[derive(Debug, Clone, Copy)]
@@ -144,6 +145,63 @@ pub(crate) fn to_integer(text: &[u8]) -> Option<i64> {
     i64::try_from(if decimal.negative { -value } else { value }).ok()
 }
 
+/// The nearest integer, halves going up towards +∞ (spec/asl.md 9): 1.5 → 2, -1.5 → -1; `None` when it has more than 64 bits.
+pub(crate) fn round(text: &[u8]) -> Option<i64> {
+    if let Some(value) = small_integer(text) {
+        return Some(value);
+    }
+    let decimal = Decimal::parse(text);
+    if decimal.is_zero() || decimal.magnitude < 0 {
+        return Some(0);
+    }
+    if decimal.magnitude > 19 {
+        return None;
+    }
+    let (mut value, mut half, mut beyond_half) = (0_i128, false, false);
+    let mut place = 0;
+    for digit in decimal.digits() {
+        match (i64::cmp(&place, &decimal.magnitude), digit) {
+            (Ordering::Less, _) => value = value * 10 + i128::from(digit - b'0'),
+            (Ordering::Equal, b'5'..) => {
+                half = true;
+                beyond_half = digit > b'5';
+            }
+            (_, b'0') => {}
+            (Ordering::Equal, _) => break,
+            (Ordering::Greater, _) => {
+                beyond_half |= half;
+                break;
+            }
+        }
+        place += 1;
+    }
+    for _ in place..decimal.magnitude {
+        value *= 10;
+    }
+    let up = if decimal.negative { beyond_half } else { half };
+    value += i128::from(up);
+    i64::try_from(if decimal.negative { -value } else { value }).ok()
+}
+
+/// Feeds a number to `hasher`, so that equal numbers hash alike in any spelling.
+pub(crate) fn hash(text: &[u8], hasher: &mut impl Hasher) {
+    let decimal = Decimal::parse(text);
+    if decimal.is_zero() {
+        return hasher.write_u8(b'0');
+    }
+    hasher.write_u8(u8::from(decimal.negative));
+    hasher.write_i64(decimal.magnitude);
+    let mut zeros = 0_u32;
+    for digit in decimal.digits() {
+        if digit == b'0' {
+            zeros += 1;
+            continue;
+        }
+        (0..std::mem::take(&mut zeros)).for_each(|_| hasher.write_u8(b'0'));
+        hasher.write_u8(digit);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,6 +224,51 @@ mod tests {
         check("12345678901234567890123", "12345678901234567890124", Ordering::Less);
         check("0.1", "0.10000000000000000001", Ordering::Less);
         check("5", "-7", Ordering::Greater);
+    }
+
+    #[test]
+    fn halves_are_rounded_up() {
+        for (text, expected) in [
+            ("7", Some(7)),
+            ("1.49", Some(1)),
+            ("1.5", Some(2)),
+            ("1.51", Some(2)),
+            ("2.5", Some(3)),
+            ("-1.49", Some(-1)),
+            ("-1.5", Some(-1)),
+            ("-1.51", Some(-2)),
+            ("-2.5", Some(-2)),
+            ("-1.500000000000000000001", Some(-2)),
+            ("0.5", Some(1)),
+            ("-0.5", Some(0)),
+            ("0.49999999999999999999", Some(0)),
+            ("0.05", Some(0)),
+            ("5e-1", Some(1)),
+            ("1.25e1", Some(13)),
+            ("3e2", Some(300)),
+            ("0.0", Some(0)),
+            ("9.99", Some(10)),
+            ("9223372036854775807", Some(i64::MAX)),
+            ("9223372036854775807.5", None),
+            ("1e30", None),
+        ] {
+            assert_eq!(round(text.as_bytes()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn equal_numbers_hash_alike() {
+        let hash_of = |text: &str| {
+            let mut hasher = std::hash::DefaultHasher::new();
+            hash(text.as_bytes(), &mut hasher);
+            hasher.finish()
+        };
+        for (a, b) in [("1", "1.0"), ("1e2", "100"), ("0", "-0.0"), ("0.001", "1e-3"), ("1050", "1.05e3")] {
+            assert_eq!(hash_of(a), hash_of(b), "{a} {b}");
+        }
+        for (a, b) in [("1", "-1"), ("1", "10"), ("101", "11"), ("0", "1")] {
+            assert_ne!(hash_of(a), hash_of(b), "{a} {b}");
+        }
     }
 
     #[test]

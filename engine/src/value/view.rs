@@ -67,6 +67,11 @@ impl<'v> View<'v> {
         &all[start as usize..(start + len) as usize]
     }
 
+    /// A cell of the slot's memory.
+    pub(crate) fn memory_cell(self, cell: u32) -> Value {
+        self.memory.cell(cell)
+    }
+
     /// The text of a string or number as it lies, a string's with its quotes; empty for any other value.
     #[inline]
     pub(crate) fn text(self, value: Value) -> &'v [u8] {

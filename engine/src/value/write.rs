@@ -137,7 +137,11 @@ pub(crate) fn write_token(document: &Document, token: Token, out: &mut Vec<u8>) 
 
 /// Appends an integer in decimal.
 pub(crate) fn write_integer(value: i64, out: &mut Vec<u8>) {
-    let mut digits = [0_u8; 20];
+    out.extend_from_slice(integer_text(value, &mut [0; 20]));
+}
+
+/// An integer in decimal, in the last bytes of `digits`.
+pub(crate) fn integer_text(value: i64, digits: &mut [u8; 20]) -> &[u8] {
     let mut at = digits.len();
     let mut rest = value.unsigned_abs();
     loop {
@@ -149,7 +153,8 @@ pub(crate) fn write_integer(value: i64, out: &mut Vec<u8>) {
         }
     }
     if value < 0 {
-        out.push(b'-');
+        at -= 1;
+        digits[at] = b'-';
     }
-    out.extend_from_slice(&digits[at..]);
+    &digits[at..]
 }

@@ -127,15 +127,10 @@ impl Slot {
     pub(super) fn fail(&mut self, program: &Program, id: u32, fail: FailId, cur: Value) -> Raised {
         let code = &program.pools.fails[fail.index()];
         let (mut error, mut cause) = (None, None);
-        if let Some(FailSide::Path(path)) = &code.error {
-            match self.fail_text(program, id, *path, cur, "ErrorPath") {
-                Ok(text) => error = Some(text),
-                Err(raised) => return raised,
-            }
-        }
-        if let Some(FailSide::Path(path)) = &code.cause {
-            match self.fail_text(program, id, *path, cur, "CausePath") {
-                Ok(text) => cause = Some(text),
+        for (side, text, field) in [(&code.error, &mut error, "ErrorPath"), (&code.cause, &mut cause, "CausePath")] {
+            let Some(side) = side else { continue };
+            match self.fail_text(program, id, side, cur, field) {
+                Ok(found) => *text = found,
                 Err(raised) => return raised,
             }
         }
@@ -156,14 +151,21 @@ impl Slot {
         Raised
     }
 
-    /// The string that ErrorPath or CausePath refers to.
-    fn fail_text(&mut self, program: &Program, id: u32, path: crate::program::op::PathId, cur: Value, field: &str) -> Result<String, Raised> {
-        let text = &program.path(path).text;
-        let Some(value) = self.read(program, id, path, cur)? else {
-            return Err(self.raise_missing(program, id, text, field, cur));
+    /// The string that ErrorPath or CausePath refers to or computes; `None` for a literal.
+    fn fail_text(&mut self, program: &Program, id: u32, side: &FailSide, cur: Value, field: &str) -> Result<Option<String>, Raised> {
+        let (value, text) = match *side {
+            FailSide::Literal(_) => return Ok(None),
+            FailSide::Intrinsic(call) => (self.call_function(program, id, call, field, cur)?, &program.pools.intrinsics[call.index()].text),
+            FailSide::Path(path) => {
+                let text = &program.path(path).text;
+                match self.read(program, id, path, cur)? {
+                    Some(value) => (value, text),
+                    None => return Err(self.raise_missing(program, id, text, field, cur)),
+                }
+            }
         };
         match self.view(program).string(value) {
-            Some((inside, _)) => Ok(crate::document::Unescaped::new(inside).to_string()),
+            Some((inside, _)) => Ok(Some(crate::document::Unescaped::new(inside).to_string())),
             None => Err(self.raise_runtime(program, id, format_args!("The {field} field refers to a value that is not a string: {text}"))),
         }
     }

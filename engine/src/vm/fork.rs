@@ -83,15 +83,20 @@ impl Slot {
     /// An array as one of cells, so that its elements are found by number.
     fn spread(&mut self, program: &Program, items: Value, total: usize) -> Result<Value, Quota> {
         let start = self.memory.reserve(total)?;
+        self.spread_into(program, items, start, narrow(total));
+        Ok(self.memory.finish_array(start, narrow(total)))
+    }
+
+    /// Writes the `total` elements of an array to the cells from `start`.
+    pub(super) fn spread_into(&mut self, program: &Program, items: Value, start: u32, total: u32) {
         if items.tag() == crate::value::Tag::TokenArray {
             self.memory.spread_tokens(items, start, &program.constants);
         } else {
             for index in 0..total {
-                let value = self.view(program).element(items, index).unwrap_or(Value::NULL);
-                self.memory.set(start + narrow(index), value);
+                let value = self.view(program).element(items, index as usize).unwrap_or(Value::NULL);
+                self.memory.set(start + index, value);
             }
         }
-        Ok(self.memory.finish_array(start, narrow(total)))
     }
 
     fn open_frame(&mut self, owner: u32, total: u32, items: Value, input: Value, map: Option<MapId>) -> Result<u32, Raised> {

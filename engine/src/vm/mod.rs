@@ -10,6 +10,7 @@ mod dispatch;
 mod effect;
 mod failure;
 mod fork;
+mod intrinsic;
 mod observe;
 mod path;
 mod strand;
@@ -123,6 +124,8 @@ pub struct Slot {
     pending_failure: Option<u32>,
     /// Working memory of one op: match lists of indefinite paths.
     scratch: bumpalo::Bump,
+    /// Working memory of one intrinsic function: the text that it reads or writes.
+    text: Vec<u8>,
     transitions: u64,
 }
 
@@ -159,6 +162,7 @@ impl Slot {
             selecting: None,
             pending_failure: None,
             scratch: bumpalo::Bump::new(),
+            text: Vec::new(),
             transitions: 0,
         }
     }
@@ -326,6 +330,7 @@ impl Slot {
             + self.strands.capacity() * size_of::<Strand>()
             + self.frames.capacity() * size_of::<Frame>()
             + self.scratch.allocated_bytes()
+            + self.text.capacity()
     }
 
     /// Ends whatever runs here; replies to it become stale. Memory above `keep_bytes` is given back.
@@ -382,10 +387,7 @@ impl Slot {
     /// A further random number (splitmix64 from the execution's seed).
     fn random(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ mixed >> 31
+        mix(self.random)
     }
 
     /// Moves all live values to fresh memory.
@@ -402,4 +404,12 @@ impl Slot {
         self.memory.compact(strands.chain(frames));
         self.compact_at = (self.memory.computed_bytes() * 2).max(COMPACT_FROM);
     }
+}
+
+/// The output function of splitmix64.
+fn mix(state: u64) -> u64 {
+    let mut mixed = state;
+    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ mixed >> 31
 }

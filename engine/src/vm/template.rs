@@ -24,6 +24,7 @@ impl Slot {
                 Some(value) => Ok(value),
                 None => Err(self.raise_missing(program, id, &program.path(path).text, &program.pools.texts[field as usize], cur)),
             },
+            Node::Intrinsic { call, field } => self.call_function(program, id, call, &program.pools.texts[field as usize], cur),
             Node::Object { first, count, frame } => {
                 let start = self.memory.reserve(count as usize * 2).map_err(|quota| self.raise_quota(quota))?;
                 let members = &program.pools.members[first as usize..(first + count) as usize];
