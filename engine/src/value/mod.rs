@@ -10,7 +10,7 @@ mod view;
 mod write;
 
 pub(crate) use memory::{Memory, Quota};
-pub(crate) use view::View;
+pub(crate) use view::{Member, View};
 pub(crate) use write::write_integer;
 
 use crate::document::{Kind, Symbol};
