@@ -1,7 +1,7 @@
 //! Definitions that are measured, and one execution of them from bytes to bytes.
 
 use expressway_engine::hir::{WorkflowType, lower};
-use expressway_engine::{Budget, Deployment, Effects, ExecutionName, Failure, Limits, Program, Silent, Slot, Start, Step, Timestamp, compile};
+use expressway_engine::{Budget, Deployment, Effects, ExecutionName, Failure, Program, Silent, Slot, Start, Step, Timestamp, compile};
 
 use crate::error::Error;
 
@@ -40,7 +40,7 @@ impl<'p> Runner<'p> {
     /// A runner of `program` with memory of its own.
     #[must_use]
     pub fn new(program: &'p Program) -> Self {
-        Self { program, slot: Slot::new(0, Limits::default()), effects: Effects::default(), last: Step::Suspended, output: Vec::new() }
+        Self { program, slot: Slot::new(0), effects: Effects::default(), last: Step::Suspended, output: Vec::new() }
     }
 
     /// Runs one execution from its input to its output, or to error and cause as JSON where it fails, and returns those bytes.
