@@ -1,9 +1,12 @@
 //! What comes out for what goes in, and how far the group's offsets stand.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use harness::deadline;
 use harness::service::Service;
+use harness::{deadline, kafka};
+use rdkafka::error::KafkaResult;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::stage::{SOON, Shared, Stage, ensure};
 
@@ -137,8 +140,37 @@ pub(crate) fn a_full_window_pauses_and_goes_on(_: &Shared) -> Result<(), String>
     reader.read(Duration::from_millis(500))?;
     let done = reader.records().len();
     ensure(done <= 1_024 || stage.committed()?[0] > 0, || format!("{done} records were done beyond a window of 1,024"))?;
+    let pauses = service.metrics("expressway_pauses_total")?.values().sum::<f64>();
+    ensure((1.0..=8.0).contains(&pauses), || format!("{pauses} pauses for one full window"))?;
     reader.read_until("all results after the wait", SOON, |records| records.len() > 4_000)?;
     stage.wait_all_committed(SOON)?;
     stage.balance(&feeder)?.check()?;
+    service.stop(SOON)
+}
+
+pub(crate) fn gaps_between_offsets_do_no_harm(shared: &Shared) -> Result<(), String> {
+    // Each transaction ends with a marker that takes an offset and is no record.
+    let stage = Stage::real(shared, "gaps", 1)?;
+    let mut config = kafka::producer_config(&stage.bootstrap());
+    let producer: BaseProducer = config.set("transactional.id", &stage.source).create().map_err(|error| error.to_string())?;
+    let done = |result: KafkaResult<()>| result.map_err(|error| error.to_string());
+    done(producer.init_transactions(SOON))?;
+    let mut service = stage.service()?;
+    for transaction in 0..20 {
+        done(producer.begin_transaction())?;
+        for record in 0..10 {
+            let value = format!("{{\"seq\":{},\"type\":\"plain\"}}", transaction * 10 + record);
+            producer.send(BaseRecord::<str, str>::to(&stage.source).payload(&value)).map_err(|(error, _)| error.to_string())?;
+        }
+        // Every fourth is given up: its records are there, and must not be seen.
+        done(if transaction % 4 == 3 { producer.flush(SOON).and_then(|()| producer.abort_transaction(SOON)) } else { producer.commit_transaction(SOON) })?;
+    }
+    let results = stage.wait_results(150)?;
+    let seen: BTreeSet<u64> = results.iter().filter_map(|record| record.json()["seq"].as_u64()).collect();
+    let expected: BTreeSet<u64> = (0..200).filter(|seq| seq / 10 % 4 != 3).collect();
+    ensure(seen == expected && results.len() == 150, || format!("{} results, of {} records", results.len(), seen.len()))?;
+    // The last committed record lies before the marker of its transaction and a whole one that was given up.
+    let last = results.iter().filter_map(|record| record.header("expressway-source").rsplit('/').next()?.parse::<i64>().ok()).max().unwrap_or(-1);
+    deadline::until("the last record committed", SOON, || stage.committed().ok().filter(|committed| committed[0] > last))?;
     service.stop(SOON)
 }

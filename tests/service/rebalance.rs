@@ -100,3 +100,24 @@ pub(crate) fn a_member_that_leaves_hands_over_at_once(shared: &Shared) -> Result
     deadline::until("the first one is ready", SOON, || first.get("/ready").ok().filter(|(status, _)| *status == 200))?;
     first.stop(SOON)
 }
+
+/// Stopped for longer than its session, a member is expelled; awake again it must not commit over what is another's by then.
+pub(crate) fn a_member_that_was_away_too_long_loses_nothing(shared: &Shared) -> Result<(), String> {
+    let stage = Stage::real(shared, "away", 2)?;
+    let config = || -> Result<Config, String> { Ok(config(&stage, "cooperative-sticky")?.with("kafka/client_options/session.timeout.ms", "3000")) };
+    let mut feeder = stage.feeder()?;
+    let mut first = Service::start(&config()?, SOON)?;
+    let mut second = Service::start(&config()?, SOON)?;
+    feeder.stream(24_000, 2_000, |sent| match sent {
+        4_000 => first.signal("STOP"),
+        16_000 => first.signal("CONT"),
+        _ => Ok(()),
+    })?;
+    feeder.flush(SOON)?;
+    stage.wait_all_committed(SOON)?;
+    for service in [&mut first, &mut second] {
+        service.stop(SOON)?;
+    }
+    // What the stopped one had not committed was done again by the other.
+    stage.balance(&feeder)?.check()
+}
