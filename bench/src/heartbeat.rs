@@ -102,6 +102,9 @@ impl fmt::Display for Outcome {
 ///
 /// # Errors
 /// An output differs from what serde_json makes by hand, or threads cannot be pinned.
+///
+/// # Panics
+/// A measuring thread panics.
 pub fn run(settings: &Settings) -> Result<Outcome, Error> {
     let places = places(settings.cores)?;
     let program = program(HEARTBEAT, "heartbeat")?;

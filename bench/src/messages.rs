@@ -11,6 +11,9 @@ pub struct Messages {
 
 impl Messages {
     /// `count` messages, the same ones for the same seed. Every device sends one, and each is numbered, so no two are alike.
+    ///
+    /// # Panics
+    /// Never: no record is broken, so each has a value.
     #[must_use]
     pub fn generate(count: u32, seed: u64) -> Self {
         let mut devices = Devices::new(Settings { devices: count, broken_per_10000: 0, seed });

@@ -36,8 +36,8 @@
 
 // In the order in which a definition meets them, then what both ways share.
 pub mod asl;
-pub mod hir;
 pub mod compile;
+pub mod hir;
 pub mod program;
 pub mod vm;
 
@@ -50,6 +50,4 @@ mod value;
 pub use compile::{Deployment, compile};
 pub use limits::{Budget, Limits};
 pub use program::Program;
-pub use vm::{
-    Effect, EffectId, Effects, Event, EventKind, ExecutionName, Failure, Observer, Reply, ResourceId, Resumed, Silent, Slot, Start, Step, Timestamp,
-};
+pub use vm::{Effect, EffectId, Effects, Event, EventKind, ExecutionName, Failure, Observer, Reply, ResourceId, Resumed, Silent, Slot, Start, Step, Timestamp};

@@ -1,6 +1,5 @@
 //! Configurations, the consumer's context, and the differences between the two rebalance protocols.
 
-use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -235,10 +234,10 @@ pub(crate) fn describe(partitions: &TopicPartitionList) -> String {
     let mut last = String::new();
     for element in partitions.elements() {
         if element.topic() == last {
-            let _ = write!(text, ",{}", element.partition());
+            text += &format!(",{}", element.partition());
         } else {
             let space = if text.is_empty() { "" } else { " " };
-            let _ = write!(text, "{space}{}/{}", element.topic(), element.partition());
+            text += &format!("{space}{}/{}", element.topic(), element.partition());
             element.topic().clone_into(&mut last);
         }
     }

@@ -306,8 +306,10 @@ impl Event {
             // SAFETY: the event is a log event and the three places are valid.
             let code = unsafe { sys::rd_kafka_event_log(self.0.as_ptr(), &raw mut facility, &raw mut text, &raw mut level) };
             if code == 0 {
-                // SAFETY: both are C strings that live as long as the event.
-                let (facility, text) = unsafe { (text_of(facility), text_of(text)) };
+                // SAFETY: a C string that lives as long as the event, or null.
+                let facility = unsafe { text_of(facility) };
+                // SAFETY: likewise.
+                let text = unsafe { text_of(text) };
                 client::log(client::log_level(level), facility.trim(), text.trim());
             }
         } else if self.kind() == sys::RD_KAFKA_EVENT_ERROR {

@@ -78,13 +78,16 @@ pub(crate) struct Batch {
     messages: Vec<*mut sys::rd_kafka_message_t>,
     filled: usize,
     next: usize,
-    queue: Rc<Arc<ShardQueue>>,
+    queue: Rc<KeptAlive>,
 }
+
+/// Keeps the queue alive for every message that came out of it. The messages of a shard never leave its thread, so they share one hold on the queue and count with plain additions.
+struct KeptAlive(Arc<ShardQueue>);
 
 impl Batch {
     /// A batch of at most `records_max` messages from `queue`.
     pub(crate) fn new(queue: &Arc<ShardQueue>, records_max: usize) -> Self {
-        Self { messages: vec![ptr::null_mut(); records_max.max(1)], filled: 0, next: 0, queue: Rc::new(Arc::clone(queue)) }
+        Self { messages: vec![ptr::null_mut(); records_max.max(1)], filled: 0, next: 0, queue: Rc::new(KeptAlive(Arc::clone(queue))) }
     }
 
     /// Takes up to `records_max` messages, and returns how many came. With a `wait` other than zero the call lasts until **all** of `records_max` are there or the time is over: so take what is there with no wait, and wait for a single one.
@@ -93,7 +96,7 @@ impl Batch {
         let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
         let size = records_max.min(self.messages.len());
         // SAFETY: the queue lives in `self`, and the buffer has room for `size` pointers.
-        let count = unsafe { sys::rd_kafka_consume_batch_queue(self.queue.raw.as_ptr(), wait_ms, self.messages.as_mut_ptr(), size) };
+        let count = unsafe { sys::rd_kafka_consume_batch_queue(self.queue.0.raw.as_ptr(), wait_ms, self.messages.as_mut_ptr(), size) };
         self.next = 0;
         // A negative count stands for an error of the call, which never fills the buffer.
         self.filled = usize::try_from(count).unwrap_or(0);
@@ -120,7 +123,7 @@ impl Drop for Batch {
 /// A consumed record, or an error that came in its place.
 pub(crate) struct Message {
     raw: NonNull<sys::rd_kafka_message_t>,
-    _queue: Rc<Arc<ShardQueue>>,
+    _queue: Rc<KeptAlive>,
 }
 
 /// Tells topics apart without reading their names. Meaningful while the topic's handle is held; see [`TopicHandle`].

@@ -2,8 +2,6 @@
 //!
 //! A dead letter is its record, key, value and headers unchanged, with headers added that say why it is here, where it came from and which definition refused it. The reasons are one closed list, because people build alerts and replays on them.
 
-use std::fmt::Write as _;
-
 use expressway_engine::Timestamp;
 use expressway_engine::document::{Fault, FaultKind};
 
@@ -89,11 +87,8 @@ pub(crate) fn detail(text: &str) -> &str {
 pub(crate) fn time_text(at: Timestamp) -> String {
     let (days, ms) = (at.0 / 86_400_000, at.0 % 86_400_000);
     let (year, month, day) = civil(days);
-    let mut text = String::with_capacity(24);
     let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60);
-    // Writing into a string cannot fail.
-    let _ = write!(text, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", ms % 1_000);
-    text
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", ms % 1_000)
 }
 
 /// Year, month and day of a number of days since 1970-01-01, in the Gregorian calendar (eras of 400 years, years that begin in March).

@@ -160,6 +160,9 @@ impl Pipeline {
     }
 
     /// Latency of everything acknowledged since the start, in nanoseconds. Asks the shards for copies, so it takes up to a turn of each.
+    ///
+    /// # Panics
+    /// Never: all the histograms have the same bounds.
     #[must_use]
     pub fn latency(&self) -> Histogram<u64> {
         for desk in &self.desks {

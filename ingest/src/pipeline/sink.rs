@@ -69,6 +69,17 @@ pub(crate) struct Destination {
     pub(crate) partitions: i32,
 }
 
+/// A record to be sent.
+pub(crate) struct Outgoing<'a> {
+    pub(crate) to: To,
+    pub(crate) partition: i32,
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) value: Option<&'a [u8]>,
+    pub(crate) headers: Headers,
+    /// Comes back with the delivery report.
+    pub(crate) opaque: u64,
+}
+
 /// A record that waits to be sent (again).
 struct Pending {
     to: To,
@@ -152,26 +163,18 @@ impl Sink {
     ///
     /// # Errors
     /// The record itself is at fault: it was not kept.
-    pub(crate) fn send(
-        &mut self,
-        to: To,
-        partition: i32,
-        key: Option<&[u8]>,
-        value: Option<&[u8]>,
-        headers: Headers,
-        opaque: u64,
-        now_ns: u64,
-    ) -> Result<(), Refused> {
+    pub(crate) fn send(&mut self, record: Outgoing<'_>, now_ns: u64) -> Result<(), Refused> {
         if !self.pending.is_empty() || self.alone.is_some() {
-            self.pending.push_back(Pending::new(to, partition, key, value, headers, opaque));
+            self.pending.push_back(Pending::new(record));
             return Ok(());
         }
+        let Outgoing { to, partition, key, value, headers, opaque } = record;
         match self.producer.send(&self.destination(to).topic, partition, key, value, headers, opaque) {
             Ok(()) => {
                 self.in_flight += 1;
                 Ok(())
             }
-            Err((code, headers)) => self.keep(Pending::new(to, partition, key, value, headers, opaque), code, now_ns),
+            Err((code, headers)) => self.keep(Pending::new(Outgoing { to, partition, key, value, headers, opaque }), code, now_ns),
         }
     }
 
@@ -354,12 +357,14 @@ impl Sink {
 }
 
 impl Pending {
-    fn new(to: To, partition: i32, key: Option<&[u8]>, value: Option<&[u8]>, headers: Headers, opaque: u64) -> Self {
+    fn new(record: Outgoing<'_>) -> Self {
+        let Outgoing { to, partition, key, value, headers, opaque } = record;
         Self { to, partition, key: key.map(<[u8]>::to_vec), value: value.map(<[u8]>::to_vec), headers, opaque, not_before_ns: 0 }
     }
 
     fn of(report: &Report<'_>, to: To) -> Self {
-        Self::new(to, report.partition(), report.key(), report.value(), report.headers(), report.opaque())
+        let (key, value, headers) = (report.key(), report.value(), report.headers());
+        Self::new(Outgoing { to, partition: report.partition(), key, value, headers, opaque: report.opaque() })
     }
 }
 

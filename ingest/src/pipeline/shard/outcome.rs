@@ -14,7 +14,7 @@ use crate::pipeline::counters::Count;
 use crate::pipeline::dead_letter;
 use crate::pipeline::processor::Processor;
 use crate::pipeline::router::destination;
-use crate::pipeline::sink::{Class as ErrorClass, Refused, To};
+use crate::pipeline::sink::{Class as ErrorClass, Outgoing, Refused, To};
 use crate::pipeline::{Acknowledged, Class, Reason};
 
 /// Headers of a result, and those added to a dead letter, at most.
@@ -116,7 +116,8 @@ impl<P: Processor> Shard<P> {
         headers.add("expressway-source", &self.text);
         let key = open.source.key();
         let to = destination(key, partition.number, partition.count, self.sink.partitions(To::Results));
-        if let Err(refused) = self.sink.send(To::Results, to, key, Some(&self.output), headers, record.to_opaque(), now.monotonic_ns) {
+        let outgoing = Outgoing { to: To::Results, partition: to, key, value: Some(&self.output), headers, opaque: record.to_opaque() };
+        if let Err(refused) = self.sink.send(outgoing, now.monotonic_ns) {
             self.refused(refused, now);
         }
     }
@@ -143,7 +144,7 @@ impl<P: Processor> Shard<P> {
         let (key, value) = (open.source.key(), open.source.value());
         let to = destination(key, partition.number, partition.count, self.sink.partitions(To::DeadLetters));
         // A dead letter is never refused: what the broker does not take is kept, to hold the mark.
-        let sent = self.sink.send(To::DeadLetters, to, key, value, headers, record.to_opaque(), now.monotonic_ns);
+        let sent = self.sink.send(Outgoing { to: To::DeadLetters, partition: to, key, value, headers, opaque: record.to_opaque() }, now.monotonic_ns);
         debug_assert!(sent.is_ok(), "a dead letter is never refused");
     }
 

@@ -1,7 +1,6 @@
 //! One assigned partition, as its shard sees it.
 
 use std::collections::VecDeque;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crossbeam::channel::Sender;
@@ -160,10 +159,7 @@ impl Partition {
 
     /// For log lines.
     pub(crate) fn describe(&self) -> String {
-        let mut text = self.position_prefix.clone();
-        // Writing into a string cannot fail.
-        let _ = write!(text, "{}", self.window.next());
-        text
+        format!("{}{}", self.position_prefix, self.window.next())
     }
 }
 
