@@ -1,7 +1,7 @@
 //! The Expressway service: Kafka records in, one execution of a workflow each, results and dead letters back to Kafka.
 //!
 //! # The data's way
-//! A record comes from a source topic into the queue of the shard that owns its partition, becomes one execution of the pipeline's [`Program`](expressway_engine::Program), and leaves as a result or a dead letter; when the broker has acknowledged that, the record is closed in its partition's window, and the offset below which everything is closed is committed. [`pipeline`] is that way, its modules in the order in which a record meets them; [`kafka`] is the client underneath; [`tasks`] is where Task states leave and come back.
+//! A record comes from a source topic into the queue of the shard that owns its partition, becomes one execution of the pipeline's [`Program`](expressway_engine::Program), and leaves as a result or a dead letter; when the broker has acknowledged that, the record is closed in its partition's window, and the offset below which everything is closed is committed. [`pipeline`] is that way, its modules in the order in which a record meets them; `kafka` is the client underneath; [`tasks`] is where Task states leave and come back.
 //!
 //! # Around it
 //! [`config`] merges the layers into checked values, [`control`] loads definitions, starts and ends pipelines and answers over HTTP, [`metrics`] names and writes what the shards count, [`telemetry`] writes log lines, [`cli`] is the command line. [`local`] runs single executions on virtual time, without Kafka; [`devices`] simulates who sends.

@@ -1,7 +1,7 @@
 //! The data plane: one pipeline from source topics to result and dead-letter topic.
 //!
 //! # The way of a record
-//! [`source`] polls the consumer and learns of partitions → [`assignment`] carries them to shards that [`router`] picks → a [`shard`] takes batches from its own queue and runs one execution a record with a [`Processor`] → [`sink`] writes results, and dead letters with a [`dead_letter`] reason → a delivery report closes the record in its partition's window of [`offsets`] → the mark is stored, and committed by the client.
+//! `source` polls the consumer and learns of partitions → `assignment` carries them to shards that `router` picks → a `shard` takes batches from its own queue and runs one execution a record with a [`Processor`] → `sink` writes results, and dead letters with a `dead_letter` reason → a delivery report closes the record in its partition's window of `offsets` → the mark is stored, and committed by the client.
 //!
 //! # Why no record is lost
 //! 1. *Three outcomes only.* A record ends as an acknowledged result, as an acknowledged dead letter (or, by choice, as a null value passed over), or it is not committed.
@@ -11,7 +11,7 @@
 //! 5. *Nothing crosses assignments.* Records, effects and reports carry the epoch of the assignment they began in; a window takes completions of its own epoch only. A shard applies commands only between two batches, and each is answered.
 //! 6. *Nothing is fetched past the shards.* Queues are forwarded before each assignment is applied. A record in the consumer's own queue stops the pipeline.
 //! 7. *A revoked partition is drained before it is given up*, within a deadline below `max.poll.interval.ms`. What is not finished then is not committed and runs again elsewhere; its late reports touch nothing.
-//! 8. *The way out is a path*: see [`source`].
+//! 8. *The way out is a path*: see `source`.
 //!
 //! So after a crash everything from the committed offset on runs again: at least once, and at most one commit interval of results twice, plus what finished above an execution that waits long.
 //!
