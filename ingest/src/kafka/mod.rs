@@ -3,14 +3,17 @@
 //! - [`client`] makes configurations, holds the consumer's context and knows the two rebalance protocols.
 //! - [`queue`] consumes in batches from a shard's own native queue.
 //! - [`producer`] sends records with headers and hands out delivery reports in batches.
+//! - [`headers`] are those of one record.
 //!
-//! The last two are the only unsafe code of the service. What they rely on was read in librdkafka 2.12.1: a queue that partitions are forwarded to never holds a rebalance event; a message keeps its buffer until it is destroyed; a delivery report gives back payload, key and headers.
+//! The last three are the only unsafe code of the service. What they rely on was read in librdkafka 2.12.1: a queue that partitions are forwarded to never holds a rebalance event; a message keeps its buffer until it is destroyed; a delivery report gives back payload, key and headers.
 
 pub(crate) mod client;
+pub(crate) mod headers;
 pub(crate) mod producer;
 pub(crate) mod queue;
 
 pub(crate) use client::{Consumer, ConsumerHandle, Rebalancer};
-pub(crate) use producer::{Headers, Producer, Report, Topic};
+pub(crate) use headers::Headers;
+pub(crate) use producer::{Producer, Report, Topic};
 pub(crate) use queue::{Batch, Message, ShardQueue};
 pub(crate) use rdkafka::types::RDKafkaErrorCode as ErrorCode;

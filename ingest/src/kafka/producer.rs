@@ -1,10 +1,11 @@
 //! The producer: records with headers in, delivery reports in batches out.
 //!
-//! Records need headers, and librdkafka's batch call takes none, so each record is one `rd_kafka_produceva` with a prepared topic handle, an explicit partition and a header list of its own. Payload and key are copied by librdkafka; a delivery report gives them back, with the headers, so whoever must send a record again needs no copy of its own.
+//! Records need headers, and librdkafka's batch call takes none, so each record is one `rd_kafka_produceva` with a prepared topic handle, an explicit partition and a header list of its own. Payload and key are copied by librdkafka; a delivery report gives them back, with the headers, so whoever must send a record again needs no copy of its own, and whoever sends the next record can use the header list again.
 
 #![expect(unsafe_code, reason = "delivery reports in batches and prepared topic handles exist only in librdkafka's C interface")]
 
 use std::ffi::{CString, c_void};
+use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaType;
 use rdkafka_sys as sys;
 
-use super::{ErrorCode, client};
+use super::{ErrorCode, Headers, client};
 
 /// Passes the client's log lines and errors on.
 pub(crate) struct ProducerContext;
@@ -87,7 +88,7 @@ impl Producer {
             argument(RD_KAFKA_VTYPE_VALUE, memory(value)),
             argument(RD_KAFKA_VTYPE_KEY, memory(key)),
             argument(RD_KAFKA_VTYPE_OPAQUE, Field { ptr: opaque }),
-            argument(RD_KAFKA_VTYPE_HEADERS, Field { headers: headers.raw.as_ptr() }),
+            argument(RD_KAFKA_VTYPE_HEADERS, Field { headers: headers.as_ptr() }),
         ];
         // SAFETY: all pointers are valid for the call; payload and key are copied because of `RD_KAFKA_MSG_F_COPY`.
         let error = unsafe { sys::rd_kafka_produceva(self.client.native_ptr(), arguments.as_ptr(), arguments.len()) };
@@ -168,98 +169,50 @@ impl Drop for Topic {
     }
 }
 
-/// The headers of one record, in order.
-pub(crate) struct Headers {
-    raw: NonNull<sys::rd_kafka_headers_t>,
-}
-
-// SAFETY: the list belongs to this value alone.
-unsafe impl Send for Headers {}
-
-impl Headers {
-    /// An empty list with room for `count` headers.
-    pub(crate) fn with_capacity(count: usize) -> Self {
-        // SAFETY: no precondition.
-        let raw = unsafe { sys::rd_kafka_headers_new(count) };
-        Self { raw: NonNull::new(raw).expect("rd_kafka_headers_new allocates and cannot fail") }
-    }
-
-    /// # Safety
-    /// `raw` is a valid list that belongs to nobody else.
-    pub(super) unsafe fn from_raw(raw: NonNull<sys::rd_kafka_headers_t>) -> Self {
-        Self { raw }
-    }
-
-    /// Adds a header; both parts are copied.
-    pub(crate) fn add(&mut self, name: &str, value: &[u8]) {
-        let (name_len, value_len) = (isize::try_from(name.len()), isize::try_from(value.len()));
-        let (Ok(name_len), Ok(value_len)) = (name_len, value_len) else { unreachable!("no slice is longer than isize::MAX") };
-        // SAFETY: the list is valid, and both parts are given with their lengths.
-        let code = unsafe { sys::rd_kafka_header_add(self.raw.as_ptr(), name.as_ptr().cast(), name_len, value.as_ptr().cast(), value_len) };
-        debug_assert_eq!(code, sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR, "a writable list takes every header");
-    }
-}
-
-impl Clone for Headers {
-    fn clone(&self) -> Self {
-        // SAFETY: the list is valid.
-        let raw = unsafe { sys::rd_kafka_headers_copy(self.raw.as_ptr()) };
-        Self { raw: NonNull::new(raw).expect("rd_kafka_headers_copy allocates and cannot fail") }
-    }
-}
-
-impl Drop for Headers {
-    fn drop(&mut self) {
-        // SAFETY: the list is valid and given up once.
-        unsafe { sys::rd_kafka_headers_destroy(self.raw.as_ptr()) };
-    }
-}
-
 /// What became of one record.
 pub(crate) struct Report<'e> {
-    message: &'e sys::rd_kafka_message_t,
+    message: NonNull<sys::rd_kafka_message_t>,
+    _event: PhantomData<&'e Event>,
 }
 
 impl Report<'_> {
+    fn message(&self) -> &sys::rd_kafka_message_t {
+        // SAFETY: the report's record is valid while the event is.
+        unsafe { self.message.as_ref() }
+    }
+
     /// What was given to [`Producer::send`].
     pub(crate) fn opaque(&self) -> u64 {
-        self.message._private.addr() as u64
+        self.message()._private.addr() as u64
     }
 
     /// Why the record was not written; `None` when it was acknowledged.
     pub(crate) fn error(&self) -> Option<ErrorCode> {
-        let code = self.message.err;
+        let code = self.message().err;
         (code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| code.into())
     }
 
     /// The partition it was sent to.
     pub(crate) fn partition(&self) -> i32 {
-        self.message.partition
+        self.message().partition
     }
 
     /// The record's key.
     pub(crate) fn key(&self) -> Option<&[u8]> {
         // SAFETY: the report's record is valid while the event is.
-        unsafe { bytes(self.message.key, self.message.key_len) }
+        unsafe { bytes(self.message().key, self.message().key_len) }
     }
 
     /// The record's value.
     pub(crate) fn value(&self) -> Option<&[u8]> {
         // SAFETY: the report's record is valid while the event is.
-        unsafe { bytes(self.message.payload, self.message.len) }
+        unsafe { bytes(self.message().payload, self.message().len) }
     }
 
-    /// A copy of the record's headers.
-    pub(crate) fn headers(&self) -> Headers {
-        let mut headers = ptr::null_mut();
-        // SAFETY: the record is valid; the list stays the record's, so it is copied.
-        let code = unsafe { sys::rd_kafka_message_headers(self.message, &raw mut headers) };
-        if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-            return Headers::with_capacity(0);
-        }
-        // SAFETY: the list is valid while the record is.
-        let copy = unsafe { sys::rd_kafka_headers_copy(headers) };
-        Headers { raw: NonNull::new(copy).expect("rd_kafka_headers_copy allocates and cannot fail") }
+    /// Takes the record's headers out of it.
+    pub(crate) fn take_headers(&mut self) -> Option<Headers> {
+        // SAFETY: the record is valid, and the only one who will look at it again is the one who destroys it.
+        unsafe { Headers::detach(self.message) }
     }
 }
 
@@ -292,9 +245,8 @@ impl Event {
                 return count;
             }
             for message in &messages[..got] {
-                // SAFETY: the messages live as long as the event, which outlives the report.
-                let message = unsafe { message.as_ref() }.expect("librdkafka fills as many pointers as it says");
-                each(Report { message });
+                let message = NonNull::new(message.cast_mut()).expect("librdkafka fills as many pointers as it says");
+                each(Report { message, _event: PhantomData });
             }
             count += got;
         }

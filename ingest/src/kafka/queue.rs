@@ -17,7 +17,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka_sys as sys;
 
 use super::client::Context;
-use super::producer::Headers;
+use super::Headers;
 use super::{ConsumerHandle, ErrorCode};
 
 /// A native queue that the partitions of one shard are forwarded to.
@@ -191,12 +191,8 @@ impl Message {
 
     /// Takes the record's headers out of it, if it has any.
     pub(crate) fn take_headers(&mut self) -> Option<Headers> {
-        let mut headers = ptr::null_mut();
-        // SAFETY: the message is valid, and ownership of the headers passes to us when the call succeeds.
-        let code = unsafe { sys::rd_kafka_message_detach_headers(self.raw.as_ptr(), &raw mut headers) };
-        let found = code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
-        // SAFETY: the headers were detached just now and belong to nobody else.
-        NonNull::new(headers).filter(|_| found).map(|headers| unsafe { Headers::from_raw(headers) })
+        // SAFETY: the message is valid and ours.
+        unsafe { Headers::detach(self.raw) }
     }
 }
 

@@ -28,6 +28,7 @@ mod error;
 mod lag;
 mod offsets;
 mod processor;
+mod result_headers;
 mod router;
 mod settings;
 mod shard;

@@ -14,6 +14,8 @@ use rdkafka::error::KafkaResult;
 
 use crate::kafka::{ErrorCode, Headers, Producer, Report, Topic};
 
+use super::result_headers::ResultHeaders;
+
 /// First pause before a record is sent again.
 const BACKOFF_MIN_NS: u64 = 50_000_000;
 /// Longest pause before a record is sent again.
@@ -261,12 +263,20 @@ impl Sink {
     }
 
     /// Serves delivery reports, waiting up to `wait` for the first: `acknowledged` gets what the broker has taken, `refused` what it never will. The rest is kept to be sent again.
-    pub(crate) fn reports(&mut self, wait: Duration, now_ns: u64, acknowledged: &mut Vec<u64>, refused: &mut Vec<Refused>, to_of: impl Fn(u64) -> To) {
+    pub(crate) fn reports(&mut self, wait: Duration, now_ns: u64, acknowledged: &mut Vec<u64>, refused: &mut Vec<Refused>, spent: &mut ResultHeaders, to_of: impl Fn(u64) -> Option<To>) {
         let before = acknowledged.len();
         let mut again: Vec<(Pending, ErrorCode)> = Vec::new();
-        let served = self.producer.reports(wait, |report| match report.error() {
-            None => acknowledged.push(report.opaque()),
-            Some(code) => again.push((Pending::of(&report, to_of(report.opaque())), code)),
+        let served = self.producer.reports(wait, |mut report| {
+            let opaque = report.opaque();
+            match report.error() {
+                None => {
+                    acknowledged.push(opaque);
+                    if to_of(opaque) == Some(To::Results) {
+                        report.take_headers().into_iter().for_each(|headers| spent.give_back(headers));
+                    }
+                }
+                Some(code) => again.push((Pending::of(report, to_of(opaque).unwrap_or(To::Results)), code)),
+            }
         });
         self.in_flight = self.in_flight.saturating_sub(served);
         if acknowledged.len() > before {
@@ -362,8 +372,9 @@ impl Pending {
         Self { to, partition, key: key.map(<[u8]>::to_vec), value: value.map(<[u8]>::to_vec), headers, opaque, not_before_ns: 0 }
     }
 
-    fn of(report: &Report<'_>, to: To) -> Self {
-        let (key, value, headers) = (report.key(), report.value(), report.headers());
+    fn of(mut report: Report<'_>, to: To) -> Self {
+        let headers = report.take_headers().unwrap_or_else(|| Headers::with_capacity(0));
+        let (key, value) = (report.key(), report.value());
         Self::new(Outgoing { to, partition: report.partition(), key, value, headers, opaque: report.opaque() })
     }
 }

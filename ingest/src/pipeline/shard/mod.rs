@@ -39,6 +39,7 @@ use super::offsets::Refusal;
 use super::processor::Processor;
 use super::settings::{OnFailure, OnNull};
 use super::shared::{Alarm, Desk, Health};
+use super::result_headers::ResultHeaders;
 use super::sink::{Refused, Sink, To};
 use super::{Acknowledged, Class, Error, Reason};
 use crate::clock::{Clock, Now};
@@ -124,6 +125,7 @@ pub(super) struct Shard<P> {
     effects: Effects,
     output: Vec<u8>,
     text: Vec<u8>,
+    result_headers: ResultHeaders,
     tally: Tally,
     acknowledged: Vec<u64>,
     refused: Vec<Refused>,
@@ -137,6 +139,7 @@ pub(super) struct Shard<P> {
 impl<P: Processor> Shard<P> {
     pub(super) fn new(parts: Parts<P>) -> Self {
         let Parts { index, processor, queue, sink, topics, outside, commands, health, desk, clock, rules } = parts;
+        let result_headers = ResultHeaders::new(&rules.definition, &rules.version);
         let batch_records_max = usize::try_from(rules.batch_records_max).expect("a batch fits into memory");
         Self {
             index,
@@ -159,6 +162,7 @@ impl<P: Processor> Shard<P> {
             effects: Effects::default(),
             output: Vec::new(),
             text: Vec::new(),
+            result_headers,
             tally: Tally::new(),
             acknowledged: Vec::new(),
             refused: Vec::new(),

@@ -17,8 +17,8 @@ use crate::pipeline::router::destination;
 use crate::pipeline::sink::{Class as ErrorClass, Outgoing, Refused, To};
 use crate::pipeline::{Acknowledged, Class, Reason};
 
-/// Headers of a result, and those added to a dead letter, at most.
-const HEADERS: usize = 8;
+/// Headers that are added to a dead letter.
+const HEADERS: usize = 6;
 
 impl<P: Processor> Shard<P> {
     /// Acts on how a run call ended.
@@ -101,19 +101,15 @@ impl<P: Processor> Shard<P> {
             self.records.remove(record);
             return;
         };
-        let mut headers = Headers::with_capacity(HEADERS);
-        headers.add("expressway-status", status.as_bytes());
         self.text.clear();
         if !partition.write_execution(open.offset, &mut self.text) {
             self.text.clear();
             self.processor.write_name(slot, &mut self.text);
         }
-        headers.add("expressway-execution", &self.text);
-        headers.add("expressway-definition", self.rules.definition.as_bytes());
-        headers.add("expressway-version", self.rules.version.as_bytes());
-        self.text.clear();
+        let execution_end = self.text.len();
         partition.write_position(open.offset, &mut self.text);
-        headers.add("expressway-source", &self.text);
+        let (execution, source) = self.text.split_at(execution_end);
+        let headers = self.result_headers.make(status, execution, source);
         let key = open.source.key();
         let to = destination(key, partition.number, partition.count, self.sink.partitions(To::Results));
         let outgoing = Outgoing { to: To::Results, partition: to, key, value: Some(&self.output), headers, opaque: record.to_opaque() };
@@ -167,8 +163,8 @@ impl<P: Processor> Shard<P> {
         let mut acknowledged = std::mem::take(&mut self.acknowledged);
         let mut refused = std::mem::take(&mut self.refused);
         let records = &self.records;
-        let to_of = |opaque| records.find(RecordId::from_opaque(opaque)).map_or(To::Results, |open| open.to);
-        self.sink.reports(wait, now_ns, &mut acknowledged, &mut refused, to_of);
+        let to_of = |opaque| records.find(RecordId::from_opaque(opaque)).map(|open| open.to);
+        self.sink.reports(wait, now_ns, &mut acknowledged, &mut refused, &mut self.result_headers, to_of);
         if !acknowledged.is_empty() || !refused.is_empty() {
             let now = self.clock.now();
             for opaque in acknowledged.drain(..) {
