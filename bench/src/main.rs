@@ -86,9 +86,9 @@ struct KafkaFlags {
     /// Partitions of source and result topics
     #[arg(long, value_name = "N", default_value_t = 4)]
     partitions: u32,
-    /// Shards of the pipeline
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    shards: u32,
+    /// Shards of the pipeline; one for each processor when not given
+    #[arg(long, value_name = "N")]
+    shards: Option<u32>,
     /// Rounds of pipeline and floor
     #[arg(long, value_name = "N", default_value_t = 3)]
     rounds: u32,
@@ -161,7 +161,7 @@ fn run_kafka(format: Form, flags: &RunFlags, asked: &KafkaFlags) -> Result<(), E
         brokers: asked.brokers.clone(),
         records: asked.records,
         partitions: asked.partitions,
-        shards: asked.shards,
+        shards: asked.shards.unwrap_or_else(probe::processors),
         rounds: asked.rounds,
         broker_pid: asked.broker_pid,
         client_options: asked.client_option.clone(),

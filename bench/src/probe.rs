@@ -21,6 +21,12 @@ const BUSY: f64 = 0.05;
 /// Runnable processes a core, averaged over a minute, before it is worth a warning.
 const LOAD: f64 = 0.5;
 
+/// Processors that this process may run on.
+#[must_use]
+pub fn processors() -> u32 {
+    std::thread::available_parallelism().map_or(1, |processors| u32::try_from(processors.get()).unwrap_or(u32::MAX))
+}
+
 /// Refuses builds whose numbers mean nothing.
 ///
 /// # Errors

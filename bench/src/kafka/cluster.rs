@@ -7,6 +7,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode::{CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
@@ -151,7 +152,7 @@ impl Cluster {
         let mut asked = TopicPartitionList::new();
         asked.add_partition_range(topic, 0, i32::try_from(partitions).expect("the topic was made with so many") - 1);
         let watcher = Watcher { consumer, asked, group: group.to_owned() };
-        watcher.committed()?;
+        watcher.wait_for_coordinator()?;
         Ok(watcher)
     }
 }
@@ -166,6 +167,22 @@ impl Watcher {
     /// Partitions that are watched.
     pub(super) fn partitions(&self) -> usize {
         self.asked.count()
+    }
+
+    /// A broker that was started just now makes the topic for offsets at the first question, and cannot answer it yet.
+    fn wait_for_coordinator(&self) -> Result<(), Error> {
+        let end = Instant::now() + ANSWER_WITHIN;
+        loop {
+            match self.consumer.committed_offsets(self.asked.clone(), ANSWER_WITHIN) {
+                Err(error)
+                    if matches!(error.rdkafka_error_code(), Some(NotCoordinator | CoordinatorLoadInProgress | CoordinatorNotAvailable))
+                        && Instant::now() < end =>
+                {
+                    pause(Duration::from_millis(100));
+                }
+                answer => return answer.map(|_| ()).map_err(failed("asking for the offsets of", &self.group)),
+            }
+        }
     }
 
     /// Records committed, over all partitions.

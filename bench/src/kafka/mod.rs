@@ -73,7 +73,7 @@ pub fn run(settings: &Settings, progress: &mut dyn FnMut(&str)) -> Result<Outcom
     }
     let cluster = Cluster::connect(&settings.brokers)?;
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let mut bench = Bench { settings, cluster, source: format!("heartbeats-bench-{seconds}"), topics: Vec::new() };
+    let mut bench = Bench { settings, cluster, source: format!("bench-{seconds:x}"), topics: Vec::new() };
     let outcome = bench.run(progress);
     let deleted = bench.cluster.delete(&bench.topics);
     let outcome = outcome?;

@@ -81,7 +81,6 @@ impl Drop for Headers {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

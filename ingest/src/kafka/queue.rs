@@ -16,8 +16,8 @@ use std::time::Duration;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka_sys as sys;
 
-use super::client::Context;
 use super::Headers;
+use super::client::Context;
 use super::{ConsumerHandle, ErrorCode};
 
 /// A native queue that the partitions of one shard are forwarded to.

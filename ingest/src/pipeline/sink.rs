@@ -263,7 +263,15 @@ impl Sink {
     }
 
     /// Serves delivery reports, waiting up to `wait` for the first: `acknowledged` gets what the broker has taken, `refused` what it never will. The rest is kept to be sent again.
-    pub(crate) fn reports(&mut self, wait: Duration, now_ns: u64, acknowledged: &mut Vec<u64>, refused: &mut Vec<Refused>, spent: &mut ResultHeaders, to_of: impl Fn(u64) -> Option<To>) {
+    pub(crate) fn reports(
+        &mut self,
+        wait: Duration,
+        now_ns: u64,
+        acknowledged: &mut Vec<u64>,
+        refused: &mut Vec<Refused>,
+        spent: &mut ResultHeaders,
+        to_of: impl Fn(u64) -> Option<To>,
+    ) {
         let before = acknowledged.len();
         let mut again: Vec<(Pending, ErrorCode)> = Vec::new();
         let served = self.producer.reports(wait, |mut report| {
