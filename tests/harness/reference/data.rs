@@ -47,7 +47,11 @@ impl Visit<'_> {
         let path = path::parse(text);
         match &path.root {
             Root::Data => path.find(data),
-            Root::Context => path.find(&self.context()),
+            // How the service says that the Context Object lacks something is not recorded.
+            Root::Context => match path.find(&self.context()) {
+                Found::Nothing(_) => Found::Nothing(OPEN.to_owned()),
+                found => found,
+            },
             Root::Variable(name) => match self.variables.get(name) {
                 Some(value) => path.find(value),
                 None => Found::Nothing(OPEN.to_owned()),
