@@ -89,8 +89,8 @@ pub fn value(source: &mut Source<'_>, depth: usize) -> Value {
 #[must_use]
 pub fn answer(seed: u64, call: &Call) -> Answer {
     let mut hasher = DefaultHasher::new();
-    // Iterations differ by their number; the rest of the input may hold texts that are left open.
-    (seed, &call.state, call.attempt, call.input["n"].to_string()).hash(&mut hasher);
+    // Iterations differ by their number; anything else of the input may hold texts that are left open.
+    (seed, &call.state, call.attempt, call.input["n"].as_number().map(ToString::to_string)).hash(&mut hasher);
     let bytes = hasher.finish().to_le_bytes();
     // No two answers of different tasks come at one instant, or hardly ever.
     let after_ms = 1 + hasher.finish() % 7_919;
