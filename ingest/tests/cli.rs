@@ -112,6 +112,32 @@ fn exec_answers_from_mocks_by_invocation() {
 }
 
 #[test]
+fn exec_prints_the_history_as_the_api_answers_it() {
+    let (_folder, path) = file("p.asl.yaml", "StartAt: P\nStates:\n  P: {Type: Pass, Result: {a: 1}, End: true}\n");
+    let output = run(&["exec", &path, "--history", "--input", "-"], "{}\n\"two\"\n{\n");
+    let lines = lines(&output);
+    assert_eq!((code(&output), lines.len()), (1, 3));
+    let events = lines[1]["events"].as_array().expect("a list");
+    let told: Vec<_> = events.iter().map(|event| (event["id"].as_u64(), event["previousEventId"].as_u64(), event["type"].as_str())).collect();
+    assert_eq!(told[2..], [(Some(3), Some(2), Some("PassStateExited")), (Some(4), Some(3), Some("ExecutionSucceeded"))]);
+    assert_eq!(events[0]["executionStartedEventDetails"]["input"], "\"two\"");
+    assert_eq!(events[2]["stateExitedEventDetails"], serde_json::json!({"name": "P", "output": "{\"a\":1}", "outputDetails": {"truncated": false}}));
+    assert_eq!(lines[2]["status"], "INVALID_INPUT");
+}
+
+#[test]
+fn exec_traces_the_path_for_people() {
+    let output = run(&["exec", "configs/definitions/registration.asl.json", "--input", "-", "--trace"], "{\"deviceId\":\"d\",\"unreachable\":1}\n");
+    let trace = stderr(&output);
+    assert_eq!(lines(&output)[0]["status"], "SUCCEEDED");
+    assert!(trace.starts_with("exec-1: SUCCEEDED after 1020 ms\n  1. "), "{trace}");
+    for part in ["(Task) at +0 ms, took 10", "       input   {\"deviceId\":\"d\"", "       call    ", "       error   RegistryUnreachable", "       output  {"]
+    {
+        assert!(trace.contains(part), "{part} is missing in\n{trace}");
+    }
+}
+
+#[test]
 fn exec_takes_its_flags_from_the_environment_too() {
     let (_folder, path) = file("c.asl.json", r#"{"StartAt":"P","States":{"P":{"Type":"Pass","Parameters":{"id.$":"$$.Execution.Id"},"End":true}}}"#);
     let output = run_with(&["exec", &path], "", &[("EXPRESSWAY_REGION", "eu-west-1"), ("EXPRESSWAY_EXECUTION_NAME", "n"), ("EXPRESSWAY_TYPE", "STANDARD")]);

@@ -7,6 +7,7 @@ mod demo;
 mod exec;
 mod output;
 mod run;
+mod trace;
 mod validate;
 
 use std::ffi::OsString;
