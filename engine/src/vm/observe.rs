@@ -225,6 +225,12 @@ impl<'e> Event<'e> {
         self.program.resource_of(self.state?)
     }
 
+    /// Tells the execution from the others of its slots: the slot's number and how many executions it has seen.
+    #[must_use]
+    pub fn execution(&self) -> (u32, u32) {
+        (self.slot.index, self.slot.generation)
+    }
+
     /// The ARN of the execution.
     #[must_use]
     pub fn execution_arn(&self) -> String {
