@@ -208,7 +208,7 @@ struct Ids(Vec<(u64, u64, EventKind)>);
 impl Observer for Ids {
     const LISTENS: bool = true;
 
-    fn event(&mut self, event: &Event) {
+    fn event(&mut self, event: &Event<'_>) {
         self.0.push((event.id, event.previous, event.kind));
     }
 }

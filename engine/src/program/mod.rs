@@ -91,6 +91,18 @@ impl Program {
         self.states.get(state.0 as usize).map(|code| code.kind)
     }
 
+    /// What a Task state calls; `None` for any other state.
+    pub(crate) fn resource_of(&self, state: StateId) -> Option<&Resource> {
+        let code = self.states.get(state.0 as usize).filter(|code| code.kind == StateType::Task)?;
+        let call = self.ops[code.entry.index()..].iter().find_map(|op| if let Op::Call { call } = op { Some(*call) } else { None })?;
+        self.resources.get(self.pools.calls[call.index()].resource.0 as usize)
+    }
+
+    /// The region in the ARNs.
+    pub(crate) fn region(&self) -> &str {
+        self.identity.state_machine_arn.split(':').nth(3).unwrap_or_default()
+    }
+
     /// The name of the state machine.
     #[must_use]
     pub fn state_machine(&self) -> &str {

@@ -1,7 +1,7 @@
 //! The loop: one `match`, one line an op where one line will do; the work is in the siblings.
 
 use super::failure::Raised;
-use super::observe::{EventKind, Observer};
+use super::observe::{EventKind, Observer, Told};
 use super::strand::{Inbox, Life};
 use super::{Effects, Slot, Step};
 use crate::limits::Budget;
@@ -84,7 +84,8 @@ impl Slot {
                     }
                     self.transitions += 1;
                     self.strands[id as usize].enter(state, cur, self.now);
-                    self.event(observer, id, EventKind::StateEntered(if O::LISTENS { program.states[state.0 as usize].kind } else { StateType::Pass }));
+                    let kind = if O::LISTENS { program.states[state.0 as usize].kind } else { StateType::Pass };
+                    self.event(program, observer, id, EventKind::StateEntered(kind), Told::Value(cur));
                     self.strands[id as usize].entered_event = self.events;
                     pc = following;
                 }
@@ -99,12 +100,12 @@ impl Slot {
                 Op::Switch { switch, otherwise } => pc = self.switch(program, id, switch, cur)?.unwrap_or(otherwise),
                 Op::Exit { next } => {
                     self.within_limit(program, id, cur)?;
-                    self.event(observer, id, EventKind::StateExited(self.kind_for::<O>(program, id)));
+                    self.event(program, observer, id, EventKind::StateExited(self.kind_for::<O>(program, id)), Told::Exited(cur, None));
                     pc = next;
                 }
                 Op::Finish => {
                     self.within_limit(program, id, cur)?;
-                    self.event(observer, id, EventKind::StateExited(self.kind_for::<O>(program, id)));
+                    self.event(program, observer, id, EventKind::StateExited(self.kind_for::<O>(program, id)), Told::Exited(cur, None));
                     return Ok(self.end(program, id, cur, observer));
                 }
                 op => {
@@ -152,7 +153,7 @@ impl Slot {
     fn end<O: Observer>(&mut self, program: &Program, id: u32, output: Value, observer: &mut O) -> Progress {
         if self.strands[id as usize].frame == super::NO_FRAME {
             self.output = output;
-            self.event(observer, id, EventKind::ExecutionSucceeded);
+            self.event(program, observer, id, EventKind::ExecutionSucceeded, Told::Value(output));
             self.strands[id as usize].life = Life::Free;
             return Progress::Ended(Step::Succeeded);
         }

@@ -20,7 +20,7 @@ mod template;
 use std::collections::VecDeque;
 
 pub use effect::{Effect, EffectId, Effects, Reply, ResourceId, Resumed, Timestamp};
-pub use observe::{Event, EventKind, Observer, Silent};
+pub use observe::{Data, Detail, Event, EventKind, Observer, Silent, Variables};
 
 use crate::document::{Fault, FaultKind};
 use crate::error;
@@ -29,6 +29,7 @@ use crate::limits::{Budget, Limits};
 use crate::program::Program;
 use crate::value::{Memory, Value, View};
 use failure::FailureText;
+use observe::Told;
 use strand::{Frame, Inbox, Life, NO_FRAME, Strand};
 
 /// Computed bytes from which a slot compacts its memory at the next transition.
@@ -207,8 +208,7 @@ impl Slot {
         }
         self.now = now;
         if self.events == 0 {
-            self.event(observer, 0, EventKind::ExecutionStarted);
-            self.strands[0].last_event = 0;
+            self.event(program, observer, 0, EventKind::ExecutionStarted, Told::Value(self.input));
         }
         if now >= self.deadline {
             return self.time_out(program, effects, observer);
@@ -248,7 +248,7 @@ impl Slot {
         if program.workflow_type == WorkflowType::Express {
             self.failure.set(error::TIMEOUT, None);
         }
-        self.event(observer, 0, EventKind::ExecutionTimedOut);
+        self.event(program, observer, 0, EventKind::ExecutionTimedOut, Told::Nothing);
         self.ended = Some(Step::TimedOut);
         Step::TimedOut
     }
@@ -367,21 +367,6 @@ impl Slot {
     #[inline]
     fn view<'v>(&'v self, program: &'v Program) -> View<'v> {
         View::new(&self.memory, &program.constants, &program.symbols)
-    }
-
-    /// Counts an event of the execution or of a strand, and tells who listens.
-    #[inline]
-    fn event<O: Observer>(&mut self, observer: &mut O, strand: u32, kind: EventKind) {
-        self.events += 1;
-        if O::LISTENS {
-            let strand = &mut self.strands[strand as usize];
-            let state = match kind {
-                EventKind::ExecutionStarted | EventKind::ExecutionSucceeded | EventKind::ExecutionFailed | EventKind::ExecutionTimedOut => None,
-                _ => Some(strand.state),
-            };
-            observer.event(&Event { id: self.events, previous: strand.last_event, at: self.now, kind, state });
-            strand.last_event = self.events;
-        }
     }
 
     /// A further random number (splitmix64 from the execution's seed).

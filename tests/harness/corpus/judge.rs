@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use expressway_engine::diagnostic::{Diagnostic, Severity};
 use expressway_engine::hir::{self, WorkflowType};
+use expressway_engine::history::Recorder;
 use expressway_engine::{Deployment, Program, compile};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use super::answer::Answers;
 use super::case::Case;
 use super::compare::Bindings;
-use super::history::{self, Recorder};
+use super::history;
 use super::normalise;
 use super::run::{self, Ended};
 
@@ -265,13 +266,10 @@ fn judge_execution(case: &Case) -> Judged {
     if let Some(reason) = not_applicable(case) {
         return Judged { outcome: Verdict::NotApplicable(reason), history: recorded.then_some(Verdict::NotApplicable(reason)) };
     }
-    let mut recorder = Recorder;
+    let mut recorder = Recorder::default();
     let mut answers = Answers::new(case);
     let outcome = execute(case, &mut recorder, &mut answers).and_then(|ended| compare_outcome(case, &ended)).and_then(|()| answers.finish());
-    let history = recorded.then(|| match history::of(&recorder) {
-        None => Verdict::Failed("the engine keeps no history".to_owned()),
-        Some(events) => verdict(Bindings::default().compare(case.field("history"), &Value::Array(events))),
-    });
+    let history = recorded.then(|| verdict(history::compare(case, recorder.entries())));
     Judged { outcome: verdict(outcome), history }
 }
 
