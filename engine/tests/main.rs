@@ -7,3 +7,4 @@ mod limits;
 mod listings;
 mod runs;
 mod support;
+mod variables;

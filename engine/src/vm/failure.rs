@@ -173,6 +173,7 @@ impl Slot {
     /// Lets Retry, then Catch, then the enclosing state have the error; at the top it fails the execution.
     pub(super) fn recover<O: Observer>(&mut self, program: &Program, id: u32, effects: &mut Effects, observer: &mut O) -> Progress {
         let mut id = id;
+        self.assigned = None;
         if let Life::Joining(frame) = self.strands[id as usize].life {
             // The state itself failed while it was starting branches or iterations: those are given up first.
             self.kill_frame(frame, effects);
@@ -300,6 +301,7 @@ impl Slot {
             Life::Joining(inner) => self.kill_frame(inner, effects),
             Life::Ready | Life::Free => {}
         }
+        self.release_variables(id);
         self.strands_free.push(id);
     }
 
