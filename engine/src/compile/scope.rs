@@ -67,7 +67,8 @@ impl Scopes {
 impl Emitter<'_> {
     /// Emits the evaluation of an Assign; [`commit`](Self::commit) takes what this returns.
     pub(super) fn assign(&mut self, assign: Option<&Assign>) -> Option<AssignId> {
-        let Assign(variables) = assign?;
+        // An empty Assign does nothing, and the history does not know it either.
+        let Assign(variables) = assign.filter(|assign| !assign.0.is_empty())?;
         let node = self.object(variables);
         let id = NodeId(next_id(&self.pools.nodes));
         self.pools.nodes.push(node);
