@@ -8,3 +8,4 @@ mod limits;
 mod listings;
 mod runs;
 mod support;
+mod variables;

@@ -17,5 +17,6 @@ mod retry;
 mod state;
 mod template;
 mod time;
+mod variable;
 
 pub use parse::parse;

@@ -5,7 +5,7 @@ use crate::hir::{
     Catcher, Concurrency, DataPath, Fail, FailText, Map, Resource, ResourceKind, ResultPath, Retrier, Seconds, State, StateId, StateKind, SubMachine, Task,
     Transition, Wait,
 };
-use crate::program::op::{CallId, FailId, ForkId, MapId, Op, WaitId};
+use crate::program::op::{AssignId, CallId, FailId, ForkId, MapId, Op, WaitId};
 use crate::program::pool::{
     CallCode, CatchCode, ConcurrencyCode, FailCode, FailSide, ForkCode, MapCode, RetryCode, SecondsCode, StateCode, StateType, WaitCode,
 };
@@ -17,6 +17,7 @@ impl Emitter<'_> {
         let machine = self.machine;
         let state = &machine.states[index];
         let id = StateId(u32::try_from(index).expect("a definition of at most 1 MiB has fewer states"));
+        self.scope = self.scopes.of_state(index);
         self.bind(Self::state_label(id));
         self.emit(Op::Enter { state: id });
         if !matches!(state.kind, StateKind::Fail(_)) {
@@ -36,7 +37,7 @@ impl Emitter<'_> {
                 StateType::Pass
             }
             StateKind::Succeed => {
-                self.leave(state);
+                self.leave(state, None);
                 StateType::Succeed
             }
             StateKind::Choice(choice) => {
@@ -45,7 +46,8 @@ impl Emitter<'_> {
             }
             StateKind::Wait(wait) => {
                 self.wait(wait, state);
-                self.leave(state);
+                let assign = self.assign(state.assign.as_ref());
+                self.leave(state, assign);
                 StateType::Wait
             }
             StateKind::Fail(fail) => {
@@ -85,13 +87,14 @@ impl Emitter<'_> {
         }
     }
 
-    /// ResultSelector, ResultPath, OutputPath, and out.
+    /// Assign, ResultSelector, ResultPath, OutputPath, and out.
     fn result(&mut self, state: &State) {
+        let assign = self.assign(state.assign.as_ref());
         if let Some(selector) = &state.result_selector {
             self.build(selector);
         }
         self.result_path(&state.result_path);
-        self.leave(state);
+        self.leave(state, assign);
     }
 
     fn result_path(&mut self, path: &ResultPath) {
@@ -105,8 +108,9 @@ impl Emitter<'_> {
         }
     }
 
-    fn leave(&mut self, state: &State) {
+    fn leave(&mut self, state: &State, assign: Option<AssignId>) {
         self.data_path(&state.output_path, false);
+        self.commit(assign);
         match state.transition {
             Some(Transition::Next(next)) => self.emit(Op::Exit { next: Self::state_label(next).target() }),
             Some(Transition::End) | None => self.emit(Op::Finish),
@@ -119,7 +123,9 @@ impl Emitter<'_> {
         self.symbol("Cause");
         let entry = self.label();
         self.bind(entry);
+        let assign = self.assign(catcher.assign.as_ref());
         self.result_path(&catcher.result_path);
+        self.commit(assign);
         self.emit(Op::Exit { next: Self::state_label(catcher.next).target() });
         CatchCode { errors: boxed(&catcher.error_equals), entry: entry.target() }
     }

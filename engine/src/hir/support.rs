@@ -22,8 +22,6 @@ fn check_states(body: &SubMachine, workflow_type: WorkflowType, findings: &mut F
     for state in &body.states {
         if let Some(language) = state.own_query_language.as_ref().filter(|language| language.value == QueryLanguage::Jsonata) {
             findings.not_supported_here(&language.place, "The query language JSONata");
-        } else if let Some(place) = variable_use(state) {
-            findings.not_supported_here(place, "A state that assigns or reads variables");
         }
         if let Some(resource) = state.fields.resource.as_ref().filter(|_| state.state_type == Some(StateType::Task)) {
             check_resource(state, resource, workflow_type, findings);
@@ -38,15 +36,6 @@ fn check_states(body: &SubMachine, workflow_type: WorkflowType, findings: &mut F
             check_states(inner, workflow_type, findings);
         }
     }
-}
-
-/// The first place at which a state of the language JSONPath has to do with variables.
-fn variable_use(state: &State) -> Option<&Place> {
-    let fields = &state.fields;
-    let rules = fields.choices.iter().filter_map(|rule| rule.assign.as_ref());
-    let catchers = fields.catchers.iter().filter_map(|catcher| catcher.assign.as_ref());
-    let assigns = fields.assign.iter().chain(rules).chain(catchers).map(|assign| &assign.place);
-    assigns.chain(&state.variable).min_by_key(|place| place.offset).filter(|_| state.query_language == QueryLanguage::JsonPath)
 }
 
 fn check_resource(state: &State, resource: &Located<String>, workflow_type: WorkflowType, findings: &mut Findings<'_>) {

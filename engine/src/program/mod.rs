@@ -17,7 +17,7 @@ use crate::document::{Document, Symbols, Token};
 use crate::hir::{Resource, StateId, WorkflowType};
 use crate::limits::Limits;
 use op::{Op, OpId};
-use pool::{ArgumentCode, CallCode, FailCode, ForkCode, IntrinsicCode, MapCode, Node, PathCode, StateCode, Step, Switch, Test, WaitCode};
+use pool::{ArgumentCode, AssignCode, CallCode, FailCode, ForkCode, IntrinsicCode, MapCode, Node, PathCode, StateCode, Step, Switch, Test, WaitCode};
 
 /// A compiled definition: immutable, `Send + Sync`, shared in an `Arc`.
 #[derive(Debug)]
@@ -54,6 +54,7 @@ pub(crate) struct Pools {
     pub(crate) merge_texts: Vec<Box<str>>,
     pub(crate) tests: Vec<Test>,
     pub(crate) switches: Vec<Switch>,
+    pub(crate) assigns: Vec<AssignCode>,
     pub(crate) waits: Vec<WaitCode>,
     pub(crate) calls: Vec<CallCode>,
     pub(crate) forks: Vec<ForkCode>,

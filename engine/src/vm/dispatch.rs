@@ -100,12 +100,12 @@ impl Slot {
                 Op::Switch { switch, otherwise } => pc = self.switch(program, id, switch, cur)?.unwrap_or(otherwise),
                 Op::Exit { next } => {
                     self.within_limit(program, id, cur)?;
-                    self.event(program, observer, id, EventKind::StateExited(self.kind_for::<O>(program, id)), Told::Exited(cur, None));
+                    self.exited(program, id, cur, observer);
                     pc = next;
                 }
                 Op::Finish => {
                     self.within_limit(program, id, cur)?;
-                    self.event(program, observer, id, EventKind::StateExited(self.kind_for::<O>(program, id)), Told::Exited(cur, None));
+                    self.exited(program, id, cur, observer);
                     return Ok(self.end(program, id, cur, observer));
                 }
                 op => {
@@ -130,6 +130,8 @@ impl Slot {
             Op::Constant { constant } => Ok(Some(self.view(program).constant(program.constant_tokens[constant.index()]))),
             Op::Merge { target } => self.merge(program, id, target, cur).map(Some),
             Op::Build { node } => self.build_root(program, id, node, cur).map(Some),
+            Op::Assign { assign } => self.assign(program, id, assign, cur).map(|()| Some(cur)),
+            Op::Commit { assign } => self.commit(program, id, assign, cur).map(|()| Some(cur)),
             Op::Discard => Ok(Some(self.strands[id as usize].raw)),
             Op::Input { path } | Op::Output { path } => self.data_path(program, id, path, cur).map(Some),
             Op::Empty => self.empty_object(program).map(Some),
@@ -140,6 +142,15 @@ impl Slot {
             Op::Fail { fail } => Err(self.fail(program, id, fail, cur)),
             Op::NoMatch => Err(self.no_match(program, id)),
             Op::Enter { .. } | Op::Test { .. } | Op::Switch { .. } | Op::Exit { .. } | Op::Finish => unreachable!("the loop handles control flow itself"),
+        }
+    }
+
+    /// Tells that the strand's state is left, and which variables it has assigned.
+    #[inline]
+    fn exited<O: Observer>(&mut self, program: &Program, id: u32, output: Value, observer: &mut O) {
+        self.event(program, observer, id, EventKind::StateExited(self.kind_for::<O>(program, id)), Told::Exited(output, self.assigned));
+        if O::LISTENS {
+            self.assigned = None;
         }
     }
 

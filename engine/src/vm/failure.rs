@@ -173,6 +173,7 @@ impl Slot {
     /// Lets Retry, then Catch, then the enclosing state have the error; at the top it fails the execution.
     pub(super) fn recover<O: Observer>(&mut self, program: &Program, id: u32, effects: &mut Effects, observer: &mut O) -> Progress {
         let mut id = id;
+        self.assigned = None;
         let is_runtime = self.failure.get().error == Some(error::RUNTIME);
         if let Life::Joining(frame) = self.strands[id as usize].life
             && !is_runtime
@@ -310,6 +311,7 @@ impl Slot {
         if !has_failed {
             self.abort(program, id, observer);
         }
+        self.release_variables(id);
         self.strands_free.push(id);
     }
 

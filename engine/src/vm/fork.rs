@@ -183,6 +183,7 @@ impl Slot {
         let Strand { frame, index, .. } = self.strands[id as usize];
         self.memory.set_element(self.frames[frame as usize].results, index, output);
         self.strands[id as usize].life = Life::Free;
+        self.release_variables(id);
         self.strands_free.push(id);
         self.frames[frame as usize].live -= 1;
         let Frame { owner, total, next, live, results, map, .. } = self.frames[frame as usize];

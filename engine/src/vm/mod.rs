@@ -16,6 +16,7 @@ mod path;
 mod strand;
 mod task;
 mod template;
+mod variable;
 
 use std::collections::VecDeque;
 
@@ -123,6 +124,10 @@ pub struct Slot {
     selecting: Option<(u32, Value)>,
     /// A Map whose ItemSelector failed after its first iterations: the error is raised when its strand next runs.
     pending_failure: Option<u32>,
+    /// The values of the Assign of the state that is being left, as an object; gone when it has been left.
+    assigned: Option<Value>,
+    /// Bytes of all variables.
+    variable_bytes: u64,
     /// Working memory of one op: match lists of indefinite paths.
     scratch: bumpalo::Bump,
     /// Working memory of one intrinsic function: the text that it reads or writes.
@@ -162,6 +167,8 @@ impl Slot {
             compact_at: COMPACT_FROM,
             selecting: None,
             pending_failure: None,
+            assigned: None,
+            variable_bytes: 0,
             scratch: bumpalo::Bump::new(),
             text: Vec::new(),
             transitions: 0,
@@ -350,6 +357,7 @@ impl Slot {
         self.transitions = 0;
         self.selecting = None;
         self.pending_failure = None;
+        self.variable_bytes = 0;
         self.compact_at = COMPACT_FROM;
         if self.strands.len() > 1 {
             self.strands.truncate(64);
@@ -378,12 +386,13 @@ impl Slot {
     /// Moves all live values to fresh memory.
     #[cold]
     fn compact(&mut self) {
+        self.assigned = None;
         let strands = self.strands.iter_mut().filter(|strand| strand.life != Life::Free).flat_map(|strand| {
             let result = match &mut strand.inbox {
                 Inbox::Result(value) => Some(value),
                 _ => None,
             };
-            [Some(&mut strand.cur), Some(&mut strand.raw), result].into_iter().flatten()
+            [Some(&mut strand.cur), Some(&mut strand.raw), result].into_iter().flatten().chain(strand.variables.iter_mut().flatten())
         });
         let frames = self.frames.iter_mut().filter(|frame| frame.owner != NO_FRAME).flat_map(|frame| [&mut frame.items, &mut frame.input, &mut frame.results]);
         self.memory.compact(strands.chain(frames));
