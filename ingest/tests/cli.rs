@@ -149,6 +149,82 @@ fn compile_prints_the_listing_on_standard_output() {
     assert_eq!(stderr(&output), "");
 }
 
+/// The text beside what the program prints; `UPDATE_GOLDEN=1` writes it anew.
+fn golden(name: &str, printed: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, printed).expect("a writable folder");
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap_or_default(), printed, "{name}: renew with UPDATE_GOLDEN=1 and look at the difference");
+}
+
+#[test]
+fn graph_draws_every_example_in_every_language() {
+    for name in ["heartbeat", "registration", "alert"] {
+        for (format, ending) in [("mermaid", "mmd"), ("dot", "dot"), ("svg", "svg")] {
+            let output = run(&["graph", &format!("configs/definitions/{name}.asl.json"), "--format", format], "");
+            assert_eq!((code(&output), stderr(&output).as_str()), (0, ""));
+            golden(&format!("graph/{name}.{ending}"), &stdout(&output));
+        }
+    }
+}
+
+#[test]
+fn graph_is_well_formed_whatever_the_names_are() {
+    let name = r#"a \"<b>&\" ]]> \u0001 é"#;
+    let text = format!(
+        r#"{{"StartAt":"{name}","States":{{"{name}":{{"Type":"Choice","Choices":[{{"Variable":"$.a","StringEquals":"<&\"'-->","Next":"S"}}],"Default":"{name}"}},
+            "S":{{"Type":"Succeed"}}}}}}"#
+    );
+    let (_folder, path) = file("g.asl.json", &text);
+    let output = run(&["graph", &path, "--format", "svg"], "");
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    well_formed(&stdout(&output));
+}
+
+/// Checks what makes XML well formed, as far as the writer can get it wrong: tags nest, and no bare `<`, `&` or control character stands in a text.
+fn well_formed(xml: &str) {
+    let mut open = Vec::new();
+    for (index, part) in xml.split('<').enumerate() {
+        let Some((tag, text)) = part.split_once('>') else {
+            assert!(index == 0 && part.is_empty(), "a text before the root, or a bare <: {part}");
+            continue;
+        };
+        match tag.strip_prefix('/') {
+            Some(name) => assert_eq!(open.pop(), Some(name), "closed in the wrong order"),
+            None if tag.ends_with('/') => {}
+            None => open.push(tag.split(' ').next().expect("a name")),
+        }
+        assert_eq!(tag.matches('"').count() % 2, 0, "{tag}");
+        for reference in tag.split('&').skip(1).chain(text.split('&').skip(1)) {
+            let (name, _) = reference.split_once(';').expect("a reference ends");
+            assert!(["amp", "lt", "gt", "quot"].contains(&name), "{name}");
+        }
+        assert!(!part.chars().any(|letter| letter < ' ' && letter != '\n'), "{part:?}");
+    }
+    assert!(open.is_empty(), "left open: {open:?}");
+}
+
+#[test]
+fn graph_of_a_refused_definition_says_why_and_exits_with_1() {
+    let (_folder, bad) = file("bad.asl.json", r#"{"StartAt":"A","States":{"A":{"Type":"Pass","Next":"Nowhere"}}}"#);
+    let output = run(&["graph", &bad], "");
+    assert_eq!((code(&output), stdout(&output).as_str()), (1, ""));
+    assert!(stderr(&output).contains("MISSING_TRANSITION_TARGET"), "{}", stderr(&output));
+}
+
+#[test]
+fn explain_prints_one_text_or_lists_all_codes() {
+    let output = run(&["explain", "choice-without-default"], "");
+    assert_eq!(code(&output), 0);
+    assert!(stdout(&output).starts_with("CHOICE_WITHOUT_DEFAULT\n\nIf no rule"), "{}", stdout(&output));
+    let output = run(&["explain"], "");
+    assert_eq!((code(&output), stdout(&output).lines().count()), (0, expressway_engine::diagnostic::Code::ALL.len()));
+    let output = run(&["explain", "NO_DOLAR"], "");
+    assert_eq!((code(&output), stdout(&output).as_str()), (2, ""));
+    assert!(stderr(&output).contains("nearest are NO_DOLLAR"), "{}", stderr(&output));
+}
+
 #[test]
 fn config_show_merges_all_layers() {
     let environment = [("EXPRESSWAY_SERVICE_SHARDS", "3"), ("KAFKA_BOOTSTRAP_SERVERS", "b:1")];

@@ -5,6 +5,8 @@ mod config;
 mod definition;
 mod demo;
 mod exec;
+mod explain;
+mod graph;
 mod output;
 mod run;
 mod validate;
@@ -59,6 +61,10 @@ enum Verb {
     Validate(validate::Flags),
     /// Compile a definition and show what became of it
     Compile(compile::Flags),
+    /// Draw a definition: Mermaid, Graphviz or SVG
+    Graph(graph::Flags),
+    /// Say what a diagnostic code means and what to do
+    Explain(explain::Flags),
     /// Run executions of a definition here, one per line of input, without Kafka
     Exec(exec::Flags),
     /// Look at the configuration
@@ -110,6 +116,8 @@ fn dispatch(cli: &Cli, environment: &Environment) -> Result<(), Error> {
                 Verb::Compile(flags) => compile::run(flags),
                 Verb::Demo(flags) => demo::run(flags),
                 Verb::Exec(flags) => exec::run(flags),
+                Verb::Graph(flags) => graph::run(flags),
+                Verb::Explain(flags) => explain::run(flags),
                 Verb::Run(_) | Verb::Config(_) => unreachable!("matched above"),
             }
         }
