@@ -50,4 +50,6 @@ mod value;
 pub use compile::{Deployment, compile};
 pub use limits::{Budget, Limits};
 pub use program::Program;
-pub use vm::{Effect, EffectId, Effects, Event, EventKind, ExecutionName, Failure, Observer, Reply, ResourceId, Resumed, Silent, Slot, Start, Step, Timestamp};
+pub use vm::{
+    Decision, Effect, EffectId, Effects, Event, EventKind, ExecutionName, Failure, Observer, Reply, ResourceId, Resumed, Silent, Slot, Start, Step, Timestamp,
+};

@@ -20,7 +20,7 @@ mod template;
 use std::collections::VecDeque;
 
 pub use effect::{Effect, EffectId, Effects, Reply, ResourceId, Resumed, Timestamp};
-pub use observe::{Event, EventKind, Observer, Silent};
+pub use observe::{Decision, Event, EventKind, Observer, Silent};
 
 use crate::document::{Fault, FaultKind};
 use crate::error;
