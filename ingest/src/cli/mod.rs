@@ -9,6 +9,7 @@ mod explain;
 mod graph;
 mod output;
 mod run;
+mod test;
 mod validate;
 
 use std::ffi::OsString;
@@ -65,6 +66,8 @@ enum Verb {
     Graph(graph::Flags),
     /// Say what a diagnostic code means and what to do
     Explain(explain::Flags),
+    /// Run the test cases of definitions, and say what of them the cases have reached
+    Test(test::Flags),
     /// Run executions of a definition here, one per line of input, without Kafka
     Exec(exec::Flags),
     /// Look at the configuration
@@ -115,6 +118,7 @@ fn dispatch(cli: &Cli, environment: &Environment) -> Result<(), Error> {
                 Verb::Validate(flags) => validate::run(flags),
                 Verb::Compile(flags) => compile::run(flags),
                 Verb::Demo(flags) => demo::run(flags),
+                Verb::Test(flags) => test::run(flags, environment),
                 Verb::Exec(flags) => exec::run(flags),
                 Verb::Graph(flags) => graph::run(flags),
                 Verb::Explain(flags) => explain::run(flags),

@@ -8,6 +8,8 @@ mod layout;
 mod mermaid;
 mod svg;
 
+pub(super) use svg::escape;
+
 use expressway_engine::hir::{Choice, Map, State, StateId, StateKind, StateMachine, SubMachine, Transition};
 use expressway_engine::program::StateType;
 
@@ -118,7 +120,7 @@ impl Builder<'_> {
             made.edges.extend(ways.into_iter().map(|way| Edge { from: index + 1, to: way.to.map_or(end, place), label: way.label, kind: way.kind }));
         }
         if made.edges.iter().any(|edge| edge.to == end) {
-            made.nodes.push(terminal("end", NodeKind::End));
+            made.nodes.push(terminal("stop", NodeKind::End));
         }
         made
     }

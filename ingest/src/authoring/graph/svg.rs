@@ -22,7 +22,7 @@ const SMALL_LETTER: f64 = 6.2;
 const STYLE: &str = "text{font-family:system-ui,sans-serif;font-size:13px;text-anchor:middle;fill:#1b2733}\
 .small{font-size:11px;fill:#4a5a68}.box{fill:#fff;stroke:#3f5468;stroke-width:1.2}.choice{fill:#fff8e6;stroke:#a87400}.fail{fill:#fdecec;stroke:#b3261e}\
 .succeed{fill:#e9f6ec;stroke:#1e7d34}.group{fill:#f4f7fa}.level{fill:#fff;stroke:#9fb0bf;stroke-dasharray:4 3}.way{fill:none;stroke:#3f5468;stroke-width:1.2}\
-.catch{stroke:#b3261e;stroke-dasharray:5 3}.dot{fill:#1b2733}.ring{fill:none;stroke:#1b2733;stroke-width:1.5}.ground{fill:#fff}";
+.catch{stroke:#b3261e;stroke-dasharray:5 3}.label{paint-order:stroke;stroke:#fff;stroke-width:4px;stroke-linejoin:round}.dot{fill:#1b2733}.ring{fill:none;stroke:#1b2733;stroke-width:1.5}.ground{fill:#fff}";
 
 pub(super) fn print(graph: &Graph) -> String {
     let picture = level(&graph.root);
@@ -67,7 +67,7 @@ fn level(level: &Level) -> Picture {
     }
     // Labels come last: they lie above the ways.
     for (edge, route) in level.edges.iter().zip(&layout.routes).filter(|(edge, _)| !edge.label.is_empty()) {
-        line(&mut body, &text(&edge.label, route.label, "small"));
+        line(&mut body, &text(&edge.label, route.label, "small label"));
     }
     Picture { size: layout.size, body }
 }
@@ -204,7 +204,7 @@ fn line(out: &mut String, text: &str) {
 }
 
 /// Text as XML 1.0 has it; the characters that XML forbids become the replacement character.
-fn escape(text: &str) -> String {
+pub(in crate::authoring) fn escape(text: &str) -> String {
     let mut out = String::new();
     for letter in text.chars() {
         match letter {
