@@ -52,6 +52,6 @@ pub use compile::{Deployment, compile};
 pub use limits::{Budget, Limits};
 pub use program::Program;
 pub use vm::{
-    Data, Detail, Effect, EffectId, Effects, Event, EventKind, ExecutionName, Failure, Observer, Reply, ResourceId, Resumed, Silent, Slot, Start, Step,
-    Timestamp, Variables,
+    Data, Decision, Detail, Effect, EffectId, Effects, Event, EventKind, ExecutionName, Failure, Observer, Reply, ResourceId, Resumed, Silent, Slot, Start,
+    Step, Timestamp, Variables,
 };

@@ -28,6 +28,7 @@ impl Emitter<'_> {
                 self.bind(next);
             }
         }
+        // One Exit a rule, in their order: observers count them to tell which rule held.
         for (rule, target) in choice.rules.iter().zip(targets) {
             self.bind(target);
             let assign = self.assign(rule.assign.as_ref());

@@ -134,6 +134,12 @@ impl Program {
         listing::print(self)
     }
 
+    /// How many Exits lie between two ops. A Choice has one for each rule in the order of the rules, then one for Default.
+    pub(crate) fn exits_before(&self, from: OpId, to: OpId) -> u32 {
+        let exits = self.ops[from.index()..to.index()].iter().filter(|op| matches!(op, Op::Exit { .. })).count();
+        u32::try_from(exits).expect("a program has fewer than 2^32 ops")
+    }
+
     #[inline]
     pub(crate) fn op(&self, at: OpId) -> Op {
         self.ops[at.index()]

@@ -1,7 +1,7 @@
 //! The loop: one `match`, one line an op where one line will do; the work is in the siblings.
 
 use super::failure::Raised;
-use super::observe::{EventKind, Observer, Told};
+use super::observe::{Decision, EventKind, Observer, Told};
 use super::strand::{Inbox, Life};
 use super::{Effects, Slot, Step};
 use crate::limits::Budget;
@@ -100,11 +100,13 @@ impl Slot {
                 Op::Switch { switch, otherwise } => pc = self.switch(program, id, switch, cur)?.unwrap_or(otherwise),
                 Op::Exit { next } => {
                     self.within_limit(program, id, cur)?;
+                    self.tell_way_on(program, id, pc, observer);
                     self.exited(program, id, cur, observer);
                     pc = next;
                 }
                 Op::Finish => {
                     self.within_limit(program, id, cur)?;
+                    self.tell_way_on(program, id, pc, observer);
                     self.exited(program, id, cur, observer);
                     return Ok(self.end(program, id, cur, observer));
                 }
@@ -158,6 +160,18 @@ impl Slot {
     #[inline]
     pub(super) fn kind_for<O: Observer>(&self, program: &Program, id: u32) -> StateType {
         if O::LISTENS { program.states[self.strands[id as usize].state.0 as usize].kind } else { StateType::Pass }
+    }
+
+    /// Tells who listens how a state is left; a catcher has been told when it took over.
+    #[inline]
+    fn tell_way_on<O: Observer>(&self, program: &Program, id: u32, pc: OpId, observer: &mut O) {
+        if !O::LISTENS || self.strands[id as usize].catching {
+            return;
+        }
+        let state = self.strands[id as usize].state;
+        let code = &program.states[state.0 as usize];
+        let decision = if code.kind == StateType::Choice { Decision::Chooses(program.exits_before(code.entry, pc)) } else { Decision::GoesOn };
+        observer.decision(state, decision);
     }
 
     /// Ends a strand with its output.

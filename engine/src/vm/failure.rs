@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::dispatch::Progress;
-use super::observe::{EventKind, Observer, Told};
+use super::observe::{Decision, EventKind, Observer, Told};
 use super::strand::{Life, NO_FRAME};
 use super::{Effect, EffectId, Effects, Failure, Slot, Step};
 use crate::document::DOCUMENT_DEPTH_MAX;
@@ -68,6 +68,11 @@ fn matches(name: &str, error: &str, owner: StateType) -> bool {
 
 fn any_matches(names: &[Box<str>], error: &str, owner: StateType) -> bool {
     names.iter().any(|name| matches(name, error, owner))
+}
+
+/// The number of a retrier or catcher.
+fn number(index: usize) -> u32 {
+    u32::try_from(index).expect("a state has fewer than 2^32 retriers and catchers")
 }
 
 impl Slot {
@@ -183,7 +188,7 @@ impl Slot {
         }
         loop {
             let catchable = !self.strands[id as usize].catching && !is_runtime;
-            if catchable && self.retry(program, id, effects) {
+            if catchable && self.retry(program, id, effects, observer) {
                 return Progress::Parked;
             }
             let kind = program.states[self.strands[id as usize].state.0 as usize].kind;
@@ -191,7 +196,7 @@ impl Slot {
                 self.event(program, observer, id, EventKind::BranchesFailed, Told::Nothing);
             }
             self.strands[id as usize].life = Life::Ready;
-            if catchable && self.catch(program, id, kind) {
+            if catchable && self.catch(program, id, kind, observer) {
                 self.queue.push_back(id);
                 return Progress::Parked;
             }
@@ -218,7 +223,7 @@ impl Slot {
     }
 
     /// Schedules a retry, if a retrier matches and has attempts left.
-    fn retry(&mut self, program: &Program, id: u32, effects: &mut Effects) -> bool {
+    fn retry<O: Observer>(&mut self, program: &Program, id: u32, effects: &mut Effects, observer: &mut O) -> bool {
         let code = &program.states[self.strands[id as usize].state.0 as usize];
         let error = self.failure.get().error.unwrap_or("");
         let Some(index) = code.retriers.iter().position(|retrier| any_matches(&retrier.errors, error, code.kind)) else { return false };
@@ -233,6 +238,9 @@ impl Slot {
         strand.retry_count += 1;
         strand.cur = strand.raw;
         strand.pc = crate::program::op::OpId(code.entry.0 + 1);
+        if O::LISTENS {
+            observer.decision(strand.state, Decision::Retries(number(index)));
+        }
         let delay = self.delay(retrier, done);
         self.sleep(id, self.now.plus_ms(delay), effects);
         true
@@ -260,15 +268,19 @@ impl Slot {
     }
 
     /// Hands the error to the first catcher that matches.
-    fn catch(&mut self, program: &Program, id: u32, kind: StateType) -> bool {
+    fn catch<O: Observer>(&mut self, program: &Program, id: u32, kind: StateType, observer: &mut O) -> bool {
         let code = &program.states[self.strands[id as usize].state.0 as usize];
         let error = self.failure.get().error.unwrap_or("");
-        let Some(catcher) = code.catchers.iter().find(|catcher| any_matches(&catcher.errors, error, kind)) else { return false };
+        let found = code.catchers.iter().enumerate().find(|(_, catcher)| any_matches(&catcher.errors, error, kind));
+        let Some((index, catcher)) = found else { return false };
         let Ok(output) = self.error_output(program) else { return false };
         let strand = &mut self.strands[id as usize];
         strand.cur = output;
         strand.pc = catcher.entry;
         strand.catching = true;
+        if O::LISTENS {
+            observer.decision(strand.state, Decision::Catches(number(index)));
+        }
         true
     }
 

@@ -21,7 +21,7 @@ mod variable;
 use std::collections::VecDeque;
 
 pub use effect::{Effect, EffectId, Effects, Reply, ResourceId, Resumed, Timestamp};
-pub use observe::{Data, Detail, Event, EventKind, Observer, Silent, Variables};
+pub use observe::{Data, Decision, Detail, Event, EventKind, Observer, Silent, Variables};
 
 use crate::document::{Fault, FaultKind};
 use crate::error;

@@ -375,6 +375,20 @@ fn aborted(kind: StateType) -> &'static str {
     }
 }
 
+/// What a state decides about the way on. Histories do not tell it; coverage needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Decision {
+    /// By Next or End, after its work.
+    GoesOn,
+    /// By a rule of a Choice, counted from 0; the number behind the last rule is Default.
+    Chooses(u32),
+    /// Once more, by a retrier, counted from 0.
+    Retries(u32),
+    /// By a catcher, counted from 0.
+    Catches(u32),
+}
+
 /// Hears of every history event of an execution.
 pub trait Observer {
     /// Whether events are wanted at all; with `false` none is made, only counted.
@@ -382,6 +396,9 @@ pub trait Observer {
 
     /// One event.
     fn event(&mut self, event: &Event<'_>);
+
+    /// What `state` decides, in front of the event that follows from it.
+    fn decision(&mut self, _state: StateId, _decision: Decision) {}
 }
 
 /// Hears nothing.

@@ -110,11 +110,14 @@ fn load_lines(path: &Path, folder: &str, cases: &mut Vec<Case>) -> Result<(), Er
 fn load_own_file(path: &Path, cases: &mut Vec<Case>) -> Result<(), Error> {
     let group = format!("own/{}", stem(path));
     let malformed = |what: String| Error::Malformed(path.to_owned(), what);
-    let entries: Vec<Value> = serde_saphyr::from_str(&read(path)?).map_err(|error| malformed(error.to_string()))?;
-    for body in entries {
-        let name = body.get("name").and_then(Value::as_str).ok_or_else(|| malformed("a case without a name".to_owned()))?;
-        for field in ["clause", "expect"] {
-            if body.get(field).is_none() {
+    let text = read(path)?;
+    // The product's own reader decides what a case is; the bodies serve other runners.
+    let parsed = expressway_ingest::authoring::case::parse(&text).map_err(malformed)?;
+    let entries: Vec<Value> = serde_saphyr::from_str(&text).map_err(|error| malformed(error.to_string()))?;
+    for (body, parsed) in entries.into_iter().zip(parsed) {
+        let name = parsed.name;
+        for (field, is_there) in [("clause", parsed.clause.is_some()), ("definition", parsed.definition.is_some())] {
+            if !is_there {
                 return Err(malformed(format!("case '{name}' has no {field}")));
             }
         }
