@@ -7,6 +7,7 @@
 pub mod ast;
 
 mod choice;
+mod distributed;
 mod filter;
 mod intrinsic;
 mod jackson;

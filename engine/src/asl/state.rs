@@ -148,6 +148,9 @@ impl Reader<'_> {
             "ToleratedFailureCountPath" | "ToleratedFailurePercentagePath" => {
                 self.reference_path(node);
             }
+            "ItemReader" => self.item_reader(node),
+            "ItemBatcher" => self.item_batcher(node),
+            "ResultWriter" => self.result_writer(node),
             "Label" => self.label(node),
             _ => {}
         }

@@ -1,6 +1,7 @@
 //! One emitter per state type.
 
 use super::emit::{Emitter, next_id};
+use crate::error;
 use crate::hir::{
     Catcher, Concurrency, DataPath, Fail, FailText, Map, Resource, ResourceKind, ResultPath, Retrier, Seconds, State, StateId, StateKind, SubMachine, Task,
     Transition, Wait,
@@ -24,6 +25,7 @@ impl Emitter<'_> {
             self.data_path(&state.input_path, true);
         }
         let kind = match &state.kind {
+            _ if state.not_run.is_some() => self.not_run(state),
             StateKind::Pass { result } => {
                 match (result, &state.parameters) {
                     (Some(literal), _) => {
@@ -73,6 +75,15 @@ impl Emitter<'_> {
         let retriers = state.retriers.iter().map(retrier).collect();
         let catchers = state.catchers.iter().map(|catcher| self.catcher(catcher)).collect();
         self.states.push(StateCode { name: state.name.as_str().into(), kind, entry: Self::state_label(id).target(), retriers, catchers });
+    }
+
+    /// A state that this engine cannot run: a failure that nothing catches.
+    fn not_run(&mut self, state: &State) -> StateType {
+        let cause = format!("{} cannot be run by this engine.", state.not_run.unwrap_or_default());
+        let fail = FailId(next_id(&self.pools.fails));
+        self.pools.fails.push(FailCode { error: Some(FailSide::Literal(error::RUNTIME.into())), cause: Some(FailSide::Literal(cause.into())) });
+        self.emit(Op::Fail { fail });
+        if matches!(state.kind, StateKind::Map(_)) { StateType::Map } else { StateType::Task }
     }
 
     /// InputPath or OutputPath.

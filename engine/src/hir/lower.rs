@@ -88,6 +88,7 @@ impl Builder {
 
     fn state(&mut self, state: ast::State, names: &Names) -> State {
         let state_type = state.state_type.expect(CHECKED);
+        let not_run = support::not_run(&state);
         let mut fields = *state.fields;
         let transition = match (fields.next.take(), fields.end) {
             (Some(next), _) => Some(Transition::Next(target(names, Some(next)))),
@@ -111,6 +112,7 @@ impl Builder {
             reads: variables::read(&state.variables),
             retriers: std::mem::take(&mut fields.retriers).into_iter().map(retrier).collect(),
             catchers: std::mem::take(&mut fields.catchers).into_iter().map(|entry| catcher(entry, names)).collect(),
+            not_run,
             kind: self.kind(state_type, fields, names),
         }
     }

@@ -90,6 +90,8 @@ pub struct State {
     pub retriers: Vec<Retrier>,
     /// `Catch`, in order.
     pub catchers: Vec<Catcher>,
+    /// What of the state this engine cannot run although the service can; an execution that enters it fails.
+    pub not_run: Option<&'static str>,
     /// What is particular to the state's type.
     pub kind: StateKind,
 }

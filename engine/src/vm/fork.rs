@@ -60,7 +60,11 @@ impl Slot {
                 let raw = self.strands[id as usize].raw;
                 let value = self.data_path(program, id, path, raw)?;
                 let mut buffer = Vec::new();
-                let limit = self.view(program).number_text(value, &mut buffer).and_then(number::to_integer);
+                // Recorded for the like fields of a distributed Map: a string that holds an integer will do.
+                let limit = match self.view(program).number_text(value, &mut buffer) {
+                    Some(text) => number::to_integer(text),
+                    None => self.plain(program, value).parse().ok(),
+                };
                 let text = &program.path(path).text;
                 match limit {
                     Some(limit) if limit < 0 => return Err(self.raise_runtime(program, id, format_args!("MaxConcurrency cannot be negative."))),
