@@ -10,6 +10,8 @@
 #   status   one line a node: up or down, address, pid; exit code 1 when one is down
 #   wipe     kill all, and delete the cluster's folder
 #   fetch    only fill the cache of jars
+#   topics | produce | consume | groups OPTION…   Kafka's own tool of that purpose (kafka-topics.sh, kafka-console-producer.sh,
+#            kafka-console-consumer.sh, kafka-consumer-groups.sh), pointed at this cluster
 #
 #   --port P      node n listens on P+n-1, its controller on P+500+n-1   (default 9092)
 #   --brokers N   size of the cluster, 1 or 3; 3 means replication factor 3 and 2 in-sync replicas   (default 1)
@@ -20,7 +22,7 @@
 set -euo pipefail
 
 VERSION=${KAFKA_VERSION:-4.3.1}
-JARS=${XDG_CACHE_HOME:-$HOME/.cache}/expressway/kafka-$VERSION
+JARS=${XDG_CACHE_HOME:-$HOME/.cache}/expressway/kafka-$VERSION-tools
 JAVA=${JAVA:-java} MVN=${MVN:-mvn}
 TIMEOUT=${KAFKA_TIMEOUT:-60}
 
@@ -72,6 +74,7 @@ fetch() {
   <groupId>expressway</groupId><artifactId>kafka</artifactId><version>1</version>
   <dependencies>
     <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>$VERSION</version></dependency>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId><version>$VERSION</version></dependency>
     <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>1.7.36</version></dependency>
   </dependencies>
 </project>
@@ -191,8 +194,21 @@ status() {
   return $code
 }
 
+tool() {
+  local class=$1; shift
+  fetch
+  exec "$JAVA" -XX:TieredStopAtLevel=1 -Xmx256m -Dorg.slf4j.simpleLogger.defaultLogLevel=error -cp "$JARS/*" "org.apache.kafka.tools.$class" \
+    --bootstrap-server "127.0.0.1:$port" "$@"
+}
+
 [[ $# -ge 1 ]] || usage
 command=$1; shift
+case $command in
+  topics) tool TopicCommand "$@" ;;
+  produce) tool ConsoleProducer "$@" ;;
+  consume) tool consumer.ConsoleConsumer "$@" ;;
+  groups) tool consumer.group.ConsumerGroupCommand "$@" ;;
+esac
 mapfile -t every < <(seq 1 "$brokers")
 nodes=("$@")
 [[ $# -gt 0 ]] || nodes=("${every[@]}")

@@ -44,6 +44,7 @@ pub mod vm;
 pub mod diagnostic;
 pub mod document;
 pub mod error;
+pub mod history;
 pub mod limits;
 mod value;
 
@@ -51,5 +52,6 @@ pub use compile::{Deployment, compile};
 pub use limits::{Budget, Limits};
 pub use program::Program;
 pub use vm::{
-    Decision, Effect, EffectId, Effects, Event, EventKind, ExecutionName, Failure, Observer, Reply, ResourceId, Resumed, Silent, Slot, Start, Step, Timestamp,
+    Data, Decision, Detail, Effect, EffectId, Effects, Event, EventKind, ExecutionName, Failure, Observer, Reply, ResourceId, Resumed, Silent, Slot, Start,
+    Step, Timestamp, Variables,
 };

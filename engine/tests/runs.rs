@@ -188,6 +188,16 @@ fn a_standard_execution_has_no_cap_of_five_minutes_and_its_own_arn() {
 }
 
 #[test]
+fn a_computed_integer_is_compared_by_its_value() {
+    let definition = r#"{"StartAt":"A","States":{"A":{"Type":"Pass","Parameters":{"n.$":"States.MathAdd($.n, 1)"},"Next":"B"},
+        "B":{"Type":"Choice","Choices":[{"Variable":"$.n","NumericLessThan":3,"Next":"Less"},{"Variable":"$.n","NumericEquals":3.0,"Next":"Same"}],"Default":"More"},
+        "Less":{"Type":"Pass","Result":"less","End":true},"Same":{"Type":"Pass","Result":"same","End":true},"More":{"Type":"Pass","Result":"more","End":true}}}"#;
+    for (n, expected) in [(1, "less"), (2, "same"), (3, "more")] {
+        assert_eq!(output(definition, &format!(r#"{{"n":{n}}}"#)), format!("\"{expected}\""));
+    }
+}
+
+#[test]
 fn positions_name_executions() {
     let program =
         program(r#"{"StartAt":"A","States":{"A":{"Type":"Pass","Parameters":{"n.$":"$$.Execution.Name","t.$":"$$.Execution.StartTime"},"End":true}}}"#);
@@ -208,7 +218,7 @@ struct Ids(Vec<(u64, u64, EventKind)>);
 impl Observer for Ids {
     const LISTENS: bool = true;
 
-    fn event(&mut self, event: &Event) {
+    fn event(&mut self, event: &Event<'_>) {
         self.0.push((event.id, event.previous, event.kind));
     }
 }

@@ -112,6 +112,32 @@ fn exec_answers_from_mocks_by_invocation() {
 }
 
 #[test]
+fn exec_prints_the_history_as_the_api_answers_it() {
+    let (_folder, path) = file("p.asl.yaml", "StartAt: P\nStates:\n  P: {Type: Pass, Result: {a: 1}, End: true}\n");
+    let output = run(&["exec", &path, "--history", "--input", "-"], "{}\n\"two\"\n{\n");
+    let lines = lines(&output);
+    assert_eq!((code(&output), lines.len()), (1, 3));
+    let events = lines[1]["events"].as_array().expect("a list");
+    let told: Vec<_> = events.iter().map(|event| (event["id"].as_u64(), event["previousEventId"].as_u64(), event["type"].as_str())).collect();
+    assert_eq!(told[2..], [(Some(3), Some(2), Some("PassStateExited")), (Some(4), Some(3), Some("ExecutionSucceeded"))]);
+    assert_eq!(events[0]["executionStartedEventDetails"]["input"], "\"two\"");
+    assert_eq!(events[2]["stateExitedEventDetails"], serde_json::json!({"name": "P", "output": "{\"a\":1}", "outputDetails": {"truncated": false}}));
+    assert_eq!(lines[2]["status"], "INVALID_INPUT");
+}
+
+#[test]
+fn exec_traces_the_path_for_people() {
+    let output = run(&["exec", "configs/definitions/registration.asl.json", "--input", "-", "--trace"], "{\"deviceId\":\"d\",\"unreachable\":1}\n");
+    let trace = stderr(&output);
+    assert_eq!(lines(&output)[0]["status"], "SUCCEEDED");
+    assert!(trace.starts_with("exec-1: SUCCEEDED after 1020 ms\n  1. "), "{trace}");
+    for part in ["(Task) at +0 ms, took 10", "       input   {\"deviceId\":\"d\"", "       call    ", "       error   RegistryUnreachable", "       output  {"]
+    {
+        assert!(trace.contains(part), "{part} is missing in\n{trace}");
+    }
+}
+
+#[test]
 fn exec_takes_its_flags_from_the_environment_too() {
     let (_folder, path) = file("c.asl.json", r#"{"StartAt":"P","States":{"P":{"Type":"Pass","Parameters":{"id.$":"$$.Execution.Id"},"End":true}}}"#);
     let output = run_with(&["exec", &path], "", &[("EXPRESSWAY_REGION", "eu-west-1"), ("EXPRESSWAY_EXECUTION_NAME", "n"), ("EXPRESSWAY_TYPE", "STANDARD")]);
@@ -246,7 +272,7 @@ fn workflow(cases: &str) -> tempfile::TempDir {
 const GOOD: &str = "- {name: one, input: {n: 1}, mocks: {sfn_local: {T: {'0': {Return: 7}}}}, expect: {output: 7, took_ms: 200000, path: [C, W, T]}}\n";
 
 #[test]
-fn test_runs_cases_on_virtual_time_and_reports_what_they_missed() {
+fn the_test_command_runs_cases_on_virtual_time_and_reports_what_they_missed() {
     let folder = workflow(GOOD);
     let began = std::time::Instant::now();
     for path in [folder.path().to_path_buf(), folder.path().join("m.asl.json"), folder.path().join("m.test.yaml")] {
@@ -260,7 +286,7 @@ fn test_runs_cases_on_virtual_time_and_reports_what_they_missed() {
 }
 
 #[test]
-fn test_tells_what_differs_and_exits_with_1() {
+fn the_test_command_tells_what_differs_and_exits_with_1() {
     let folder = workflow(&format!("{GOOD}- {{name: two, input: {{n: 2}}, expect: {{output: 7}}}}\n"));
     let output = run(&["test", &folder.path().to_string_lossy()], "");
     assert_eq!((code(&output), stderr(&output).as_str()), (1, ""));
@@ -274,7 +300,7 @@ fn test_tells_what_differs_and_exits_with_1() {
 }
 
 #[test]
-fn test_writes_reports_for_machines() {
+fn the_test_command_writes_reports_for_machines() {
     let folder = workflow(GOOD);
     let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
     let reports = ["junit", "lcov", "json"].map(|form| format!("{form}={}", path(form)));
@@ -288,7 +314,7 @@ fn test_writes_reports_for_machines() {
 }
 
 #[test]
-fn test_fails_when_too_little_is_reached() {
+fn the_test_command_fails_when_too_little_is_reached() {
     let folder = workflow(GOOD);
     let path = folder.path().to_string_lossy().into_owned();
     assert_eq!(code(&run(&["test", &path, "--fail-under", "75"], "")), 0);
@@ -298,7 +324,7 @@ fn test_fails_when_too_little_is_reached() {
 }
 
 #[test]
-fn test_takes_mocks_in_the_format_of_step_functions_local() {
+fn the_test_command_takes_mocks_in_the_format_of_step_functions_local() {
     let folder = workflow("- {name: one, input: {n: 1}, mocks: {test_case: Happy}, expect: {output: 8}}\n");
     let mocks = folder.path().join("mocks.json").to_string_lossy().into_owned();
     std::fs::write(&mocks, r#"{"StateMachines":{"m":{"TestCases":{"Happy":{"T":"R"}}}},"MockedResponses":{"R":{"0":{"Return":8}}}}"#).expect("written");
@@ -311,7 +337,7 @@ fn test_takes_mocks_in_the_format_of_step_functions_local() {
 }
 
 #[test]
-fn test_records_an_execution_as_a_case() {
+fn the_test_command_records_an_execution_as_a_case() {
     let folder = workflow("");
     let path = folder.path().join("m.asl.json").to_string_lossy().into_owned();
     let output = run(&["test", &path, "--record", "turned away", "--input", "{\"n\": 3}"], "");
@@ -324,7 +350,7 @@ fn test_records_an_execution_as_a_case() {
 }
 
 #[test]
-fn test_tells_wrong_usage_from_files_at_fault() {
+fn the_test_command_tells_wrong_usage_from_files_at_fault() {
     let folder = workflow(GOOD);
     let path = folder.path().to_string_lossy().into_owned();
     for arguments in

@@ -1,7 +1,7 @@
 //! The loop: one `match`, one line an op where one line will do; the work is in the siblings.
 
 use super::failure::Raised;
-use super::observe::{Decision, EventKind, Observer};
+use super::observe::{Decision, EventKind, Observer, Told};
 use super::strand::{Inbox, Life};
 use super::{Effects, Slot, Step};
 use crate::limits::Budget;
@@ -84,7 +84,8 @@ impl Slot {
                     }
                     self.transitions += 1;
                     self.strands[id as usize].enter(state, cur, self.now);
-                    self.event(observer, id, EventKind::StateEntered(if O::LISTENS { program.states[state.0 as usize].kind } else { StateType::Pass }));
+                    let kind = if O::LISTENS { program.states[state.0 as usize].kind } else { StateType::Pass };
+                    self.event(program, observer, id, EventKind::StateEntered(kind), Told::Value(cur));
                     self.strands[id as usize].entered_event = self.events;
                     pc = following;
                 }
@@ -100,13 +101,13 @@ impl Slot {
                 Op::Exit { next } => {
                     self.within_limit(program, id, cur)?;
                     self.tell_way_on(program, id, pc, observer);
-                    self.event(observer, id, EventKind::StateExited(self.kind_for::<O>(program, id)));
+                    self.exited(program, id, cur, observer);
                     pc = next;
                 }
                 Op::Finish => {
                     self.within_limit(program, id, cur)?;
                     self.tell_way_on(program, id, pc, observer);
-                    self.event(observer, id, EventKind::StateExited(self.kind_for::<O>(program, id)));
+                    self.exited(program, id, cur, observer);
                     return Ok(self.end(program, id, cur, observer));
                 }
                 op => {
@@ -131,6 +132,8 @@ impl Slot {
             Op::Constant { constant } => Ok(Some(self.view(program).constant(program.constant_tokens[constant.index()]))),
             Op::Merge { target } => self.merge(program, id, target, cur).map(Some),
             Op::Build { node } => self.build_root(program, id, node, cur).map(Some),
+            Op::Assign { assign } => self.assign(program, id, assign, cur).map(|()| Some(cur)),
+            Op::Commit { assign } => self.commit(program, id, assign, cur).map(|()| Some(cur)),
             Op::Discard => Ok(Some(self.strands[id as usize].raw)),
             Op::Input { path } | Op::Output { path } => self.data_path(program, id, path, cur).map(Some),
             Op::Empty => self.empty_object(program).map(Some),
@@ -141,6 +144,15 @@ impl Slot {
             Op::Fail { fail } => Err(self.fail(program, id, fail, cur)),
             Op::NoMatch => Err(self.no_match(program, id)),
             Op::Enter { .. } | Op::Test { .. } | Op::Switch { .. } | Op::Exit { .. } | Op::Finish => unreachable!("the loop handles control flow itself"),
+        }
+    }
+
+    /// Tells that the strand's state is left, and which variables it has assigned.
+    #[inline]
+    fn exited<O: Observer>(&mut self, program: &Program, id: u32, output: Value, observer: &mut O) {
+        self.event(program, observer, id, EventKind::StateExited(self.kind_for::<O>(program, id)), Told::Exited(output, self.assigned));
+        if O::LISTENS {
+            self.assigned = None;
         }
     }
 
@@ -166,7 +178,7 @@ impl Slot {
     fn end<O: Observer>(&mut self, program: &Program, id: u32, output: Value, observer: &mut O) -> Progress {
         if self.strands[id as usize].frame == super::NO_FRAME {
             self.output = output;
-            self.event(observer, id, EventKind::ExecutionSucceeded);
+            self.event(program, observer, id, EventKind::ExecutionSucceeded, Told::Value(output));
             self.strands[id as usize].life = Life::Free;
             return Progress::Ended(Step::Succeeded);
         }

@@ -76,7 +76,7 @@ fn count(counts: &mut Vec<u64>, number: u32) {
 impl Observer for Trail {
     const LISTENS: bool = true;
 
-    fn event(&mut self, event: &Event) {
+    fn event(&mut self, event: &Event<'_>) {
         if let (EventKind::StateEntered(_), Some(state)) = (event.kind, event.state) {
             self.hits.at(state).entered += 1;
             if self.path.len() < PATH_MAX {

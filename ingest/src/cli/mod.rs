@@ -10,6 +10,7 @@ mod graph;
 mod output;
 mod run;
 mod test;
+mod trace;
 mod validate;
 
 use std::ffi::OsString;

@@ -76,8 +76,8 @@ pub(crate) fn consumer_config(options: &[(String, String)], queued_kbytes: u64) 
 /// A shard's producer configuration: our defaults, then the user's options.
 pub(crate) fn producer_config(options: &[(String, String)], buffering_kbytes: u64) -> ClientConfig {
     let mut config = ClientConfig::new();
-    // A full stream fills its batches whatever the linger time; a thin one waits for it. 0 costs the broker twice the processor time.
-    config.set("acks", "all").set("compression.type", "lz4").set("linger.ms", "1").set("batch.size", "1000000");
+    // librdkafka keeps one request a partition under way when it is idempotent, and its thread polls without pause while records older than the linger time wait for that request's answer. So the linger time is about what a broker near by takes to answer.
+    config.set("acks", "all").set("compression.type", "lz4").set("linger.ms", "3").set("batch.size", "1000000");
     config.set("queue.buffering.max.messages", "1000000").set("queue.buffering.max.kbytes", buffering_kbytes.to_string());
     // A dead letter is as large as its record, so the limit is left to the broker.
     config.set("message.max.bytes", "100000000").set("allow.auto.create.topics", "false");

@@ -157,13 +157,6 @@ impl Case {
         }
     }
 
-    /// Whether the definition asks for what only Standard workflows have: jobs, callbacks, activities, distributed Map.
-    #[must_use]
-    pub fn is_standard_only(&self) -> bool {
-        let marks = [".sync\"", ".sync:2\"", ".waitForTaskToken\"", ":activity:", "\"DISTRIBUTED\""];
-        self.definition().is_some_and(|text| marks.iter().any(|mark| text.contains(mark)))
-    }
-
     /// Whether the definition has a JSONata part.
     #[must_use]
     pub fn uses_jsonata(&self) -> bool {

@@ -3,8 +3,9 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use expressway_engine::diagnostic::{Diagnostic, Severity};
+use expressway_engine::diagnostic::{Code, Diagnostic, Severity};
 use expressway_engine::hir::{self, WorkflowType};
+use expressway_engine::history::Recorder;
 use expressway_engine::{Deployment, Program, compile};
 use expressway_ingest::authoring;
 use expressway_ingest::authoring::runner::{self, Machine};
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use super::answer::Answers;
 use super::case::Case;
 use super::compare::Bindings;
-use super::history::{self, Recorder};
+use super::history;
 use super::normalise;
 use super::run::{self, Ended};
 
@@ -151,14 +152,12 @@ fn findings_text(findings: &[Diagnostic]) -> String {
 /// A linter's verdict: only valid or not counts.
 fn judge_lint(case: &Case) -> Verdict {
     let valid = case.field("expect")["valid"].as_bool();
-    if case.uses_jsonata() {
+    let Some(definition) = case.definition() else { return Verdict::Failed("the case has no definition".to_owned()) };
+    let lowered = hir::lower(&definition, WorkflowType::Standard);
+    if case.uses_jsonata() && lowered.as_ref().err().is_none_or(|findings| errors_of(findings).iter().all(|finding| finding.code == Code::NotSupportedHere)) {
         return Verdict::NotApplicable(Reason::Jsonata);
     }
-    if valid == Some(true) && case.is_standard_only() {
-        return Verdict::NotApplicable(Reason::StandardOnly);
-    }
-    let Some(definition) = case.definition() else { return Verdict::Failed("the case has no definition".to_owned()) };
-    match (hir::lower(&definition, WorkflowType::Standard), valid) {
+    match (lowered, valid) {
         (Ok(_), Some(true)) | (Err(_), Some(false)) => Verdict::Passed,
         (Ok(_), _) => Verdict::Failed("accepted, expected to be refused".to_owned()),
         (Err(findings), _) => Verdict::Failed(format!("refused, expected to be valid: {}", findings_text(&findings))),
@@ -170,9 +169,6 @@ fn judge_real(case: &Case) -> Verdict {
     if case.uses_jsonata() {
         return Verdict::NotApplicable(Reason::Jsonata);
     }
-    if case.is_standard_only() {
-        return Verdict::NotApplicable(Reason::StandardOnly);
-    }
     match program(case) {
         Ok(_) => Verdict::Passed,
         Err(problem) => Verdict::Failed(problem),
@@ -181,19 +177,40 @@ fn judge_real(case: &Case) -> Verdict {
 
 /// Calls of the API: those that only check a definition are judged, the others have no API to go to.
 fn judge_request(case: &Case) -> Verdict {
+    if case.group == "variable-references-api" {
+        return judge_variable_references(case);
+    }
     let created = matches!(case.text("api"), "create_state_machine" | "update_state_machine" | "validate_state_machine_definition");
     if !created || !case.group.starts_with("valid") {
         return Verdict::NotApplicable(Reason::Api);
     }
-    if case.uses_jsonata() {
-        return Verdict::NotApplicable(Reason::Jsonata);
-    }
     let Some(definition) = case.definition() else { return Verdict::NotApplicable(Reason::Api) };
-    let findings = match hir::lower(&definition, workflow_type(case)) {
+    let mut findings = match hir::lower(&definition, workflow_type(case)) {
         Ok(lowered) => lowered.warnings,
         Err(findings) => findings,
     };
+    if case.uses_jsonata() {
+        // That the expressions cannot be run is no finding of the service; a definition without any other is for later.
+        findings.retain(|finding| finding.code != Code::NotSupportedHere);
+        if findings.is_empty() {
+            return Verdict::NotApplicable(Reason::Jsonata);
+        }
+    }
     if case.text("api") == "validate_state_machine_definition" { judge_validate(case, &findings) } else { judge_create(case, &findings) }
+}
+
+/// Which variables the states of a definition read, as the description of its state machine lists them.
+fn judge_variable_references(case: &Case) -> Verdict {
+    let created = case.field("prior_calls").as_array().into_iter().flatten().find(|call| call["api"] == "create_state_machine");
+    let Some(definition) = created.and_then(|call| call["request"]["definition"].as_str()) else { return Verdict::NotApplicable(Reason::Api) };
+    let lowered = match hir::lower(definition, WorkflowType::Standard) {
+        Ok(lowered) => lowered,
+        Err(findings) if findings.iter().any(|finding| finding.code == Code::NotSupportedHere) => return Verdict::NotApplicable(Reason::Jsonata),
+        Err(findings) => return Verdict::Failed(format!("definition refused: {}", findings_text(&findings))),
+    };
+    let found = json!(lowered.machine.variable_references());
+    let recorded = case.field("expect").get("variableReferences").cloned().unwrap_or_else(|| json!({}));
+    if found == recorded { Verdict::Passed } else { Verdict::Failed(format!("references are {found}, expected {recorded}")) }
 }
 
 fn judge_create(case: &Case, findings: &[Diagnostic]) -> Verdict {
@@ -275,13 +292,10 @@ fn judge_execution(case: &Case) -> Judged {
     if let Some(reason) = not_applicable(case) {
         return Judged { outcome: Verdict::NotApplicable(reason), history: recorded.then_some(Verdict::NotApplicable(reason)) };
     }
-    let mut recorder = Recorder;
+    let mut recorder = Recorder::default();
     let mut answers = Answers::new(case);
     let outcome = execute(case, &mut recorder, &mut answers).and_then(|ended| compare_outcome(case, &ended)).and_then(|()| answers.finish());
-    let history = recorded.then(|| match history::of(&recorder) {
-        None => Verdict::Failed("the engine keeps no history".to_owned()),
-        Some(events) => verdict(Bindings::default().compare(case.field("history"), &Value::Array(events))),
-    });
+    let history = recorded.then(|| verdict(history::compare(case, recorder.entries())));
     Judged { outcome: verdict(outcome), history }
 }
 
