@@ -85,7 +85,7 @@ pub enum CallReply {
 /// What must come of a case.
 #[derive(Debug, Clone)]
 pub enum Expectation {
-    /// `refused: […]`: the definition is refused with exactly these findings, each as `CODE: message at location`.
+    /// `refused: […]`: the definition is refused with exactly these findings, each as `CODE: message at location`, or as `CODE at location` where the message may be any.
     Refused(Vec<String>),
     /// The execution ends.
     End(Box<End>),
@@ -112,16 +112,24 @@ pub struct End {
     pub path: Option<Vec<String>>,
 }
 
+/// The cases of a test file as they stand there.
+///
+/// # Errors
+/// A sentence, when the text is no YAML or no list.
+pub fn entries(text: &str) -> Result<Vec<Value>, String> {
+    match config::yaml::parse(text)? {
+        Value::Array(cases) => Ok(cases),
+        Value::Null => Ok(Vec::new()),
+        _ => Err("a test file is a list of cases, each beginning with \"- name:\"".to_owned()),
+    }
+}
+
 /// Reads a test file.
 ///
 /// # Errors
 /// A sentence about the first thing that is wrong, with the case it is in.
 pub fn parse(text: &str) -> Result<Vec<Case>, String> {
-    let cases = match config::yaml::parse(text)? {
-        Value::Array(cases) => cases,
-        Value::Null => Vec::new(),
-        _ => return Err("a test file is a list of cases, each beginning with \"- name:\"".to_owned()),
-    };
+    let cases = entries(text)?;
     let mut names = HashSet::new();
     let mut parsed = Vec::with_capacity(cases.len());
     for (number, case) in (1..).zip(&cases) {

@@ -94,14 +94,21 @@ fn errors(findings: &[Diagnostic]) -> Vec<String> {
 }
 
 fn judge_refused(expected: &[String], found: &[Diagnostic]) -> Verdict {
-    let found = errors(found);
-    let missing = expected.iter().filter(|text| !found.contains(text)).map(|text| Difference::new("finding", Some(text), None));
-    let surplus = found.iter().filter(|text| !expected.contains(text)).map(|text| Difference::new("finding", None, Some(text)));
-    let mut differences: Vec<_> = missing.chain(surplus).collect();
-    if differences.is_empty() && expected.len() != found.len() {
-        differences.push(Difference::new("findings", Some(&expected.len().to_string()), Some(&found.len().to_string())));
+    let mut left: Vec<&Diagnostic> = found.iter().filter(|finding| finding.severity == Severity::Error).collect();
+    let mut differences = Vec::new();
+    for text in expected {
+        match left.iter().position(|finding| is_told_by(text, finding)) {
+            Some(index) => drop(left.remove(index)),
+            None => differences.push(Difference::new("finding", Some(text), None)),
+        }
     }
+    differences.extend(left.iter().map(|finding| Difference::new("finding", None, Some(&finding.to_string()))));
     Verdict { differences, trail: Trail::default(), took_ms: 0 }
+}
+
+/// Whether an expected finding, `CODE: message at location` or `CODE at location`, is this one.
+fn is_told_by(text: &str, finding: &Diagnostic) -> bool {
+    text == finding.to_string() || finding.location.as_ref().is_some_and(|location| text == format!("{} at {location}", finding.code))
 }
 
 fn play(case: &Case, end: &End, machine: &Machine, mocks: Option<&TestCase>) -> Verdict {
@@ -290,7 +297,9 @@ mod tests {
         let text = "- name: c\n  definition: {}\n";
         let refused = |findings: &str| places(&format!("{text}  expect: {{refused: {findings}}}\n"));
         assert!(refused("['SCHEMA_VALIDATION_FAILED: These fields are required: [States, StartAt] at /']").is_empty());
+        assert!(refused("['SCHEMA_VALIDATION_FAILED at /']").is_empty(), "the message may be left out");
         assert_eq!(refused("[other]"), ["finding", "finding"]);
+        assert_eq!(refused("['SCHEMA_VALIDATION_FAILED at /', 'SCHEMA_VALIDATION_FAILED at /']"), ["finding"], "each is told once");
         assert_eq!(places(&format!("{text}  expect: {{output: 1}}\n")), ["definition"]);
         assert_eq!(places(&format!("{TASK}  expect: {{refused: []}}\n")), ["definition"]);
     }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use expressway_ingest::authoring;
 use serde_json::Value;
 
 /// One case of a corpus.
@@ -112,8 +113,8 @@ fn load_own_file(path: &Path, cases: &mut Vec<Case>) -> Result<(), Error> {
     let malformed = |what: String| Error::Malformed(path.to_owned(), what);
     let text = read(path)?;
     // The product's own reader decides what a case is; the bodies serve other runners.
-    let parsed = expressway_ingest::authoring::case::parse(&text).map_err(malformed)?;
-    let entries: Vec<Value> = serde_saphyr::from_str(&text).map_err(|error| malformed(error.to_string()))?;
+    let parsed = authoring::case::parse(&text).map_err(malformed)?;
+    let entries = authoring::case::entries(&text).map_err(malformed)?;
     for (body, parsed) in entries.into_iter().zip(parsed) {
         let name = parsed.name;
         for (field, is_there) in [("clause", parsed.clause.is_some()), ("definition", parsed.definition.is_some())] {
