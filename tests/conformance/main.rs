@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
+use harness::corpus::by_reference;
 use harness::corpus::case::{self, Case};
 use harness::corpus::floor::{self, Floors};
 use harness::corpus::judge::{Tally, Verdict, judge};
@@ -23,7 +24,7 @@ struct Arguments {
     /// How the report is written.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
-    /// Judge one group only, such as `choice`, `choice/history` or `own/map`.
+    /// Judge one group only, such as `choice`, `choice/history`, `own/map` or `own/map@reference`.
     #[arg(long, value_name = "GROUP")]
     only: Option<String>,
 }
@@ -133,6 +134,10 @@ fn judge_all(cases: &[Case], only: Option<&str>) -> Report {
     let mut report = Report::default();
     for case in cases {
         let histories = format!("{}{HISTORY}", case.group);
+        let by_reference = format!("{}{}", case.group, by_reference::SUFFIX);
+        if let Some(verdict) = Some(case).filter(|_| wanted(&by_reference)).and_then(by_reference::judge) {
+            report.add(&by_reference, format!("{}{}", case.id, by_reference::SUFFIX), verdict);
+        }
         if !wanted(&case.group) && !wanted(&histories) {
             continue;
         }

@@ -10,6 +10,7 @@ pub mod deadline;
 pub mod kafka;
 pub mod leash;
 pub mod ledger;
+pub mod reference;
 pub mod service;
 pub mod suite;
 
