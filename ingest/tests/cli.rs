@@ -251,6 +251,21 @@ fn explain_prints_one_text_or_lists_all_codes() {
     assert!(stderr(&output).contains("nearest are NO_DOLLAR"), "{}", stderr(&output));
 }
 
+#[test]
+fn examples_are_reached_everywhere_by_their_cases() {
+    let output = run(&["test", "configs/definitions", "--fail-under", "100"], "");
+    assert_eq!(code(&output), 0, "{}{}", stdout(&output), stderr(&output));
+    assert!(stdout(&output).ends_with("0 failed; coverage 100 %\n"), "{}", stdout(&output));
+}
+
+#[test]
+fn language_cases_hold_on_the_command_line_too() {
+    let output = run(&["test", "tests/data/cases", "--format", "json"], "");
+    let report: Value = serde_json::from_str(&stdout(&output)).expect("JSON");
+    assert_eq!((code(&output), &report["failed"]), (0, &Value::from(0)), "{}", stdout(&run(&["test", "tests/data/cases"], "")));
+    assert!(report["passed"].as_u64().is_some_and(|passed| passed >= 400), "{}", report["passed"]);
+}
+
 /// A folder with a definition and its test file.
 fn workflow(cases: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary directory");
