@@ -44,10 +44,14 @@ pub mod vm;
 pub mod diagnostic;
 pub mod document;
 pub mod error;
+pub mod history;
 pub mod limits;
 mod value;
 
 pub use compile::{Deployment, compile};
 pub use limits::{Budget, Limits};
 pub use program::Program;
-pub use vm::{Effect, EffectId, Effects, Event, EventKind, ExecutionName, Failure, Observer, Reply, ResourceId, Resumed, Silent, Slot, Start, Step, Timestamp};
+pub use vm::{
+    Data, Decision, Detail, Effect, EffectId, Effects, Event, EventKind, ExecutionName, Failure, Observer, Reply, ResourceId, Resumed, Silent, Slot, Start,
+    Step, Timestamp, Variables,
+};

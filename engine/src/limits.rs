@@ -30,6 +30,12 @@ impl Default for Limits {
     }
 }
 
+/// Bytes of the values that one `Assign` may give its variables (AWS: 262,144); a variable alone can have no more either.
+pub const ASSIGN_BYTES_MAX: u32 = 262_144;
+
+/// Bytes of the values of all variables of an execution (AWS: 10 MiB).
+pub const VARIABLES_BYTES_MAX: u64 = 10 << 20;
+
 /// How much one run call may do before it hands the thread back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {

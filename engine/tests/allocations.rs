@@ -63,6 +63,18 @@ fn check(definition: &str, inputs: &[&str]) {
 }
 
 #[test]
+fn variables_allocate_nothing() {
+    let definition = r#"{"StartAt":"A","States":{
+        "A":{"Type":"Pass","Assign":{"n":0,"all.$":"$","o":{"b.$":"$.battery"}},"Next":"B"},
+        "B":{"Type":"Pass","Assign":{"n.$":"States.MathAdd($n, $o.b)"},"ResultPath":null,"Next":"P"},
+        "P":{"Type":"Parallel","Branches":[{"StartAt":"X","States":{"X":{"Type":"Pass","Assign":{"x.$":"$n"},"Next":"Y"},"Y":{"Type":"Pass","InputPath":"$x","End":true}}},
+            {"StartAt":"Z","States":{"Z":{"Type":"Pass","InputPath":"$all.id","End":true}}}],"Next":"C"},
+        "C":{"Type":"Choice","Choices":[{"Variable":"$n","NumericGreaterThan":50,"Assign":{"o":1},"Next":"D"}],"Default":"D"},
+        "D":{"Type":"Pass","Parameters":{"n.$":"$n","o.$":"$o","all.$":"$all"},"End":true}}}"#;
+    check(definition, &[r#"{"battery":7,"id":"a"}"#, r#"{"battery":70,"id":"b"}"#]);
+}
+
+#[test]
 fn the_heartbeat_workflow_allocates_nothing() {
     let message = |kind: &str, battery: u32| {
         format!(

@@ -3,7 +3,9 @@
 mod allocations;
 mod diagnostics;
 mod documents;
+mod histories;
 mod limits;
 mod listings;
 mod runs;
 mod support;
+mod variables;

@@ -1,8 +1,9 @@
 //! Behaviour that wants more than one input and one output: replies that come late, retries in time, concurrency, identity.
 
-use expressway_engine::hir::{WorkflowType, lower};
+use expressway_engine::hir::{StateId, WorkflowType, lower};
 use expressway_engine::{
-    Budget, Deployment, Effect, EffectId, Effects, Event, EventKind, ExecutionName, Observer, Reply, Resumed, Silent, Slot, Start, Step, Timestamp, compile,
+    Budget, Decision, Deployment, Effect, EffectId, Effects, Event, EventKind, ExecutionName, Observer, Reply, Resumed, Silent, Slot, Start, Step, Timestamp,
+    compile,
 };
 
 use crate::support::{START, output, program, run, run_with, start};
@@ -188,6 +189,16 @@ fn a_standard_execution_has_no_cap_of_five_minutes_and_its_own_arn() {
 }
 
 #[test]
+fn a_computed_integer_is_compared_by_its_value() {
+    let definition = r#"{"StartAt":"A","States":{"A":{"Type":"Pass","Parameters":{"n.$":"States.MathAdd($.n, 1)"},"Next":"B"},
+        "B":{"Type":"Choice","Choices":[{"Variable":"$.n","NumericLessThan":3,"Next":"Less"},{"Variable":"$.n","NumericEquals":3.0,"Next":"Same"}],"Default":"More"},
+        "Less":{"Type":"Pass","Result":"less","End":true},"Same":{"Type":"Pass","Result":"same","End":true},"More":{"Type":"Pass","Result":"more","End":true}}}"#;
+    for (n, expected) in [(1, "less"), (2, "same"), (3, "more")] {
+        assert_eq!(output(definition, &format!(r#"{{"n":{n}}}"#)), format!("\"{expected}\""));
+    }
+}
+
+#[test]
 fn positions_name_executions() {
     let program =
         program(r#"{"StartAt":"A","States":{"A":{"Type":"Pass","Parameters":{"n.$":"$$.Execution.Name","t.$":"$$.Execution.StartTime"},"End":true}}}"#);
@@ -208,7 +219,7 @@ struct Ids(Vec<(u64, u64, EventKind)>);
 impl Observer for Ids {
     const LISTENS: bool = true;
 
-    fn event(&mut self, event: &Event) {
+    fn event(&mut self, event: &Event<'_>) {
         self.0.push((event.id, event.previous, event.kind));
     }
 }
@@ -226,6 +237,66 @@ fn events_are_numbered_as_the_service_numbers_them() {
     // Started and the first StateEntered have no predecessor; then each event follows the one before.
     assert_eq!(numbers, [(1, 0), (2, 0), (3, 2), (4, 3), (5, 4), (6, 5), (7, 6), (8, 7), (9, 8)]);
     assert_eq!(ids.0.last().map(|event| event.2), Some(EventKind::ExecutionSucceeded));
+}
+
+#[derive(Default)]
+struct Decisions(Vec<(u32, Decision)>);
+
+impl Observer for Decisions {
+    const LISTENS: bool = true;
+
+    fn event(&mut self, _: &Event<'_>) {}
+
+    fn decision(&mut self, state: StateId, decision: Decision) {
+        self.0.push((state.0, decision));
+    }
+}
+
+#[test]
+fn observers_hear_which_rule_of_a_choice_held_a_hash_switch_included() {
+    let rule = |text: &str| format!(r#"{{"Variable":"$.t","StringEquals":"{text}","Assign":{{"v":1}},"Next":"S"}}"#);
+    // Four texts make a hash switch; a rule of another kind stands before and behind it, and a text stands twice.
+    let rules: Vec<_> = ["a", "b", "c", "b", "d"].iter().map(|text| rule(text)).collect();
+    let text = format!(
+        r#"{{"StartAt":"C","States":{{"C":{{"Type":"Choice","OutputPath":"$.t","Default":"S","Choices":[
+            {{"Or":[{{"Variable":"$.n","NumericEquals":1}},{{"Variable":"$.n","NumericEquals":2}}],"Next":"S"}},{},{{"Variable":"$.t","StringMatches":"e*","Next":"S"}}]}},"S":{{"Type":"Succeed"}}}}}}"#,
+        rules.join(",")
+    );
+    let program = program(&text);
+    for (input, rule) in [
+        (r#"{"n":2,"t":"a"}"#, 0),
+        (r#"{"n":0,"t":"a"}"#, 1),
+        (r#"{"n":0,"t":"b"}"#, 2),
+        (r#"{"n":0,"t":"d"}"#, 5),
+        (r#"{"n":0,"t":"ef"}"#, 6),
+        (r#"{"n":0,"t":"f"}"#, 7),
+    ] {
+        let (mut slot, mut decisions) = (Slot::new(0), Decisions::default());
+        slot.start(&program, input.as_bytes(), &start()).expect("valid");
+        assert_eq!(slot.run(&program, START, Budget::default(), &mut Effects::default(), &mut decisions), Step::Succeeded);
+        assert_eq!(decisions.0, [(0, Decision::Chooses(rule)), (1, Decision::GoesOn)], "{input}");
+    }
+}
+
+#[test]
+fn observers_hear_which_retrier_retried_and_which_catcher_caught() {
+    let text = r#"{"StartAt":"P","States":{"P":{"Type":"Parallel","Retry":[{"ErrorEquals":["A"]},{"ErrorEquals":["E"],"MaxAttempts":1}],
+        "Catch":[{"ErrorEquals":["A"],"Next":"K"},{"ErrorEquals":["E"],"Next":"K"}],"End":true,"Branches":[{"StartAt":"F","States":{"F":{"Type":"Fail","Error":"E"}}}]},
+        "K":{"Type":"Pass","End":true}}}"#;
+    let program = program(text);
+    let (mut slot, mut effects, mut decisions) = (Slot::new(0), Effects::default(), Decisions::default());
+    slot.start(&program, b"{}", &start()).expect("valid");
+    assert_eq!(slot.run(&program, START, Budget::default(), &mut effects, &mut decisions), Step::Suspended);
+    // The other sleep is that of the execution's deadline.
+    let sleeps = effects.list.iter().filter_map(|effect| match effect {
+        Effect::Sleep { id, until } => Some((*until, *id)),
+        _ => None,
+    });
+    let (until, id) = sleeps.min().expect("the retry waits");
+    slot.resume(&program, id, Reply::Elapsed);
+    assert_eq!(slot.run(&program, until, Budget::default(), &mut effects, &mut decisions), Step::Succeeded);
+    let by_state: Vec<_> = decisions.0.iter().map(|(_, decision)| *decision).collect();
+    assert_eq!(by_state, [Decision::Retries(1), Decision::Catches(1), Decision::GoesOn], "a caught state does not go on by Next or End");
 }
 
 #[test]

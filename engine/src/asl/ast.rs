@@ -71,6 +71,14 @@ pub struct SubMachine {
     pub processor: Option<ProcessorConfig>,
 }
 
+impl SubMachine {
+    /// Whether this is the processor of a Map in distributed mode.
+    #[must_use]
+    pub fn is_distributed(&self) -> bool {
+        self.processor.as_ref().is_some_and(|processor| processor.distributed.is_some())
+    }
+}
+
 /// `ProcessorConfig`
 #[derive(Debug, Clone)]
 pub struct ProcessorConfig {
@@ -147,8 +155,8 @@ pub struct State {
     pub query_language: QueryLanguage,
     /// Every field that is present, understood or not.
     pub keys: Vec<Key>,
-    /// The first place at which a variable is read.
-    pub variable: Option<Place>,
+    /// Every place at which a variable is read, with its name.
+    pub variables: Vec<Located<String>>,
     /// The fields that were understood.
     pub fields: Box<Fields>,
 }
@@ -183,8 +191,8 @@ pub struct Fields {
     pub result_selector: Option<Template>,
     /// `ResultPath`
     pub result_path: Option<ResultPath>,
-    /// `Assign`, unread as yet.
-    pub assign: Option<Located<()>>,
+    /// `Assign`
+    pub assign: Option<Assign>,
     /// `Retry`
     pub retriers: Vec<Retrier>,
     /// `Catch`
@@ -227,6 +235,15 @@ pub struct Fields {
     pub max_concurrency: Option<Concurrency>,
 }
 
+/// `Assign`: what it puts into which variables.
+#[derive(Debug, Clone)]
+pub struct Assign {
+    /// The object.
+    pub place: Place,
+    /// Names, with the places of their keys, and values; the value is missing where it was not understood, and in a JSONata state.
+    pub variables: Vec<(Located<String>, Option<Template>)>,
+}
+
 /// A top-level rule of a Choice.
 #[derive(Debug, Clone)]
 pub struct ChoiceRule {
@@ -236,8 +253,8 @@ pub struct ChoiceRule {
     pub condition: Option<Condition>,
     /// `Next`
     pub next: Option<Located<String>>,
-    /// `Assign`, unread as yet.
-    pub assign: Option<Located<()>>,
+    /// `Assign`
+    pub assign: Option<Assign>,
 }
 
 /// An entry of `Retry`.
@@ -268,8 +285,8 @@ pub struct Catcher {
     pub next: Option<Located<String>>,
     /// `ResultPath`
     pub result_path: Option<ResultPath>,
-    /// `Assign`, unread as yet.
-    pub assign: Option<Located<()>>,
+    /// `Assign`
+    pub assign: Option<Assign>,
 }
 
 /// What stands where a path or a call is allowed.

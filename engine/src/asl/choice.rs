@@ -4,7 +4,7 @@ use crate::diagnostic::Code;
 use crate::hir::limits::RULE_DEPTH_MAX;
 use crate::hir::{Comparison, Condition, Operand, Operator, TypeTest};
 
-use super::ast::{ChoiceRule, Located, QueryLanguage};
+use super::ast::{ChoiceRule, QueryLanguage};
 use super::reader::{Member, Node, Reader};
 use super::time::is_rfc3339;
 
@@ -87,7 +87,7 @@ impl Reader<'_> {
                 false
             }
             "Assign" => {
-                rule.assign = Some(Located { value: (), place: member.node.place.clone() });
+                rule.assign = self.assign(&member.node, language);
                 false
             }
             "Output" if language == QueryLanguage::Jsonata => false,

@@ -35,8 +35,8 @@ pub(super) const TEXT_FUNCTIONS: [&str; 7] = ["Format", "JsonToString", "ArrayGe
 #[derive(Debug)]
 pub(super) struct Parsed {
     pub(super) call: IntrinsicCall,
-    /// Whether an argument reads a variable.
-    pub(super) reads_variable: bool,
+    /// The variables that its arguments read.
+    pub(super) variables: Vec<String>,
 }
 
 /// Whether `text` means to be a call, rightly or wrongly written.
@@ -46,20 +46,20 @@ pub(super) fn looks_like_call(text: &str) -> bool {
 
 /// Reads a call; the error is the reason why it is none.
 pub(super) fn parse(text: &str) -> Result<Parsed, String> {
-    let mut cursor = Cursor { text, at: 0, reads_variable: false };
+    let mut cursor = Cursor { text, at: 0, variables: Vec::new() };
     let call = cursor.call(1)?;
     cursor.skip_blanks();
     if cursor.at < text.len() {
         return Err(format!("unexpected text behind the call: '{}'", cursor.rest()));
     }
-    Ok(Parsed { call, reads_variable: cursor.reads_variable })
+    Ok(Parsed { call, variables: cursor.variables })
 }
 
 #[derive(Debug)]
 struct Cursor<'t> {
     text: &'t str,
     at: usize,
-    reads_variable: bool,
+    variables: Vec<String>,
 }
 
 impl<'t> Cursor<'t> {
@@ -184,7 +184,9 @@ impl<'t> Cursor<'t> {
         let length = path_length(text);
         let parsed = path::parse(text.split_at(length).0.trim_end())?;
         self.at += length;
-        self.reads_variable |= matches!(parsed.path.root, Root::Variable(_));
+        if let Root::Variable(name) = &parsed.path.root {
+            self.variables.push(name.clone());
+        }
         Ok(Argument::Path(parsed.path))
     }
 }
@@ -234,7 +236,7 @@ mod tests {
         assert!(matches!(&parsed.arguments[4], Argument::Path(path) if path.text == "$.x['y,z)']"));
         assert!(matches!(&parsed.arguments[6], Argument::Call(inner) if inner.text == "States.UUID( )"));
         call("States.ArrayLength($.a[?(@.b == 'x,)' && @.c < 2)])");
-        assert!(parse("States.MathAdd($n, 1)").expect("a call").reads_variable);
+        assert_eq!(parse("States.MathAdd($n.x, States.ArrayLength($m))").expect("a call").variables, ["n", "m"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 pub mod ast;
 
 mod choice;
+mod distributed;
 mod filter;
 mod intrinsic;
 mod jackson;
@@ -17,5 +18,6 @@ mod retry;
 mod state;
 mod template;
 mod time;
+mod variable;
 
 pub use parse::parse;

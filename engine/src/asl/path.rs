@@ -104,12 +104,12 @@ impl<'t> Cursor<'t> {
             return Err("a path starts with '$'".to_owned());
         }
         let name = self.take_until(|character| matches!(character, '.' | '[') || character.is_whitespace());
-        match name.chars().next() {
-            None => Ok(Root::Data),
-            Some(first) if (first.is_alphabetic() || first == '_') && name.chars().all(|character| character.is_alphanumeric() || character == '_') => {
-                Ok(Root::Variable(name.to_owned()))
-            }
-            Some(_) => Err(format!("expected '.', '[' or the name of a variable behind '$', found '{name}'")),
+        if name.is_empty() {
+            return Ok(Root::Data);
+        }
+        match super::variable::not_a_name(name) {
+            None => Ok(Root::Variable(name.to_owned())),
+            Some(reason) => Err(format!("expected '.', '[' or the name of a variable behind '$', found '{name}': {reason}")),
         }
     }
 

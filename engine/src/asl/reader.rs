@@ -29,13 +29,13 @@ pub(super) struct Reader<'d> {
     document: &'d Document,
     lines: Lines<'d>,
     pub(super) diagnostics: Vec<Diagnostic>,
-    /// The first place in the present state at which a variable is read.
-    pub(super) variable: Option<Place>,
+    /// The variables that the present state reads, with the places.
+    pub(super) variables: Vec<Located<String>>,
 }
 
 impl<'d> Reader<'d> {
     pub(super) fn new(document: &'d Document) -> Self {
-        Self { document, lines: Lines::new(document.text()), diagnostics: Vec::new(), variable: None }
+        Self { document, lines: Lines::new(document.text()), diagnostics: Vec::new(), variables: Vec::new() }
     }
 
     pub(super) fn root(&self) -> Node {

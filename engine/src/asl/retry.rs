@@ -91,7 +91,7 @@ impl Reader<'_> {
             match (member.name.as_str(), language) {
                 ("ErrorEquals", _) => catcher.error_equals = self.error_equals(value),
                 ("Next", _) => catcher.next = self.located_string(value),
-                ("Assign", _) => catcher.assign = Some(Located { value: (), place: value.place.clone() }),
+                ("Assign", _) => catcher.assign = self.assign(value, language),
                 ("ResultPath", QueryLanguage::JsonPath) => catcher.result_path = self.result_path(value),
                 ("Comment", _) | ("Output", QueryLanguage::Jsonata) => {}
                 (name @ ("ResultPath" | "Output"), _) => self.wrong_language(&node.place, name, language),

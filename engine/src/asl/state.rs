@@ -17,7 +17,8 @@ const LABEL_CHARS_MAX: usize = 40;
 const LABEL_FORBIDDEN: &str = "<>{}[]?*\"#%\\^|~`$&,;:/";
 
 /// Fields that are read in JSONata states too; the others may be expressions there.
-const STRUCTURE: [&str; 11] = ["Next", "End", "Resource", "Credentials", "Retry", "Catch", "Choices", "Default", "Branches", "ItemProcessor", "Iterator"];
+const STRUCTURE: [&str; 12] =
+    ["Next", "End", "Resource", "Credentials", "Assign", "Retry", "Catch", "Choices", "Default", "Branches", "ItemProcessor", "Iterator"];
 
 impl Reader<'_> {
     /// One member of `States`.
@@ -39,16 +40,17 @@ impl Reader<'_> {
                 None
             }
         };
-        self.variable = None;
+        // States inside this one are read in between.
+        let around = std::mem::take(&mut self.variables);
         let mut fields = Box::<Fields>::default();
         for member in &members {
             if query_language == QueryLanguage::JsonPath || STRUCTURE.contains(&member.name.as_str()) {
                 self.field(member, query_language, level, &mut fields);
             }
         }
+        let variables = std::mem::replace(&mut self.variables, around);
         let keys = members.into_iter().map(|member| Key { name: member.name, offset: member.key_offset }).collect();
-        let variable = self.variable.take();
-        State { name, place: node.place.clone(), state_type, own_query_language, query_language, keys, variable, fields }
+        State { name, place: node.place.clone(), state_type, own_query_language, query_language, keys, variables, fields }
     }
 
     fn check_state_name(&mut self, name: &Located<String>) {
@@ -96,7 +98,7 @@ impl Reader<'_> {
             "Parameters" => fields.parameters = self.template(node),
             "ResultSelector" => fields.result_selector = self.template(node),
             "ResultPath" => fields.result_path = self.result_path(node),
-            "Assign" => fields.assign = Some(Located { value: (), place: node.place.clone() }),
+            "Assign" => fields.assign = self.assign(node, language),
             "Retry" => fields.retriers = self.retriers(node),
             "Catch" => fields.catchers = self.catchers(node, language),
             "Result" => {
@@ -146,6 +148,9 @@ impl Reader<'_> {
             "ToleratedFailureCountPath" | "ToleratedFailurePercentagePath" => {
                 self.reference_path(node);
             }
+            "ItemReader" => self.item_reader(node),
+            "ItemBatcher" => self.item_batcher(node),
+            "ResultWriter" => self.result_writer(node),
             "Label" => self.label(node),
             _ => {}
         }

@@ -7,7 +7,7 @@ use crate::document::Kind;
 use crate::hir::limits::TEMPLATE_DEPTH_MAX;
 use crate::hir::{DataPath, FailText, Path, ResultPath, Root, Template};
 
-use super::ast::{Expression, Place};
+use super::ast::{Expression, Located, Place};
 use super::reader::{Node, Reader};
 use super::{intrinsic, path};
 
@@ -15,6 +15,11 @@ impl Reader<'_> {
     /// A whole payload template. It is an object as a rule, but the service takes any value.
     pub(super) fn template(&mut self, node: &Node) -> Option<Template> {
         self.remark_missing_dollars(node);
+        self.bounded_template(node)
+    }
+
+    /// A payload template, unless it nests too deeply.
+    pub(super) fn bounded_template(&mut self, node: &Node) -> Option<Template> {
         if self.depth(node) > TEMPLATE_DEPTH_MAX && self.has_computed_field(node) {
             self.error(Code::TooDeeplyNested, &node.place, format!("A payload template with computed fields nests at most {TEMPLATE_DEPTH_MAX} deep"));
             return None;
@@ -52,7 +57,7 @@ impl Reader<'_> {
     }
 
     /// The value of a field whose name ends in `.$`.
-    fn computed(&mut self, field: &str, node: &Node, parent: &Place) -> Option<Template> {
+    pub(super) fn computed(&mut self, field: &str, node: &Node, parent: &Place) -> Option<Template> {
         let expression = match self.text_of(node) {
             Some(text) => self.expression(&text, &node.place),
             None => Err("the value must be a string".to_owned()),
@@ -73,9 +78,7 @@ impl Reader<'_> {
     fn expression(&mut self, text: &str, place: &Place) -> Result<Expression, String> {
         if intrinsic::looks_like_call(text) {
             let parsed = intrinsic::parse(text)?;
-            if parsed.reads_variable {
-                self.variable.get_or_insert_with(|| place.clone());
-            }
+            self.variables.extend(parsed.variables.into_iter().map(|value| Located { value, place: place.clone() }));
             return Ok(Expression::Call(parsed.call));
         }
         self.path_text(text, place).map(Expression::Path)
@@ -86,14 +89,14 @@ impl Reader<'_> {
         if let Some(word) = parsed.unquoted {
             self.warning(Code::UnquotedFilterText, place, format!("The filter compares with the word {word}, which is read as the text '{word}'"));
         }
-        if matches!(parsed.path.root, Root::Variable(_)) {
-            self.variable.get_or_insert_with(|| place.clone());
+        if let Root::Variable(name) = &parsed.path.root {
+            self.variables.push(Located { value: name.clone(), place: place.clone() });
         }
         Ok(parsed.path)
     }
 
     /// Warns of literal values that look computed.
-    fn remark_missing_dollars(&mut self, node: &Node) {
+    pub(super) fn remark_missing_dollars(&mut self, node: &Node) {
         for (key, offset) in self.literal_paths(node) {
             let place = Place { pointer: node.place.pointer.clone(), offset };
             self.warning(Code::NoDollar, &place, format!("The value of the field '{key}' looks like a path or an intrinsic call, but is taken literally"))
@@ -121,12 +124,12 @@ impl Reader<'_> {
         if self.is_null(node) {
             return Some(ResultPath::Discard);
         }
-        let before = self.variable.clone();
+        let before = self.variables.len();
         let path = self.reference_path(node)?;
         if path.root == Root::Data {
             return Some(ResultPath::Path(path));
         }
-        self.variable = before;
+        self.variables.truncate(before);
         self.schema(&node.place, "Value is not a Reference Path: a ResultPath starts with '$.'").hint =
             Some("results go into the state's input; neither the Context Object nor a variable can take one".to_owned());
         None

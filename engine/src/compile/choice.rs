@@ -28,15 +28,20 @@ impl Emitter<'_> {
                 self.bind(next);
             }
         }
+        // One Exit a rule, in their order: observers count them to tell which rule held.
         for (rule, target) in choice.rules.iter().zip(targets) {
             self.bind(target);
+            let assign = self.assign(rule.assign.as_ref());
             self.data_path(&state.output_path, false);
+            self.commit(assign);
             self.emit(Op::Exit { next: Self::state_label(rule.next).target() });
         }
         self.bind(none);
         match choice.default {
             Some(default) => {
+                let assign = self.assign(state.assign.as_ref());
                 self.data_path(&state.output_path, false);
+                self.commit(assign);
                 self.emit(Op::Exit { next: Self::state_label(default).target() });
             }
             None => self.emit(Op::NoMatch),

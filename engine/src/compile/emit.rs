@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::refusal;
+use super::scope::Scopes;
 use crate::diagnostic::Diagnostic;
 use crate::document::{Symbol, Symbols};
 use crate::hir::{Resource, State, StateId, StateMachine};
@@ -33,7 +34,11 @@ pub(super) struct Emitter<'m> {
     labels: Vec<Option<OpId>>,
     constants: String,
     constant_ids: HashMap<String, ConstantId>,
+    /// By text; those of variables by scope and text.
     pub(super) path_ids: HashMap<String, PathId>,
+    pub(super) scopes: Scopes,
+    /// The scope of the state that is being emitted.
+    pub(super) scope: usize,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -66,6 +71,8 @@ impl<'m> Emitter<'m> {
             constants: String::from("["),
             constant_ids: HashMap::new(),
             path_ids: HashMap::new(),
+            scopes: Scopes::new(machine),
+            scope: 0,
             diagnostics: Vec::new(),
         }
     }

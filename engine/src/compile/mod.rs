@@ -4,6 +4,7 @@
 
 mod choice;
 mod emit;
+mod scope;
 mod state;
 mod template;
 

@@ -1,11 +1,12 @@
 //! One emitter per state type.
 
 use super::emit::{Emitter, next_id};
+use crate::error;
 use crate::hir::{
     Catcher, Concurrency, DataPath, Fail, FailText, Map, Resource, ResourceKind, ResultPath, Retrier, Seconds, State, StateId, StateKind, SubMachine, Task,
     Transition, Wait,
 };
-use crate::program::op::{CallId, FailId, ForkId, MapId, Op, WaitId};
+use crate::program::op::{AssignId, CallId, FailId, ForkId, MapId, Op, WaitId};
 use crate::program::pool::{
     CallCode, CatchCode, ConcurrencyCode, FailCode, FailSide, ForkCode, MapCode, RetryCode, SecondsCode, StateCode, StateType, WaitCode,
 };
@@ -17,12 +18,14 @@ impl Emitter<'_> {
         let machine = self.machine;
         let state = &machine.states[index];
         let id = StateId(u32::try_from(index).expect("a definition of at most 1 MiB has fewer states"));
+        self.scope = self.scopes.of_state(index);
         self.bind(Self::state_label(id));
         self.emit(Op::Enter { state: id });
         if !matches!(state.kind, StateKind::Fail(_)) {
             self.data_path(&state.input_path, true);
         }
         let kind = match &state.kind {
+            _ if state.not_run.is_some() => self.not_run(state),
             StateKind::Pass { result } => {
                 match (result, &state.parameters) {
                     (Some(literal), _) => {
@@ -36,7 +39,7 @@ impl Emitter<'_> {
                 StateType::Pass
             }
             StateKind::Succeed => {
-                self.leave(state);
+                self.leave(state, None);
                 StateType::Succeed
             }
             StateKind::Choice(choice) => {
@@ -45,7 +48,8 @@ impl Emitter<'_> {
             }
             StateKind::Wait(wait) => {
                 self.wait(wait, state);
-                self.leave(state);
+                let assign = self.assign(state.assign.as_ref());
+                self.leave(state, assign);
                 StateType::Wait
             }
             StateKind::Fail(fail) => {
@@ -73,6 +77,15 @@ impl Emitter<'_> {
         self.states.push(StateCode { name: state.name.as_str().into(), kind, entry: Self::state_label(id).target(), retriers, catchers });
     }
 
+    /// A state that this engine cannot run: a failure that nothing catches.
+    fn not_run(&mut self, state: &State) -> StateType {
+        let cause = format!("{} cannot be run by this engine.", state.not_run.unwrap_or_default());
+        let fail = FailId(next_id(&self.pools.fails));
+        self.pools.fails.push(FailCode { error: Some(FailSide::Literal(error::RUNTIME.into())), cause: Some(FailSide::Literal(cause.into())) });
+        self.emit(Op::Fail { fail });
+        if matches!(state.kind, StateKind::Map(_)) { StateType::Map } else { StateType::Task }
+    }
+
     /// InputPath or OutputPath.
     pub(super) fn data_path(&mut self, path: &DataPath, is_input: bool) {
         match path {
@@ -85,13 +98,14 @@ impl Emitter<'_> {
         }
     }
 
-    /// ResultSelector, ResultPath, OutputPath, and out.
+    /// Assign, ResultSelector, ResultPath, OutputPath, and out.
     fn result(&mut self, state: &State) {
+        let assign = self.assign(state.assign.as_ref());
         if let Some(selector) = &state.result_selector {
             self.build(selector);
         }
         self.result_path(&state.result_path);
-        self.leave(state);
+        self.leave(state, assign);
     }
 
     fn result_path(&mut self, path: &ResultPath) {
@@ -105,8 +119,9 @@ impl Emitter<'_> {
         }
     }
 
-    fn leave(&mut self, state: &State) {
+    fn leave(&mut self, state: &State, assign: Option<AssignId>) {
         self.data_path(&state.output_path, false);
+        self.commit(assign);
         match state.transition {
             Some(Transition::Next(next)) => self.emit(Op::Exit { next: Self::state_label(next).target() }),
             Some(Transition::End) | None => self.emit(Op::Finish),
@@ -119,7 +134,9 @@ impl Emitter<'_> {
         self.symbol("Cause");
         let entry = self.label();
         self.bind(entry);
+        let assign = self.assign(catcher.assign.as_ref());
         self.result_path(&catcher.result_path);
+        self.commit(assign);
         self.emit(Op::Exit { next: Self::state_label(catcher.next).target() });
         CatchCode { errors: boxed(&catcher.error_equals), entry: entry.target() }
     }

@@ -48,7 +48,7 @@ impl Emitter<'_> {
         id
     }
 
-    fn node(&mut self, template: &Template) -> Node {
+    pub(super) fn node(&mut self, template: &Template) -> Node {
         match template {
             Template::Literal(literal) => Node::Constant(self.constant(&literal.0)),
             Template::Path { path, field } => {
@@ -69,18 +69,21 @@ impl Emitter<'_> {
                 self.pools.nodes.extend_from_slice(&nodes);
                 Node::Array { first, count: next_id(&nodes) }
             }
-            Template::Object(members) => {
-                let mut nodes = Vec::with_capacity(members.len());
-                for (key, member) in members {
-                    nodes.push((self.symbol(key), self.node(member)));
-                }
-                let first = next_id(&self.pools.members);
-                self.pools.members.extend_from_slice(&nodes);
-                let keys: u32 = nodes.iter().map(|(symbol, _)| self.rendered_len(*symbol)).sum();
-                let count = next_id(&nodes);
-                Node::Object { first, count, frame: 2 + count.saturating_sub(1) + keys }
-            }
+            Template::Object(members) => self.object(members),
         }
+    }
+
+    /// The node of an object with these members.
+    pub(super) fn object(&mut self, members: &[(String, Template)]) -> Node {
+        let mut nodes = Vec::with_capacity(members.len());
+        for (key, member) in members {
+            nodes.push((self.symbol(key), self.node(member)));
+        }
+        let first = next_id(&self.pools.members);
+        self.pools.members.extend_from_slice(&nodes);
+        let keys: u32 = nodes.iter().map(|(symbol, _)| self.rendered_len(*symbol)).sum();
+        let count = next_id(&nodes);
+        Node::Object { first, count, frame: 2 + count.saturating_sub(1) + keys }
     }
 
     /// The number of a call; its nested calls come first. The recursion is as deep as lowering lets calls nest.
@@ -104,13 +107,16 @@ impl Emitter<'_> {
 
     /// The number of a path; equal texts share one.
     pub(super) fn path(&mut self, path: &Path) -> PathId {
-        if let Some(&known) = self.path_ids.get(&path.text) {
+        let text = match path.root {
+            Root::Variable(_) => format!("{} {}", self.scope, path.text),
+            _ => path.text.clone(),
+        };
+        if let Some(&known) = self.path_ids.get(&text) {
             return known;
         }
         let (root, root_steps) = match &path.root {
             Root::Context => context_field(&path.segments),
-            // Lowering refuses variables for now; a path that got here anyway finds nothing.
-            Root::Variable(_) => (PathRoot::Context(ContextField::Missing), 0),
+            Root::Variable(name) => (self.scopes.find(self.scope, name).map_or(PathRoot::Unassigned, PathRoot::Variable), 0),
             Root::Data => (PathRoot::Data, 0),
         };
         if matches!(root, PathRoot::Context(_)) {
@@ -121,7 +127,7 @@ impl Emitter<'_> {
         let steps = self.steps(&path.segments[usize::from(root_steps)..]);
         let id = PathId(next_id(&self.pools.paths));
         self.pools.paths.push(PathCode { root, steps, definite: path.is_definite(), text: path.text.as_str().into() });
-        self.path_ids.insert(path.text.clone(), id);
+        self.path_ids.insert(text, id);
         id
     }
 

@@ -39,11 +39,13 @@ pub enum Code {
     UnknownErrorName,
     /// A filter compares with a word that is not in quotes.
     UnquotedFilterText,
+    /// A variable is read where it need not have a value.
+    VariableMayBeMissing,
 }
 
 impl Code {
     /// Every code, in the order of the list above.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::InvalidJsonDescription,
         Self::SchemaValidationFailed,
         Self::MissingTransitionTarget,
@@ -60,6 +62,7 @@ impl Code {
         Self::DuplicateField,
         Self::UnknownErrorName,
         Self::UnquotedFilterText,
+        Self::VariableMayBeMissing,
     ];
 
     /// The spelling on the wire.
@@ -82,6 +85,7 @@ impl Code {
             Self::DuplicateField => "DUPLICATE_FIELD",
             Self::UnknownErrorName => "UNKNOWN_ERROR_NAME",
             Self::UnquotedFilterText => "UNQUOTED_FILTER_TEXT",
+            Self::VariableMayBeMissing => "VARIABLE_MAY_BE_MISSING",
         }
     }
 
@@ -125,6 +129,9 @@ impl Code {
             Self::DuplicateField => "The same field stands twice in one object. JSON leaves open which one counts; here, as on AWS, it is the last.",
             Self::UnknownErrorName => {
                 "Names that begin with \"States.\" are reserved, and no error of this name is ever raised, so the entry will never match."
+            }
+            Self::VariableMayBeMissing => {
+                "The variable is read in a state that can be reached on a way on which no state has assigned it. Reading a variable that has no value fails the execution with States.Runtime; only IsPresent in a Choice may ask for it. Assign it on every way, for instance in the first state."
             }
             Self::UnquotedFilterText => "A filter compares with a bare word. It is read as a string; put it in quotes to make that plain.",
         }

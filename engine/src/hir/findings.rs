@@ -37,6 +37,11 @@ impl<'t> Findings<'t> {
         self.error(Code::NotSupportedHere, place, format!("{what} cannot be run by this engine"));
     }
 
+    /// What AWS runs and this engine can check, but not run: the execution fails where it meets it.
+    pub(super) fn fails_here(&mut self, place: &Place, what: &str) {
+        self.warning(Code::NotSupportedHere, place, format!("{what} cannot be run by this engine: an execution that gets here fails"));
+    }
+
     /// A finding about the whole definition.
     pub(super) fn without_place(&mut self, severity: Severity, code: Code, message: &str) {
         self.diagnostics.push(Diagnostic { severity, code, message: message.to_owned(), location: None, position: None, hint: None });

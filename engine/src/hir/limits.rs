@@ -24,6 +24,15 @@ pub const FILTER_DEPTH_MAX: usize = 32;
 /// Levels of intrinsic calls in one field (spec/asl.md 9).
 pub const INTRINSIC_DEPTH_MAX: usize = 10;
 
+/// Characters of a variable's name (spec/asl.md 3).
+pub const VARIABLE_NAME_CHARS_MAX: usize = 80;
+
+/// Largest number of items of a Map, and of a batch of them (spec/asl.md 7.3).
+pub const MAP_ITEMS_MAX: u32 = 100_000_000;
+
+/// Largest batch of a distributed Map, in bytes (spec/asl.md 7.3).
+pub const BATCH_BYTES_MAX: u32 = 262_144;
+
 /// Largest number of seconds, attempts or the like in a definition (spec/asl.md 1.1, 5, 6.4, 8.2).
 pub const COUNT_MAX: u32 = 99_999_999;
 

@@ -9,8 +9,8 @@ use crate::diagnostic::{Diagnostic, Severity};
 use super::findings::Findings;
 use super::limits::COUNT_MAX;
 use super::{
-    Catcher, Choice, ChoiceRule, Concurrency, DataPath, Fail, Map, Path, ResultPath, Retrier, State, StateId, StateKind, StateMachine, SubMachine, Task,
-    Transition, Wait, WorkflowType, fields, graph, resource, support,
+    Assign, Catcher, Choice, ChoiceRule, Concurrency, DataPath, Fail, Map, Path, ResultPath, Retrier, State, StateId, StateKind, StateMachine, SubMachine,
+    Task, Transition, Wait, WorkflowType, fields, graph, resource, support, variables,
 };
 
 /// A valid definition with the warnings about it.
@@ -40,6 +40,7 @@ pub fn lower(text: &str, workflow_type: WorkflowType) -> Result<Lowered, Vec<Dia
     if let Some(tree) = &tree {
         fields::check(&tree.body, &mut findings);
         graph::check(&tree.body, &mut findings);
+        variables::check(&tree.body, &mut findings);
         support::check(tree, workflow_type, &mut findings);
     }
     let findings = findings.into_sorted();
@@ -56,7 +57,7 @@ const CHECKED: &str = "a definition without errors has every required field, wit
 /// Builds the lowered form of a tree about which there is no error.
 fn machine(tree: ast::StateMachine, workflow_type: WorkflowType) -> StateMachine {
     let mut builder = Builder { states: Vec::new() };
-    let root = builder.sub_machine(tree.body);
+    let root = builder.sub_machine(tree.body, false);
     let states = builder.states.into_iter().map(|state| state.expect("every reserved place was filled")).collect();
     StateMachine { workflow_type, comment: tree.comment, timeout_seconds: tree.timeout_seconds, root, states }
 }
@@ -71,21 +72,23 @@ struct Builder {
 }
 
 impl Builder {
-    fn sub_machine(&mut self, body: ast::SubMachine) -> SubMachine {
+    fn sub_machine(&mut self, body: ast::SubMachine, sees_outer: bool) -> SubMachine {
         let first = self.states.len();
         let id = |index: usize| StateId(u32::try_from(first + index).expect("a definition of a mebibyte has fewer states"));
         let names: Names = body.states.iter().enumerate().map(|(index, state)| (state.name.value.clone(), id(index))).collect();
         let states = (0..body.states.len()).map(id).collect();
+        let variables = variables::assigned(&body).into_iter().map(str::to_owned).collect();
         self.states.resize_with(first + body.states.len(), || None);
         for (index, state) in body.states.into_iter().enumerate() {
             let state = self.state(state, &names);
             self.states[first + index] = Some(state);
         }
-        SubMachine { start: target(&names, body.start_at), states }
+        SubMachine { start: target(&names, body.start_at), states, variables, sees_outer }
     }
 
     fn state(&mut self, state: ast::State, names: &Names) -> State {
         let state_type = state.state_type.expect(CHECKED);
+        let not_run = support::not_run(&state);
         let mut fields = *state.fields;
         let transition = match (fields.next.take(), fields.end) {
             (Some(next), _) => Some(Transition::Next(target(names, Some(next)))),
@@ -105,8 +108,11 @@ impl Builder {
             parameters,
             result_selector: fields.result_selector.take(),
             result_path: fields.result_path.take().unwrap_or_else(replace),
+            assign: fields.assign.take().map(assign),
+            reads: variables::read(&state.variables),
             retriers: std::mem::take(&mut fields.retriers).into_iter().map(retrier).collect(),
             catchers: std::mem::take(&mut fields.catchers).into_iter().map(|entry| catcher(entry, names)).collect(),
+            not_run,
             kind: self.kind(state_type, fields, names),
         }
     }
@@ -121,14 +127,18 @@ impl Builder {
             ast::StateType::Fail => StateKind::Fail(Fail { error: fields.error, cause: fields.cause }),
             ast::StateType::Parallel => {
                 let branches = fields.branches.expect(CHECKED);
-                StateKind::Parallel { branches: branches.into_iter().map(|branch| self.sub_machine(branch)).collect() }
+                StateKind::Parallel { branches: branches.into_iter().map(|branch| self.sub_machine(branch, true)).collect() }
             }
-            ast::StateType::Map => StateKind::Map(Map {
-                processor: self.sub_machine(fields.item_processor.expect(CHECKED)),
-                items_path: fields.items_path.unwrap_or_else(Path::identity),
-                item_selector: fields.item_selector,
-                max_concurrency: fields.max_concurrency.unwrap_or(Concurrency::Literal(0)),
-            }),
+            ast::StateType::Map => {
+                let processor = fields.item_processor.expect(CHECKED);
+                let is_distributed = processor.is_distributed();
+                StateKind::Map(Map {
+                    processor: self.sub_machine(processor, !is_distributed),
+                    items_path: fields.items_path.unwrap_or_else(Path::identity),
+                    item_selector: fields.item_selector,
+                    max_concurrency: fields.max_concurrency.unwrap_or(Concurrency::Literal(0)),
+                })
+            }
         }
     }
 }
@@ -158,7 +168,8 @@ fn task(fields: ast::Fields) -> Task {
 }
 
 fn choice(fields: ast::Fields, names: &Names) -> Choice {
-    let rule = |rule: ast::ChoiceRule| ChoiceRule { condition: rule.condition.expect(CHECKED), next: target(names, rule.next) };
+    let rule =
+        |rule: ast::ChoiceRule| ChoiceRule { condition: rule.condition.expect(CHECKED), assign: rule.assign.map(assign), next: target(names, rule.next) };
     Choice { rules: fields.choices.into_iter().map(rule).collect(), default: fields.default.map(|default| target(names, Some(default))) }
 }
 
@@ -169,6 +180,10 @@ fn wait(fields: ast::Fields) -> Wait {
         (None, None, Some(timestamp)) => Wait::Timestamp(timestamp),
         (None, None, None) => Wait::TimestampPath(fields.timestamp_path.expect(CHECKED)),
     }
+}
+
+fn assign(entry: ast::Assign) -> Assign {
+    Assign(entry.variables.into_iter().map(|(name, value)| (name.value, value.expect(CHECKED))).collect())
 }
 
 fn retrier(entry: ast::Retrier) -> Retrier {
@@ -183,5 +198,10 @@ fn retrier(entry: ast::Retrier) -> Retrier {
 }
 
 fn catcher(entry: ast::Catcher, names: &Names) -> Catcher {
-    Catcher { error_equals: entry.error_equals.expect(CHECKED).value, result_path: entry.result_path.unwrap_or_else(replace), next: target(names, entry.next) }
+    Catcher {
+        error_equals: entry.error_equals.expect(CHECKED).value,
+        result_path: entry.result_path.unwrap_or_else(replace),
+        assign: entry.assign.map(assign),
+        next: target(names, entry.next),
+    }
 }

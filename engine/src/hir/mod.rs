@@ -9,6 +9,7 @@ pub mod limits;
 mod lower;
 mod resource;
 mod support;
+mod variables;
 
 use std::fmt;
 
@@ -43,6 +44,14 @@ pub struct StateMachine {
     pub states: Vec<State>,
 }
 
+impl StateMachine {
+    /// The variables that each state reads, by the state's name; states that read none are left out.
+    #[must_use]
+    pub fn variable_references(&self) -> std::collections::BTreeMap<&str, &[String]> {
+        self.states.iter().filter(|state| !state.reads.is_empty()).map(|state| (state.name.as_str(), state.reads.as_slice())).collect()
+    }
+}
+
 /// A `StartAt` with its `States`: the top level, a branch, or an item processor.
 #[derive(Debug, Clone)]
 pub struct SubMachine {
@@ -50,6 +59,10 @@ pub struct SubMachine {
     pub start: StateId,
     /// The states of this level, in the order of the text.
     pub states: Vec<StateId>,
+    /// The variables that these states assign, in alphabetical order: the scope of this level.
+    pub variables: Vec<String>,
+    /// Whether it sees the variables of the levels around it; the top level and the children of a distributed Map do not.
+    pub sees_outer: bool,
 }
 
 /// One state with what all types have in common.
@@ -69,10 +82,16 @@ pub struct State {
     pub result_selector: Option<Template>,
     /// `ResultPath`; the default is `$`, which replaces everything.
     pub result_path: ResultPath,
+    /// `Assign`: of a Choice, for the way to its Default.
+    pub assign: Option<Assign>,
+    /// The variables that the state reads itself, in alphabetical order.
+    pub reads: Vec<String>,
     /// `Retry`, in order.
     pub retriers: Vec<Retrier>,
     /// `Catch`, in order.
     pub catchers: Vec<Catcher>,
+    /// What of the state this engine cannot run although the service can; an execution that enters it fails.
+    pub not_run: Option<&'static str>,
     /// What is particular to the state's type.
     pub kind: StateKind,
 }
@@ -177,7 +196,9 @@ pub struct Choice {
 pub struct ChoiceRule {
     /// When it holds …
     pub condition: Condition,
-    /// … the execution goes here.
+    /// … these variables are assigned …
+    pub assign: Option<Assign>,
+    /// … and the execution goes here.
     pub next: StateId,
 }
 
@@ -336,9 +357,15 @@ pub struct Catcher {
     pub error_equals: Vec<String>,
     /// Where the Error Output goes in the raw input.
     pub result_path: ResultPath,
+    /// `Assign`, over the Error Output.
+    pub assign: Option<Assign>,
     /// The state that handles the error.
     pub next: StateId,
 }
+
+/// `Assign`: variables, each with the template of its value, in the order of the text.
+#[derive(Debug, Clone)]
+pub struct Assign(pub Vec<(String, Template)>);
 
 /// `InputPath` or `OutputPath`.
 #[derive(Debug, Clone)]

@@ -22,8 +22,6 @@ fn check_states(body: &SubMachine, workflow_type: WorkflowType, findings: &mut F
     for state in &body.states {
         if let Some(language) = state.own_query_language.as_ref().filter(|language| language.value == QueryLanguage::Jsonata) {
             findings.not_supported_here(&language.place, "The query language JSONata");
-        } else if let Some(place) = variable_use(state) {
-            findings.not_supported_here(place, "A state that assigns or reads variables");
         }
         if let Some(resource) = state.fields.resource.as_ref().filter(|_| state.state_type == Some(StateType::Task)) {
             check_resource(state, resource, workflow_type, findings);
@@ -40,15 +38,6 @@ fn check_states(body: &SubMachine, workflow_type: WorkflowType, findings: &mut F
     }
 }
 
-/// The first place at which a state of the language JSONPath has to do with variables.
-fn variable_use(state: &State) -> Option<&Place> {
-    let fields = &state.fields;
-    let rules = fields.choices.iter().filter_map(|rule| rule.assign.as_ref());
-    let catchers = fields.catchers.iter().filter_map(|catcher| catcher.assign.as_ref());
-    let assigns = fields.assign.iter().chain(rules).chain(catchers).map(|assign| &assign.place);
-    assigns.chain(&state.variable).min_by_key(|place| place.offset).filter(|_| state.query_language == QueryLanguage::JsonPath)
-}
-
 fn check_resource(state: &State, resource: &Located<String>, workflow_type: WorkflowType, findings: &mut Findings<'_>) {
     let (kind, pattern) = match resource::classify(&resource.value) {
         Ok((resource, pattern)) => (resource.kind, pattern),
@@ -61,24 +50,55 @@ fn check_resource(state: &State, resource: &Located<String>, workflow_type: Work
         let place = Place { pointer: format!("{}/Credentials", state.place.pointer), offset: key.offset };
         findings.schema(&place, "The field 'Credentials' is not supported for activities");
     }
-    let is_express = workflow_type == WorkflowType::Express;
-    match (kind, pattern) {
-        (ResourceKind::Activity, _) if is_express => {
-            findings.schema(&resource.place, "Express state machine does not support Activity ARN");
+    match lacking(kind, pattern) {
+        None => {}
+        Some(what) if workflow_type == WorkflowType::Standard => findings.fails_here(&resource.place, what.name),
+        Some(what) => {
+            findings.schema(&resource.place, what.express);
         }
-        (ResourceKind::Activity, _) => findings.not_supported_here(&resource.place, "An activity"),
-        (_, Pattern::Job) if is_express => {
-            findings.schema(&resource.place, "Express state machine does not support '.sync' service integration");
-        }
-        (_, Pattern::Job) => findings.not_supported_here(&resource.place, "A '.sync' service integration"),
-        (_, Pattern::Callback) if is_express => {
-            // The trailing blank is the service's own.
-            findings.schema(&resource.place, "Express state machine does not support '.waitForTaskToken' service integration ");
-        }
-        (_, Pattern::Callback) => findings.not_supported_here(&resource.place, "A '.waitForTaskToken' service integration"),
-        (_, Pattern::Request) => {}
     }
 }
+
+/// A form of a Task that only Standard workflows have.
+struct Lacking {
+    name: &'static str,
+    /// AWS's text where an Express workflow has it.
+    express: &'static str,
+}
+
+fn lacking(kind: ResourceKind, pattern: Pattern) -> Option<Lacking> {
+    match (kind, pattern) {
+        (ResourceKind::Activity, _) => Some(Lacking { name: "An activity", express: "Express state machine does not support Activity ARN" }),
+        (_, Pattern::Job) => {
+            Some(Lacking { name: "A '.sync' service integration", express: "Express state machine does not support '.sync' service integration" })
+        }
+        (_, Pattern::Callback) => Some(Lacking {
+            name: "A '.waitForTaskToken' service integration",
+            // The trailing blank is the service's own.
+            express: "Express state machine does not support '.waitForTaskToken' service integration ",
+        }),
+        (_, Pattern::Request) => None,
+    }
+}
+
+/// What a valid state has that this engine does not run; [`lower`](super::lower) lets such a state through in Standard workflows only.
+pub(super) fn not_run(state: &State) -> Option<&'static str> {
+    match state.state_type? {
+        StateType::Task => {
+            let (resource, pattern) = resource::classify(&state.fields.resource.as_ref()?.value).ok()?;
+            lacking(resource.kind, pattern).map(|what| what.name)
+        }
+        StateType::Map if state.fields.item_processor.as_ref().is_some_and(SubMachine::is_distributed) => Some(DISTRIBUTED),
+        StateType::Map => DISTRIBUTED_WORK.into_iter().find(|(field, _)| state.key(field).is_some()).map(|(_, what)| what),
+        _ => None,
+    }
+}
+
+const DISTRIBUTED: &str = "A Map in DISTRIBUTED mode";
+
+/// Fields of the distributed mode that change what a Map does.
+const DISTRIBUTED_WORK: [(&str, &str); 3] =
+    [("ItemReader", "A Map with ItemReader"), ("ItemBatcher", "A Map with ItemBatcher"), ("ResultWriter", "A Map with ResultWriter")];
 
 fn check_mode(state: &State, workflow_type: WorkflowType, findings: &mut Findings<'_>) {
     let config = state.fields.item_processor.as_ref().and_then(|processor| processor.processor.as_ref());
@@ -86,19 +106,21 @@ fn check_mode(state: &State, workflow_type: WorkflowType, findings: &mut Finding
         Some(mode) if workflow_type == WorkflowType::Express => {
             findings.schema(mode, "The field 'Mode' with value 'DISTRIBUTED' is not supported inside 'EXPRESS' state machines");
         }
-        Some(mode) => findings.not_supported_here(mode, "A Map in DISTRIBUTED mode"),
-        None => check_inline(state, findings),
+        Some(mode) => findings.fails_here(mode, DISTRIBUTED),
+        None => check_inline(state, workflow_type, findings),
     }
 }
 
 /// Fields of the distributed mode on an inline Map: those that would change its result are refused, the service accepts the others and ignores them.
-fn check_inline(state: &State, findings: &mut Findings<'_>) {
+fn check_inline(state: &State, workflow_type: WorkflowType, findings: &mut Findings<'_>) {
     for key in state.keys.iter().filter(|key| DISTRIBUTED_ONLY.contains(&key.name.as_str())) {
         let place = Place { pointer: format!("{}/{}", state.place.pointer, key.name), offset: key.offset };
-        if matches!(key.name.as_str(), "ItemReader" | "ItemBatcher" | "ResultWriter") {
-            findings.not_supported_here(&place, &format!("A Map with {}", key.name));
-        } else {
-            findings.warning(Code::FieldWithoutEffect, &place, format!("Field '{}' has no effect on a Map that is not in DISTRIBUTED mode", key.name));
+        match DISTRIBUTED_WORK.into_iter().find(|(field, _)| *field == key.name) {
+            Some((_, what)) if workflow_type == WorkflowType::Standard => findings.fails_here(&place, what),
+            Some((_, what)) => findings.not_supported_here(&place, what),
+            None => {
+                findings.warning(Code::FieldWithoutEffect, &place, format!("Field '{}' has no effect on a Map that is not in DISTRIBUTED mode", key.name));
+            }
         }
     }
 }

@@ -59,6 +59,8 @@ fn print_op(program: &Program, op: &Op) -> String {
         Op::Constant { constant: id } => format!("constant {}", constant(program, id)),
         Op::Merge { target } => format!("merge {}", pools.merge_texts[target.index()]),
         Op::Discard => "discard".to_owned(),
+        Op::Assign { assign } => format!("assign {}", root(program, pools.assigns[assign.index()].node)),
+        Op::Commit { assign } => format!("commit {:?}", pools.assigns[assign.index()].targets),
         Op::Exit { next } => format!("exit -> {}", next.0),
         Op::Finish => "finish".to_owned(),
         Op::Test { test, then, otherwise } => {

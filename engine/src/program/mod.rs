@@ -17,7 +17,7 @@ use crate::document::{Document, Symbols, Token};
 use crate::hir::{Resource, StateId, WorkflowType};
 use crate::limits::Limits;
 use op::{Op, OpId};
-use pool::{ArgumentCode, CallCode, FailCode, ForkCode, IntrinsicCode, MapCode, Node, PathCode, StateCode, Step, Switch, Test, WaitCode};
+use pool::{ArgumentCode, AssignCode, CallCode, FailCode, ForkCode, IntrinsicCode, MapCode, Node, PathCode, StateCode, Step, Switch, Test, WaitCode};
 
 /// A compiled definition: immutable, `Send + Sync`, shared in an `Arc`.
 #[derive(Debug)]
@@ -54,6 +54,7 @@ pub(crate) struct Pools {
     pub(crate) merge_texts: Vec<Box<str>>,
     pub(crate) tests: Vec<Test>,
     pub(crate) switches: Vec<Switch>,
+    pub(crate) assigns: Vec<AssignCode>,
     pub(crate) waits: Vec<WaitCode>,
     pub(crate) calls: Vec<CallCode>,
     pub(crate) forks: Vec<ForkCode>,
@@ -91,6 +92,18 @@ impl Program {
         self.states.get(state.0 as usize).map(|code| code.kind)
     }
 
+    /// What a Task state calls; `None` for any other state.
+    pub(crate) fn resource_of(&self, state: StateId) -> Option<&Resource> {
+        let code = self.states.get(state.0 as usize).filter(|code| code.kind == StateType::Task)?;
+        let call = self.ops[code.entry.index()..].iter().find_map(|op| if let Op::Call { call } = op { Some(*call) } else { None })?;
+        self.resources.get(self.pools.calls[call.index()].resource.0 as usize)
+    }
+
+    /// The region in the ARNs.
+    pub(crate) fn region(&self) -> &str {
+        self.identity.state_machine_arn.split(':').nth(3).unwrap_or_default()
+    }
+
     /// The name of the state machine.
     #[must_use]
     pub fn state_machine(&self) -> &str {
@@ -119,6 +132,12 @@ impl Program {
     #[must_use]
     pub fn listing(&self) -> String {
         listing::print(self)
+    }
+
+    /// How many Exits lie between two ops. A Choice has one for each rule in the order of the rules, then one for Default.
+    pub(crate) fn exits_before(&self, from: OpId, to: OpId) -> u32 {
+        let exits = self.ops[from.index()..to.index()].iter().filter(|op| matches!(op, Op::Exit { .. })).count();
+        u32::try_from(exits).expect("a program has fewer than 2^32 ops")
     }
 
     #[inline]

@@ -42,6 +42,8 @@ ids! {
     MapId
     /// Index of a Fail's particulars in the pool.
     FailId
+    /// Index of an Assign in the pool.
+    AssignId
     /// Index of a call of an intrinsic function in the pool.
     IntrinsicId
     /// Token of a constant in the program's constant document.
@@ -67,6 +69,10 @@ pub(crate) enum Op {
     Merge { target: MergeId },
     /// ResultPath `null`: `cur` = `raw`.
     Discard,
+    /// Assign: the values of its variables, filled in from `cur`, are kept until the state is left.
+    Assign { assign: AssignId },
+    /// Assign: the variables take the values, if `cur` may leave the state.
+    Commit { assign: AssignId },
     /// Leaves the state and goes on at `next`.
     Exit { next: OpId },
     /// Leaves the state and ends its sub-machine with `cur`.

@@ -27,6 +27,17 @@ pub(crate) enum PathRoot {
     Data,
     /// A field of the Context Object.
     Context(ContextField),
+    /// A variable.
+    Variable(VariableId),
+    /// A variable that no state in sight assigns.
+    Unassigned,
+}
+
+/// A variable as a state refers to it: so many scopes outwards, the number in that scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct VariableId {
+    pub(crate) scopes_out: u16,
+    pub(crate) index: u32,
 }
 
 /// The fields of spec/asl.md 4 that a path may start with; made only when asked for.
@@ -172,6 +183,13 @@ pub(crate) struct Switch {
     pub(crate) cases: Box<[(ConstantId, OpId)]>,
     /// Open-addressed table of case numbers plus one, by hash of the raw text with its quotes; a power of two large, at most half full. Filled in when the constants are known.
     pub(crate) table: Box<[u32]>,
+}
+
+/// An Assign: the template of an object with a member for each variable, and the variables' numbers in the state's scope.
+#[derive(Debug, Clone)]
+pub(crate) struct AssignCode {
+    pub(crate) node: NodeId,
+    pub(crate) targets: Box<[u32]>,
 }
 
 /// The time a Wait waits for.

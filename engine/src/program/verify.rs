@@ -39,7 +39,7 @@ impl Program {
     }
 
     fn op_refers(&self, op: &Op) -> Result<(), &'static str> {
-        let Pools { nodes, merges, tests, switches, waits, calls, forks, maps, fails, .. } = &self.pools;
+        let Pools { nodes, assigns, merges, tests, switches, waits, calls, forks, maps, fails, .. } = &self.pools;
         let within = |index: usize, len: usize, what| if index < len { Ok(()) } else { Err(what) };
         match *op {
             Op::Enter { state } => within(state.0 as usize, self.states.len(), "state"),
@@ -47,6 +47,7 @@ impl Program {
             Op::Build { node } => within(node.index(), nodes.len(), "template"),
             Op::Constant { constant } => within(constant.index(), self.constant_tokens.len(), "constant"),
             Op::Merge { target } => within(target.index(), merges.len(), "result path"),
+            Op::Assign { assign } | Op::Commit { assign } => within(assign.index(), assigns.len(), "assignment"),
             Op::Exit { next } => self.has_op(next).ok_or("op"),
             Op::Test { test, then, otherwise } => {
                 self.has_op(then).and_then(|()| self.has_op(otherwise)).ok_or("op")?;
@@ -69,6 +70,12 @@ impl Program {
         let pools = &self.pools;
         for at in 0..pools.intrinsics.len() {
             self.call_refers(at).ok_or_else(|| format!("intrinsic call {at} is broken"))?;
+        }
+        for (at, assign) in pools.assigns.iter().enumerate() {
+            match pools.nodes.get(assign.node.index()) {
+                Some(Node::Object { count, .. }) if *count as usize == assign.targets.len() => {}
+                _ => return Err(format!("assignment {at} is broken")),
+            }
         }
         for side in pools.fails.iter().flat_map(|fail| [&fail.error, &fail.cause]).flatten() {
             self.fail_refers(side).ok_or("an ErrorPath or CausePath is broken")?;

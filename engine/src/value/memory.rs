@@ -172,6 +172,13 @@ impl Memory {
         self.cells[cell as usize]
     }
 
+    /// The value of pair `pair` of an object of cells.
+    #[inline]
+    pub(crate) fn pair_value(&self, object: Value, pair: u32) -> Value {
+        debug_assert_eq!(object.tag, Tag::Object, "only an object of cells has pairs");
+        self.cell(object.a + pair * 2 + 1)
+    }
+
     /// Levels of containers from `value` down; 0 for a scalar.
     #[inline]
     pub(crate) fn depth(value: Value) -> u16 {

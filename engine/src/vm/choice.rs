@@ -9,8 +9,8 @@ use crate::hir::{Comparison, TypeTest};
 use crate::program::Program;
 use crate::program::op::{OpId, PathId, SwitchId, TestId};
 use crate::program::pool::{Check, Side, switch_hash};
+use crate::value::Value;
 use crate::value::time::{self, Instant};
-use crate::value::{Value, number};
 
 #[inline]
 fn satisfies(comparison: Comparison, order: Option<Ordering>) -> bool {
@@ -48,13 +48,11 @@ impl Slot {
                 Ok((escaped || expected.contains(&b'\\')) && Unescaped::new(inside).eq(Unescaped::new(&expected[1..expected.len() - 1])))
             }
             Check::NumberWith(comparison, literal) => {
-                if value.kind() != Kind::Number {
-                    return Ok(false);
-                }
-                match number::small_integer(view.text(value)) {
-                    Some(found) => Ok(satisfies(*comparison, Some(found.cmp(literal)))),
-                    None => Ok(satisfies(*comparison, view.compare_numbers(value, Value::integer(*literal)))),
-                }
+                let order = match view.small_integer(value) {
+                    Some(found) => Some(found.cmp(literal)),
+                    None => view.compare_numbers(value, Value::integer(*literal)),
+                };
+                Ok(satisfies(*comparison, order))
             }
             Check::Is(asked, expected) => Ok(is(*asked, value, view) == *expected),
             Check::Matches(pieces) => Ok(view.string(value).is_some_and(|(inside, _)| glob(pieces, &Unescaped::new(inside).to_string()))),

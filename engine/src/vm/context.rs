@@ -80,7 +80,7 @@ impl Slot {
         self.memory.add_string(text.as_bytes()).map(Some)
     }
 
-    fn execution_arn(&self, program: &Program) -> String {
+    pub(super) fn execution_arn(&self, program: &Program) -> String {
         let mut name = Vec::new();
         write_name(&self.name_text, self.name_position, &mut name);
         let mut arn = format!("{}{}", program.identity.execution_arn_prefix, String::from_utf8_lossy(&name));

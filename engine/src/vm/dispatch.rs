@@ -1,7 +1,7 @@
 //! The loop: one `match`, one line an op where one line will do; the work is in the siblings.
 
 use super::failure::Raised;
-use super::observe::{EventKind, Observer};
+use super::observe::{Decision, EventKind, Observer, Told};
 use super::strand::{Inbox, Life};
 use super::{Effects, Slot, Step};
 use crate::limits::Budget;
@@ -84,7 +84,8 @@ impl Slot {
                     }
                     self.transitions += 1;
                     self.strands[id as usize].enter(state, cur, self.now);
-                    self.event(observer, id, EventKind::StateEntered(if O::LISTENS { program.states[state.0 as usize].kind } else { StateType::Pass }));
+                    let kind = if O::LISTENS { program.states[state.0 as usize].kind } else { StateType::Pass };
+                    self.event(program, observer, id, EventKind::StateEntered(kind), Told::Value(cur));
                     self.strands[id as usize].entered_event = self.events;
                     pc = following;
                 }
@@ -99,12 +100,14 @@ impl Slot {
                 Op::Switch { switch, otherwise } => pc = self.switch(program, id, switch, cur)?.unwrap_or(otherwise),
                 Op::Exit { next } => {
                     self.within_limit(program, id, cur)?;
-                    self.event(observer, id, EventKind::StateExited(self.kind_for::<O>(program, id)));
+                    self.tell_way_on(program, id, pc, observer);
+                    self.exited(program, id, cur, observer);
                     pc = next;
                 }
                 Op::Finish => {
                     self.within_limit(program, id, cur)?;
-                    self.event(observer, id, EventKind::StateExited(self.kind_for::<O>(program, id)));
+                    self.tell_way_on(program, id, pc, observer);
+                    self.exited(program, id, cur, observer);
                     return Ok(self.end(program, id, cur, observer));
                 }
                 op => {
@@ -129,6 +132,8 @@ impl Slot {
             Op::Constant { constant } => Ok(Some(self.view(program).constant(program.constant_tokens[constant.index()]))),
             Op::Merge { target } => self.merge(program, id, target, cur).map(Some),
             Op::Build { node } => self.build_root(program, id, node, cur).map(Some),
+            Op::Assign { assign } => self.assign(program, id, assign, cur).map(|()| Some(cur)),
+            Op::Commit { assign } => self.commit(program, id, assign, cur).map(|()| Some(cur)),
             Op::Discard => Ok(Some(self.strands[id as usize].raw)),
             Op::Input { path } | Op::Output { path } => self.data_path(program, id, path, cur).map(Some),
             Op::Empty => self.empty_object(program).map(Some),
@@ -142,17 +147,38 @@ impl Slot {
         }
     }
 
+    /// Tells that the strand's state is left, and which variables it has assigned.
+    #[inline]
+    fn exited<O: Observer>(&mut self, program: &Program, id: u32, output: Value, observer: &mut O) {
+        self.event(program, observer, id, EventKind::StateExited(self.kind_for::<O>(program, id)), Told::Exited(output, self.assigned));
+        if O::LISTENS {
+            self.assigned = None;
+        }
+    }
+
     /// The type of the strand's state, looked up only when somebody listens.
     #[inline]
     pub(super) fn kind_for<O: Observer>(&self, program: &Program, id: u32) -> StateType {
         if O::LISTENS { program.states[self.strands[id as usize].state.0 as usize].kind } else { StateType::Pass }
     }
 
+    /// Tells who listens how a state is left; a catcher has been told when it took over.
+    #[inline]
+    fn tell_way_on<O: Observer>(&self, program: &Program, id: u32, pc: OpId, observer: &mut O) {
+        if !O::LISTENS || self.strands[id as usize].catching {
+            return;
+        }
+        let state = self.strands[id as usize].state;
+        let code = &program.states[state.0 as usize];
+        let decision = if code.kind == StateType::Choice { Decision::Chooses(program.exits_before(code.entry, pc)) } else { Decision::GoesOn };
+        observer.decision(state, decision);
+    }
+
     /// Ends a strand with its output.
     fn end<O: Observer>(&mut self, program: &Program, id: u32, output: Value, observer: &mut O) -> Progress {
         if self.strands[id as usize].frame == super::NO_FRAME {
             self.output = output;
-            self.event(observer, id, EventKind::ExecutionSucceeded);
+            self.event(program, observer, id, EventKind::ExecutionSucceeded, Told::Value(output));
             self.strands[id as usize].life = Life::Free;
             return Progress::Ended(Step::Succeeded);
         }

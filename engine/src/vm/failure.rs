@@ -3,12 +3,12 @@
 use std::fmt;
 
 use super::dispatch::Progress;
-use super::observe::{EventKind, Observer};
+use super::observe::{Decision, EventKind, Observer, Told};
 use super::strand::{Life, NO_FRAME};
 use super::{Effect, EffectId, Effects, Failure, Slot, Step};
 use crate::document::DOCUMENT_DEPTH_MAX;
 use crate::error;
-use crate::program::op::FailId;
+use crate::program::op::{FailId, Op};
 use crate::program::pool::FailSide;
 use crate::program::{Program, StateType};
 use crate::value::{Memory, Quota, Value};
@@ -68,6 +68,11 @@ fn matches(name: &str, error: &str, owner: StateType) -> bool {
 
 fn any_matches(names: &[Box<str>], error: &str, owner: StateType) -> bool {
     names.iter().any(|name| matches(name, error, owner))
+}
+
+/// The number of a retrier or catcher.
+fn number(index: usize) -> u32 {
+    u32::try_from(index).expect("a state has fewer than 2^32 retriers and catchers")
 }
 
 impl Slot {
@@ -173,44 +178,52 @@ impl Slot {
     /// Lets Retry, then Catch, then the enclosing state have the error; at the top it fails the execution.
     pub(super) fn recover<O: Observer>(&mut self, program: &Program, id: u32, effects: &mut Effects, observer: &mut O) -> Progress {
         let mut id = id;
-        if let Life::Joining(frame) = self.strands[id as usize].life {
+        self.assigned = None;
+        let is_runtime = self.failure.get().error == Some(error::RUNTIME);
+        if let Life::Joining(frame) = self.strands[id as usize].life
+            && !is_runtime
+        {
             // The state itself failed while it was starting branches or iterations: those are given up first.
-            self.kill_frame(frame, effects);
+            self.kill_frame(program, frame, id, effects, observer);
         }
         loop {
-            let catchable = !self.strands[id as usize].catching && self.failure.get().error != Some(error::RUNTIME);
-            if catchable && self.retry(program, id, effects) {
+            let catchable = !self.strands[id as usize].catching && !is_runtime;
+            if catchable && self.retry(program, id, effects, observer) {
                 return Progress::Parked;
             }
             let kind = program.states[self.strands[id as usize].state.0 as usize].kind;
-            if matches!(self.strands[id as usize].life, Life::Joining(_)) {
-                self.event(observer, id, EventKind::BranchesFailed);
+            if catchable && matches!(kind, StateType::Parallel | StateType::Map) {
+                self.event(program, observer, id, EventKind::BranchesFailed, Told::Nothing);
             }
             self.strands[id as usize].life = Life::Ready;
-            if catchable && self.catch(program, id, kind) {
+            if catchable && self.catch(program, id, kind, observer) {
                 self.queue.push_back(id);
                 return Progress::Parked;
             }
             let frame = self.strands[id as usize].frame;
-            if frame == NO_FRAME {
+            if frame == NO_FRAME || is_runtime {
+                // States.Runtime ends the execution where it stands, without a word of the states around it.
                 self.cancel_all(effects);
-                self.event(observer, 0, EventKind::ExecutionFailed);
+                self.event(program, observer, id, EventKind::ExecutionFailed, Told::Nothing);
                 return Progress::Ended(Step::Failed);
             }
             let owner = self.frames[frame as usize].owner;
             if self.frames[frame as usize].map.is_some() {
-                self.event(observer, id, EventKind::IterationFailed);
+                self.event(program, observer, id, EventKind::IterationFailed, Told::Nothing);
+            } else if kind == StateType::Task {
+                // The failed Task of a branch is closed like those of its siblings, by being aborted; that of an iteration is closed with it.
+                self.event(program, observer, id, EventKind::StateAborted(kind), Told::Nothing);
             }
             if O::LISTENS {
                 self.strands[owner as usize].last_event = self.strands[id as usize].last_event;
             }
-            self.kill_frame(frame, effects);
+            self.kill_frame(program, frame, id, effects, observer);
             id = owner;
         }
     }
 
     /// Schedules a retry, if a retrier matches and has attempts left.
-    fn retry(&mut self, program: &Program, id: u32, effects: &mut Effects) -> bool {
+    fn retry<O: Observer>(&mut self, program: &Program, id: u32, effects: &mut Effects, observer: &mut O) -> bool {
         let code = &program.states[self.strands[id as usize].state.0 as usize];
         let error = self.failure.get().error.unwrap_or("");
         let Some(index) = code.retriers.iter().position(|retrier| any_matches(&retrier.errors, error, code.kind)) else { return false };
@@ -225,6 +238,9 @@ impl Slot {
         strand.retry_count += 1;
         strand.cur = strand.raw;
         strand.pc = crate::program::op::OpId(code.entry.0 + 1);
+        if O::LISTENS {
+            observer.decision(strand.state, Decision::Retries(number(index)));
+        }
         let delay = self.delay(retrier, done);
         self.sleep(id, self.now.plus_ms(delay), effects);
         true
@@ -252,15 +268,19 @@ impl Slot {
     }
 
     /// Hands the error to the first catcher that matches.
-    fn catch(&mut self, program: &Program, id: u32, kind: StateType) -> bool {
+    fn catch<O: Observer>(&mut self, program: &Program, id: u32, kind: StateType, observer: &mut O) -> bool {
         let code = &program.states[self.strands[id as usize].state.0 as usize];
         let error = self.failure.get().error.unwrap_or("");
-        let Some(catcher) = code.catchers.iter().find(|catcher| any_matches(&catcher.errors, error, kind)) else { return false };
+        let found = code.catchers.iter().enumerate().find(|(_, catcher)| any_matches(&catcher.errors, error, kind));
+        let Some((index, catcher)) = found else { return false };
         let Ok(output) = self.error_output(program) else { return false };
         let strand = &mut self.strands[id as usize];
         strand.cur = output;
         strand.pc = catcher.entry;
         strand.catching = true;
+        if O::LISTENS {
+            observer.decision(strand.state, Decision::Catches(number(index)));
+        }
         true
     }
 
@@ -277,12 +297,12 @@ impl Slot {
         Ok(self.memory.finish_object(start, 2, &program.symbols))
     }
 
-    /// Ends all strands of a frame, and of the frames inside it.
-    pub(super) fn kill_frame(&mut self, frame: u32, effects: &mut Effects) {
+    /// Ends all strands of a frame, and of the frames inside it; `failed` is the one that has failed by itself.
+    pub(super) fn kill_frame<O: Observer>(&mut self, program: &Program, frame: u32, failed: u32, effects: &mut Effects, observer: &mut O) {
         for id in 0..u32::try_from(self.strands.len()).expect("strands_max is a 32-bit number") {
             let strand = &self.strands[id as usize];
             if strand.frame == frame && strand.life != Life::Free {
-                self.kill_strand(id, effects);
+                self.kill_strand(program, id, id == failed, effects, observer);
             }
         }
         self.release_frame(frame);
@@ -290,17 +310,35 @@ impl Slot {
         self.queue.retain(|&queued| strands[queued as usize].life == Life::Ready);
     }
 
-    fn kill_strand(&mut self, id: u32, effects: &mut Effects) {
+    fn kill_strand<O: Observer>(&mut self, program: &Program, id: u32, has_failed: bool, effects: &mut Effects, observer: &mut O) {
         let strand = &mut self.strands[id as usize];
         let life = std::mem::replace(&mut strand.life, Life::Free);
         match life {
             Life::Waiting(sequence) => {
                 effects.list.push(Effect::Cancel { id: EffectId { slot: self.index, generation: self.generation, strand: id, sequence } })
             }
-            Life::Joining(inner) => self.kill_frame(inner, effects),
+            Life::Joining(inner) => self.kill_frame(program, inner, id, effects, observer),
             Life::Ready | Life::Free => {}
         }
+        if !has_failed {
+            self.abort(program, id, observer);
+        }
+        self.release_variables(id);
         self.strands_free.push(id);
+    }
+
+    /// Records that a strand was ended from outside: its state, if it is in one that lasts, and its iteration.
+    fn abort<O: Observer>(&mut self, program: &Program, id: u32, observer: &mut O) {
+        let strand = &self.strands[id as usize];
+        let kind = program.states[strand.state.0 as usize].kind;
+        let is_between_states = matches!(program.op(strand.pc), Op::Enter { .. });
+        let is_iteration = self.frames[strand.frame as usize].map.is_some();
+        if !is_between_states && matches!(kind, StateType::Task | StateType::Wait | StateType::Parallel | StateType::Map) {
+            self.event(program, observer, id, EventKind::StateAborted(kind), Told::Nothing);
+        }
+        if is_iteration {
+            self.event(program, observer, id, EventKind::IterationAborted, Told::Nothing);
+        }
     }
 
     /// Gives up everything that is open.

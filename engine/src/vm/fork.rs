@@ -2,7 +2,7 @@
 
 use super::Slot;
 use super::failure::Raised;
-use super::observe::{EventKind, Observer};
+use super::observe::{EventKind, Observer, Told};
 use super::strand::{Frame, Life, NO_FRAME, Strand};
 use crate::document::Kind;
 use crate::program::Program;
@@ -20,7 +20,7 @@ impl Slot {
         self.within_limit(program, id, cur)?;
         let branches = &program.pools.forks[fork.index()].branches;
         let total = narrow(branches.len());
-        self.event(observer, id, EventKind::BranchesStarted);
+        self.event(program, observer, id, EventKind::BranchesStarted, Told::Nothing);
         let frame = self.open_frame(id, total, Value::NULL, cur, None)?;
         for (index, &branch) in (0..).zip(branches.iter()) {
             self.spawn(frame, index, branch, cur, id)?;
@@ -40,10 +40,10 @@ impl Slot {
         }
         let limit = self.concurrency(program, id, code.concurrency)?;
         let total = self.view(program).len(items);
-        self.event(observer, id, EventKind::BranchesStarted);
+        self.event(program, observer, id, EventKind::BranchesStarted, Told::Length(narrow(total)));
         let items = self.spread(program, items, total).map_err(|quota| self.raise_quota(quota))?;
         if total == 0 {
-            self.event(observer, id, EventKind::BranchesSucceeded);
+            self.event(program, observer, id, EventKind::BranchesSucceeded, Told::Nothing);
             return Ok(Some(items));
         }
         let frame = self.open_frame(id, narrow(total), items, cur, Some(map))?;
@@ -60,7 +60,11 @@ impl Slot {
                 let raw = self.strands[id as usize].raw;
                 let value = self.data_path(program, id, path, raw)?;
                 let mut buffer = Vec::new();
-                let limit = self.view(program).number_text(value, &mut buffer).and_then(number::to_integer);
+                // Recorded for the like fields of a distributed Map: a string that holds an integer will do.
+                let limit = match self.view(program).number_text(value, &mut buffer) {
+                    Some(text) => number::to_integer(text),
+                    None => self.plain(program, value).parse().ok(),
+                };
                 let text = &program.path(path).text;
                 match limit {
                     Some(limit) if limit < 0 => return Err(self.raise_runtime(program, id, format_args!("MaxConcurrency cannot be negative."))),
@@ -174,9 +178,7 @@ impl Slot {
             }
         };
         let id = self.spawn(frame, next, code.start, value, previous.unwrap_or(owner))?;
-        // The iteration's event is told with the Map as its state.
-        self.strands[id as usize].state = self.strands[owner as usize].state;
-        self.event(observer, id, EventKind::IterationStarted);
+        self.event(program, observer, id, EventKind::IterationStarted, Told::Nothing);
         Ok(())
     }
 
@@ -185,11 +187,12 @@ impl Slot {
         let Strand { frame, index, .. } = self.strands[id as usize];
         self.memory.set_element(self.frames[frame as usize].results, index, output);
         self.strands[id as usize].life = Life::Free;
+        self.release_variables(id);
         self.strands_free.push(id);
         self.frames[frame as usize].live -= 1;
         let Frame { owner, total, next, live, results, map, .. } = self.frames[frame as usize];
         if map.is_some() {
-            self.event(observer, id, EventKind::IterationSucceeded);
+            self.event(program, observer, id, EventKind::IterationSucceeded, Told::Nothing);
             if next < total {
                 if self.iterate(program, frame, Some(id), observer).is_err() {
                     // An ItemSelector failed: the Map itself fails, from its owner.
@@ -202,9 +205,11 @@ impl Slot {
             return;
         }
         if O::LISTENS {
-            self.strands[owner as usize].last_event = self.strands[id as usize].last_event;
+            // A Map goes on from the success of its last iteration, though the iterations follow each other from their last states.
+            let last = if map.is_some() { self.events } else { self.strands[id as usize].last_event };
+            self.strands[owner as usize].last_event = last;
         }
-        self.event(observer, owner, EventKind::BranchesSucceeded);
+        self.event(program, observer, owner, EventKind::BranchesSucceeded, Told::Nothing);
         self.release_frame(frame);
         let result = self.memory.finish_elements(results, total);
         let strand = &mut self.strands[owner as usize];

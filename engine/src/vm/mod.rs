@@ -16,11 +16,12 @@ mod path;
 mod strand;
 mod task;
 mod template;
+mod variable;
 
 use std::collections::VecDeque;
 
 pub use effect::{Effect, EffectId, Effects, Reply, ResourceId, Resumed, Timestamp};
-pub use observe::{Event, EventKind, Observer, Silent};
+pub use observe::{Data, Decision, Detail, Event, EventKind, Observer, Silent, Variables};
 
 use crate::document::{Fault, FaultKind};
 use crate::error;
@@ -29,6 +30,7 @@ use crate::limits::{Budget, Limits};
 use crate::program::Program;
 use crate::value::{Memory, Value, View};
 use failure::FailureText;
+use observe::Told;
 use strand::{Frame, Inbox, Life, NO_FRAME, Strand};
 
 /// Computed bytes from which a slot compacts its memory at the next transition.
@@ -122,6 +124,10 @@ pub struct Slot {
     selecting: Option<(u32, Value)>,
     /// A Map whose ItemSelector failed after its first iterations: the error is raised when its strand next runs.
     pending_failure: Option<u32>,
+    /// The values of the Assign of the state that is being left, as an object; gone when it has been left.
+    assigned: Option<Value>,
+    /// Bytes of all variables.
+    variable_bytes: u64,
     /// Working memory of one op: match lists of indefinite paths.
     scratch: bumpalo::Bump,
     /// Working memory of one intrinsic function: the text that it reads or writes.
@@ -161,6 +167,8 @@ impl Slot {
             compact_at: COMPACT_FROM,
             selecting: None,
             pending_failure: None,
+            assigned: None,
+            variable_bytes: 0,
             scratch: bumpalo::Bump::new(),
             text: Vec::new(),
             transitions: 0,
@@ -207,8 +215,7 @@ impl Slot {
         }
         self.now = now;
         if self.events == 0 {
-            self.event(observer, 0, EventKind::ExecutionStarted);
-            self.strands[0].last_event = 0;
+            self.event(program, observer, 0, EventKind::ExecutionStarted, Told::Value(self.input));
         }
         if now >= self.deadline {
             return self.time_out(program, effects, observer);
@@ -248,7 +255,7 @@ impl Slot {
         if program.workflow_type == WorkflowType::Express {
             self.failure.set(error::TIMEOUT, None);
         }
-        self.event(observer, 0, EventKind::ExecutionTimedOut);
+        self.event(program, observer, 0, EventKind::ExecutionTimedOut, Told::Nothing);
         self.ended = Some(Step::TimedOut);
         Step::TimedOut
     }
@@ -350,6 +357,7 @@ impl Slot {
         self.transitions = 0;
         self.selecting = None;
         self.pending_failure = None;
+        self.variable_bytes = 0;
         self.compact_at = COMPACT_FROM;
         if self.strands.len() > 1 {
             self.strands.truncate(64);
@@ -369,21 +377,6 @@ impl Slot {
         View::new(&self.memory, &program.constants, &program.symbols)
     }
 
-    /// Counts an event of the execution or of a strand, and tells who listens.
-    #[inline]
-    fn event<O: Observer>(&mut self, observer: &mut O, strand: u32, kind: EventKind) {
-        self.events += 1;
-        if O::LISTENS {
-            let strand = &mut self.strands[strand as usize];
-            let state = match kind {
-                EventKind::ExecutionStarted | EventKind::ExecutionSucceeded | EventKind::ExecutionFailed | EventKind::ExecutionTimedOut => None,
-                _ => Some(strand.state),
-            };
-            observer.event(&Event { id: self.events, previous: strand.last_event, at: self.now, kind, state });
-            strand.last_event = self.events;
-        }
-    }
-
     /// A further random number (splitmix64 from the execution's seed).
     fn random(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -393,12 +386,13 @@ impl Slot {
     /// Moves all live values to fresh memory.
     #[cold]
     fn compact(&mut self) {
+        self.assigned = None;
         let strands = self.strands.iter_mut().filter(|strand| strand.life != Life::Free).flat_map(|strand| {
             let result = match &mut strand.inbox {
                 Inbox::Result(value) => Some(value),
                 _ => None,
             };
-            [Some(&mut strand.cur), Some(&mut strand.raw), result].into_iter().flatten()
+            [Some(&mut strand.cur), Some(&mut strand.raw), result].into_iter().flatten().chain(strand.variables.iter_mut().flatten())
         });
         let frames = self.frames.iter_mut().filter(|frame| frame.owner != NO_FRAME).flat_map(|frame| [&mut frame.items, &mut frame.input, &mut frame.results]);
         self.memory.compact(strands.chain(frames));

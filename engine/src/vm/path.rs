@@ -30,6 +30,8 @@ impl Slot {
         let root = match code.root {
             PathRoot::Data => Some(base),
             PathRoot::Context(field) => self.context(program, id, field)?,
+            PathRoot::Variable(variable) => self.variable(id, variable),
+            PathRoot::Unassigned => None,
         };
         let Some(root) = root else { return Ok(None) };
         if code.definite {
@@ -64,7 +66,7 @@ impl Slot {
         let code = program.path(path);
         let missing = match code.root {
             PathRoot::Data => walk(self.view(program), base, &code.steps).err().unwrap_or(0),
-            PathRoot::Context(_) => code.steps.len().saturating_sub(1),
+            PathRoot::Context(_) | PathRoot::Variable(_) | PathRoot::Unassigned => code.steps.len().saturating_sub(1),
         };
         let mut place = String::from("$");
         for step in code.steps.iter().take(missing + 1) {

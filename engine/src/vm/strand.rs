@@ -62,6 +62,8 @@ pub(super) struct Strand {
     pub(super) retry_count: u32,
     /// Retries of this visit for each retrier; empty before the first failure.
     pub(super) retries: Vec<u32>,
+    /// The variables of its scope by number; those behind the end have no value.
+    pub(super) variables: Vec<Option<Value>>,
     pub(super) reply_error: String,
     pub(super) reply_cause: Option<String>,
 }
@@ -83,6 +85,7 @@ impl Strand {
             catching: false,
             retry_count: 0,
             retries: Vec::new(),
+            variables: Vec::new(),
             reply_error: String::new(),
             reply_cause: None,
         }
@@ -98,6 +101,7 @@ impl Strand {
         self.last_event = last_event;
         self.life = Life::Ready;
         self.inbox = Inbox::Empty;
+        self.variables.clear();
     }
 
     /// Enters a state.

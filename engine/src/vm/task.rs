@@ -1,7 +1,7 @@
 //! Task and Wait: what suspends a strand, and what comes back.
 
 use super::failure::Raised;
-use super::observe::{EventKind, Observer};
+use super::observe::{EventKind, Observer, Told};
 use super::strand::{Inbox, Life};
 use super::{Effect, EffectId, Effects, Slot, Timestamp};
 use crate::error;
@@ -44,8 +44,9 @@ impl Slot {
             Some(SecondsCode::Literal(seconds)) => Some(self.now.plus_ms(u64::from(seconds) * 1000)),
             Some(SecondsCode::Path(path)) => Some(self.timeout_path(program, id, path)?),
         };
-        self.event(observer, id, EventKind::TaskScheduled);
-        self.event(observer, id, EventKind::TaskStarted);
+        let timeout_s = timeout_at.map(|at| (at.0 - self.now.0) / 1000);
+        self.event(program, observer, id, EventKind::TaskScheduled, Told::Call(cur, timeout_s));
+        self.event(program, observer, id, EventKind::TaskStarted, Told::Nothing);
         let start = effects.bytes.len();
         self.view(program).write(cur, &mut effects.bytes);
         let strand = &self.strands[id as usize];
@@ -76,38 +77,43 @@ impl Slot {
         match inbox {
             Inbox::Empty => Ok(()),
             Inbox::Result(value) => {
-                self.event(observer, id, EventKind::TaskSucceeded);
                 if value.size() > self.limits.payload_bytes_max {
                     let name = match program.op(crate::program::op::OpId(self.strands[id as usize].pc.0 - 1)) {
                         Op::Call { call } => Some(&*program.pools.calls[call.index()].result_name),
                         _ => None,
                     };
-                    return Err(self.raise_limit(program, id, value, name));
+                    let raised = self.raise_limit(program, id, value, name);
+                    self.event(program, observer, id, EventKind::TaskFailed, Told::Nothing);
+                    return Err(raised);
                 }
+                self.event(program, observer, id, EventKind::TaskSucceeded, Told::Value(value));
                 self.strands[id as usize].cur = value;
                 Ok(())
             }
             Inbox::Unusable => {
-                self.event(observer, id, EventKind::TaskFailed);
                 let cause = self.strands[id as usize].reply_cause.take();
-                match cause {
-                    Some(cause) => self.failure.set(error::TASK_FAILED, Some(format_args!("{cause}"))),
-                    None => return Err(self.raise_quota(crate::value::Quota)),
-                }
-                Err(Raised)
+                let raised = match cause {
+                    Some(cause) => {
+                        self.failure.set(error::TASK_FAILED, Some(format_args!("{cause}")));
+                        Raised
+                    }
+                    None => self.raise_quota(crate::value::Quota),
+                };
+                self.event(program, observer, id, EventKind::TaskFailed, Told::Nothing);
+                Err(raised)
             }
             Inbox::Failed => {
-                self.event(observer, id, EventKind::TaskFailed);
                 let strand = &mut self.strands[id as usize];
                 match &strand.reply_cause {
                     Some(cause) => self.failure.set(&strand.reply_error, Some(format_args!("{cause}"))),
                     None => self.failure.set(&strand.reply_error, None),
                 }
+                self.event(program, observer, id, EventKind::TaskFailed, Told::Nothing);
                 Err(Raised)
             }
             Inbox::TimedOut => {
-                self.event(observer, id, EventKind::TaskTimedOut);
                 self.failure.set(error::TIMEOUT, None);
+                self.event(program, observer, id, EventKind::TaskTimedOut, Told::Nothing);
                 Err(Raised)
             }
         }

@@ -16,6 +16,11 @@ impl Slot {
         Ok(value)
     }
 
+    /// Fills in a whole template over `cur`, for a caller that has limits of its own.
+    pub(super) fn build_unbounded(&mut self, program: &Program, id: u32, node: NodeId, cur: Value) -> Result<Value, Raised> {
+        self.build(program, id, program.pools.nodes[node.index()], cur)
+    }
+
     /// Fills in one node. The recursion is as deep as the template, which is part of a document of bounded depth.
     fn build(&mut self, program: &Program, id: u32, node: Node, cur: Value) -> Result<Value, Raised> {
         match node {

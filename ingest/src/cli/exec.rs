@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use expressway_engine::diagnostic::{Diagnostic, Severity};
+use expressway_engine::history::{Encoder, Entry, Recorder};
 use expressway_engine::{Deployment, ExecutionName, Limits, Program, Silent, Slot, Start, Timestamp};
 use serde_json::{Value, json};
 
 use super::definition::{Type, refused};
 use super::output::{Output, tell};
+use super::trace;
 use crate::clock::Clock;
 use crate::control::registry::Definition;
 use crate::error::Error;
@@ -22,7 +24,7 @@ use crate::tasks::native;
 /// Flags of `exec`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  echo '{\"deviceId\":\"dev-1\",\"type\":\"heartbeat\",\"ts\":\"2026-11-20T12:00:00Z\",\"battery\":7}' | expressway exec configs/definitions/heartbeat.asl.json --input -\n\nEach line of input is the JSON input of one execution; each line of output is a JSON object with status and output, or error and cause. A line that cannot be an input has the status INVALID_INPUT, and the exit code is 1 in the end. Waits and retries take no real time unless --real-time is given."
+    after_help = "Example:\n  echo '{\"deviceId\":\"dev-1\",\"type\":\"heartbeat\",\"ts\":\"2026-11-20T12:00:00Z\",\"battery\":7}' | expressway exec configs/definitions/heartbeat.asl.json --input -\n\nEach line of input is the JSON input of one execution; each line of output is a JSON object with status and output, or error and cause. A line that cannot be an input has the status INVALID_INPUT, and the exit code is 1 in the end. Waits and retries take no real time unless --real-time is given.\n\nWith --history each line of output is the execution's history instead, as AWS's GetExecutionHistory answers it:\n  expressway exec configs/definitions/heartbeat.asl.json --history | jq -r '.events[] | \"\\(.id) \\(.type)\"'\n\nWith --trace the path is told on standard error, for people:\n  exec-1: SUCCEEDED after 0 ms\n    1. Greet (Pass) at +0 ms, took 0 ms\n         input   {}\n         output  {\"hello\":\"world\"}"
 )]
 pub(super) struct Flags {
     /// The definition, *.asl.json or *.asl.yaml
@@ -58,6 +60,12 @@ pub(super) struct Flags {
     /// Seed of what is random: jitter, States.UUID, States.MathRandom; from the clock when absent
     #[arg(long, env = "EXPRESSWAY_SEED", value_name = "N")]
     seed: Option<u64>,
+    /// Print the history of each execution in place of its result
+    #[arg(long, env = "EXPRESSWAY_HISTORY")]
+    history: bool,
+    /// Tell on standard error which way each execution took
+    #[arg(long, env = "EXPRESSWAY_TRACE")]
+    trace: bool,
     /// Let waits, retries and delays take their time
     #[arg(long, env = "EXPRESSWAY_REAL_TIME")]
     real_time: bool,
@@ -77,6 +85,9 @@ pub(super) fn run(flags: &Flags) -> Result<(), Error> {
         mocks: flags.mocks(&deployment.state_machine)?,
         execution_name: flags.execution_name.clone(),
         seed: flags.seed.unwrap_or_else(|| now().0),
+        history: flags.history,
+        trace: flags.trace,
+        recorder: Recorder::default(),
     };
     let mut out = Output::new();
     let all_run = match flags.input.as_deref() {
@@ -110,6 +121,9 @@ struct Session {
     mocks: Option<TestCase>,
     execution_name: Option<String>,
     seed: u64,
+    history: bool,
+    trace: bool,
+    recorder: Recorder,
 }
 
 impl Session {
@@ -145,8 +159,19 @@ impl Session {
         let mocks = self.mocks.as_ref();
         let mut invocations = BTreeMap::new();
         let mut tasks = |call: &CallInfo<'_>| answer(call, mocks, &mut invocations);
-        match self.executor.run(&self.program, input, &start, &mut tasks, &mut Silent) {
-            Ok(ended) => write_ended(&ended, out).map(|()| true),
+        let ended = if self.history || self.trace {
+            self.recorder.clear();
+            self.executor.run(&self.program, input, &start, &mut tasks, &mut self.recorder)
+        } else {
+            self.executor.run(&self.program, input, &start, &mut tasks, &mut Silent)
+        };
+        match ended {
+            Ok(ended) => {
+                if self.trace {
+                    tell(trace::render(&name, self.recorder.entries()).trim_end());
+                }
+                if self.history { write_history(self.recorder.entries(), out) } else { write_ended(&ended, out) }.map(|()| true)
+            }
             Err(local::Error::Input(fault)) => {
                 let line = json!({"status": "INVALID_INPUT", "error": fault.kind.code(), "cause": format!("line {line}: {fault}")});
                 out.line(&line.to_string()).map(|()| false)
@@ -190,6 +215,22 @@ fn write_ended(ended: &Ended, out: &mut Output) -> Result<(), Error> {
     line.extend(ended.error.as_ref().map(|error| ("error".to_owned(), error.as_str().into())));
     line.extend(ended.cause.as_ref().map(|cause| ("cause".to_owned(), cause.as_str().into())));
     out.line(&Value::Object(line).to_string())
+}
+
+/// One line: the history as `GetExecutionHistory` answers it.
+fn write_history(entries: &[Entry], out: &mut Output) -> Result<(), Error> {
+    let mut encoder = Encoder::default();
+    let mut event = Vec::new();
+    out.write(b"{\"events\":[")?;
+    for (index, entry) in entries.iter().enumerate() {
+        event.clear();
+        if index > 0 {
+            event.push(b',');
+        }
+        encoder.api(entry, &mut event);
+        out.write(&event)?;
+    }
+    out.line("]}")
 }
 
 /// The instant at which an execution starts; from there on the clock is virtual or counted.

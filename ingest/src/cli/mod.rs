@@ -5,8 +5,12 @@ mod config;
 mod definition;
 mod demo;
 mod exec;
+mod explain;
+mod graph;
 mod output;
 mod run;
+mod test;
+mod trace;
 mod validate;
 
 use std::ffi::OsString;
@@ -59,6 +63,12 @@ enum Verb {
     Validate(validate::Flags),
     /// Compile a definition and show what became of it
     Compile(compile::Flags),
+    /// Draw a definition: Mermaid, Graphviz or SVG
+    Graph(graph::Flags),
+    /// Say what a diagnostic code means and what to do
+    Explain(explain::Flags),
+    /// Run the test cases of definitions, and say what of them the cases have reached
+    Test(test::Flags),
     /// Run executions of a definition here, one per line of input, without Kafka
     Exec(exec::Flags),
     /// Look at the configuration
@@ -109,7 +119,10 @@ fn dispatch(cli: &Cli, environment: &Environment) -> Result<(), Error> {
                 Verb::Validate(flags) => validate::run(flags),
                 Verb::Compile(flags) => compile::run(flags),
                 Verb::Demo(flags) => demo::run(flags),
+                Verb::Test(flags) => test::run(flags, environment),
                 Verb::Exec(flags) => exec::run(flags),
+                Verb::Graph(flags) => graph::run(flags),
+                Verb::Explain(flags) => explain::run(flags),
                 Verb::Run(_) | Verb::Config(_) => unreachable!("matched above"),
             }
         }

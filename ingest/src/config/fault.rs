@@ -91,8 +91,8 @@ pub(crate) fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str>
     candidates.iter().map(|candidate| (distance(word, candidate), *candidate)).filter(|(distance, _)| *distance <= bound).min().map(|(_, candidate)| candidate)
 }
 
-/// Levenshtein's distance, on bytes: keys are ASCII.
-fn distance(left: &str, right: &str) -> usize {
+/// Levenshtein's distance, on bytes.
+pub(crate) fn distance(left: &str, right: &str) -> usize {
     let mut row: Vec<usize> = (0..=right.len()).collect();
     for (i, a) in left.bytes().enumerate() {
         let mut diagonal = row[0];

@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use expressway_engine::history::Level;
+
 use super::section::Section;
+use crate::pipeline::{Destination, Logging};
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone)]
@@ -106,6 +109,8 @@ pub struct Pipeline {
     pub on_failure: OnFailure,
     /// What becomes of records without a value.
     pub on_null: OnNull,
+    /// What is logged of executions; `None` when nothing is.
+    pub logging: Option<Logging>,
     /// Executions open at once per shard.
     pub executions_open_max: u32,
     /// Records between the oldest unfinished and the newest, per partition.
@@ -282,6 +287,7 @@ impl Pipeline {
             group_id: section.optional_text("group_id").unwrap_or_else(|| kafka.group_id.clone()),
             mocks: Mocks::read(&section.section("mocks"), &name),
             on_failure: section.word("on_failure", &[("result", OnFailure::Result), ("dead_letter", OnFailure::DeadLetter)]),
+            logging: pipeline_logging(&section.section("logging"), &source_topics),
             on_null: section.word("on_null", &[("dead_letter", OnNull::DeadLetter), ("skip", OnNull::Skip)]),
             executions_open_max: section.count("executions_open_max", 1..=1 << 20),
             window_records_max: section.count("window_records_max", 1 << 10..=1 << 26),
@@ -312,6 +318,36 @@ impl Mocks {
             (None, None) => None,
         }
     }
+}
+
+/// `pipelines[].logging`; `None` at level OFF.
+fn pipeline_logging(section: &Section<'_>, source_topics: &[String]) -> Option<Logging> {
+    let level = section.word("level", &[("OFF", Level::Off), ("FATAL", Level::Fatal), ("ERROR", Level::Error), ("ALL", Level::All)]);
+    let include_execution_data = section.flag("include_execution_data");
+    let kind = section.word("destination", &[("stdout", "stdout"), ("file", "file"), ("topic", "topic")]);
+    let (file, topic) = (section.optional_path("file"), section.optional_text("topic"));
+    let destination = match (kind, file, topic) {
+        ("file", Some(path), None) => Destination::File(path),
+        ("topic", None, Some(topic)) => {
+            if !is_topic(&topic) {
+                section.fault("topic", format!("\"{topic}\" is not allowed; {TOPIC_RULE}"));
+            } else if source_topics.contains(&topic) {
+                section.fault("topic", format!("\"{topic}\" is also a source topic: the pipeline would feed itself for ever"));
+            }
+            Destination::Topic(topic)
+        }
+        ("file", None, _) => return refuse_logging(section, "file", "required with destination: file, but not set"),
+        ("topic", _, None) => return refuse_logging(section, "topic", "required with destination: topic, but not set"),
+        (_, Some(_), _) => return refuse_logging(section, "file", "only for destination: file"),
+        (_, _, Some(_)) => return refuse_logging(section, "topic", "only for destination: topic"),
+        _ => Destination::Stdout,
+    };
+    (level != Level::Off).then_some(Logging { level, include_execution_data, destination })
+}
+
+fn refuse_logging(section: &Section<'_>, key: &str, problem: &str) -> Option<Logging> {
+    section.fault(key, problem);
+    None
 }
 
 const TOPIC_RULE: &str = "a topic's name has letters, digits, dots, hyphens and underscores, at most 249";

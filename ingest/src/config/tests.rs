@@ -195,6 +195,11 @@ fn impossible_combinations_are_refused() {
     refused(&PIPELINE.replace("results", "heartbeats"), &["result_topic", "feed itself"]);
     refused(&PIPELINE.replace("dead-letters", "results"), &["must differ"]);
     refused(&PIPELINE.replace("[heartbeats]", "['a b']"), &["a b", "letters, digits"]);
+    refused(&format!("{PIPELINE}    logging: {{level: ALL, destination: file}}"), &["logging.file", "required with destination: file"]);
+    refused(&format!("{PIPELINE}    logging: {{level: ALL, destination: topic}}"), &["logging.topic", "required with destination: topic"]);
+    refused(&format!("{PIPELINE}    logging: {{level: ALL, topic: t}}"), &["logging.topic", "only for destination: topic"]);
+    refused(&format!("{PIPELINE}    logging: {{level: ALL, destination: topic, topic: heartbeats}}"), &["logging.topic", "feed itself"]);
+    refused(&format!("{PIPELINE}    logging: {{level: DEBUG}}"), &["logging.level", "OFF or FATAL or ERROR or ALL"]);
     refused(&format!("{PIPELINE}    mocks: {{file: m.json}}"), &["mocks.test_case", "required with mocks.file"]);
     let twice = format!("{PIPELINE}{}", PIPELINE.replace("\npipelines:\n", ""));
     refused(&twice, &["already the name of pipelines[0]", "the same topic in the same group"]);
@@ -216,4 +221,14 @@ fn unknown_flag_path_is_refused() {
 fn variables_that_set_nothing_are_told() {
     let environment = pairs(&[("EXPRESSWAY_KAFKA_GROUP_ID", "x"), ("EXPRESSWAY_KAFKA_GROUPID", "x"), ("EXPRESSWAY_RATE", "1"), ("PATH", "")]);
     assert_eq!(unknown_variables(&environment, &["EXPRESSWAY_RATE"]), ["EXPRESSWAY_KAFKA_GROUPID"]);
+}
+
+#[test]
+fn logging_is_off_unless_a_level_is_named() {
+    let logging = |keys: &str| from(&format!("{PIPELINE}{keys}")).expect("valid").config.pipelines.remove(0).logging;
+    assert_eq!(logging(""), None);
+    assert_eq!(logging("    logging: {level: OFF, destination: file, file: x}"), None);
+    let all = logging("    logging: {level: ERROR, include_execution_data: true, destination: file, file: log/x.jsonl}").expect("on");
+    assert_eq!((all.level, all.include_execution_data), (expressway_engine::history::Level::Error, true));
+    assert_eq!(all.destination, crate::pipeline::Destination::File("dir/log/x.jsonl".into()));
 }

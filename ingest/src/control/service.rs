@@ -177,6 +177,7 @@ fn settings(config: &Config, pipeline: &config::Pipeline) -> Settings {
             config::OnNull::DeadLetter => OnNull::DeadLetter,
             config::OnNull::Skip => OnNull::Skip,
         },
+        logging: pipeline.logging.clone(),
         executions_open_max: pipeline.executions_open_max,
         window_records_max: pipeline.window_records_max,
         batch_records_max: pipeline.batch_records_max,

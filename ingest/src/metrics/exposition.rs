@@ -67,7 +67,7 @@ type Count = fn(&Counters) -> u64;
 type TopicLag<'s> = (&'s str, u64, f64);
 
 /// The metrics that are one number of the counters.
-const COUNTED: [(&Metric, Count); 29] = [
+const COUNTED: [(&Metric, Count); 31] = [
     (&names::EXECUTIONS_STARTED, |counters| counters.executions_started),
     (&names::EXECUTIONS_SUCCEEDED, |counters| counters.executions_succeeded),
     (&names::EXECUTIONS_FAILED, |counters| counters.executions_failed),
@@ -97,6 +97,8 @@ const COUNTED: [(&Metric, Count); 29] = [
     (&names::COMMIT_ERRORS, |counters| counters.commit_errors),
     (&names::STORE_ERRORS, |counters| counters.store_errors),
     (&names::CLIENT_ERRORS, |counters| counters.client_errors),
+    (&names::LOG_EVENTS, |counters| counters.log_events),
+    (&names::LOG_EVENTS_DROPPED, |counters| counters.log_events_dropped),
 ];
 
 impl Collector for Snapshot {

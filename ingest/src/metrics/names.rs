@@ -139,6 +139,11 @@ pub static COMMIT_ERRORS: Metric = counter("expressway_commit_errors", PER_MACHI
 pub static STORE_ERRORS: Metric = counter("expressway_store_errors", PER_MACHINE, "Positions that could not be handed to the client for commit");
 /// Client errors.
 pub static CLIENT_ERRORS: Metric = counter("expressway_client_errors", PER_MACHINE, "Errors that the client gave in place of records");
+/// Log records.
+pub static LOG_EVENTS: Metric = counter("expressway_log_events", PER_MACHINE, "Log records of executions written");
+/// Log records dropped.
+pub static LOG_EVENTS_DROPPED: Metric =
+    counter("expressway_log_events_dropped", PER_MACHINE, "Log records of executions dropped because their destination did not take them");
 /// Readiness.
 pub static READY: Metric = gauge("expressway_ready", PER_MACHINE, "1 when the pipeline takes records, 0 while it is unassigned, draining or stalled");
 /// Log lines held back.
@@ -149,7 +154,7 @@ pub static UPTIME: Metric = with_unit(gauge("expressway_uptime", &[], "Time sinc
 pub static BUILD: Metric = gauge("expressway_build", &["version"], "Always 1; the version is in the label");
 
 /// All of them, in the order of the exposition.
-pub static ALL: [&Metric; 37] = [
+pub static ALL: [&Metric; 39] = [
     &EXECUTIONS_STARTED,
     &EXECUTIONS_SUCCEEDED,
     &EXECUTIONS_FAILED,
@@ -183,6 +188,8 @@ pub static ALL: [&Metric; 37] = [
     &COMMIT_ERRORS,
     &STORE_ERRORS,
     &CLIENT_ERRORS,
+    &LOG_EVENTS,
+    &LOG_EVENTS_DROPPED,
     &READY,
     &LOG_LINES_HELD,
     &UPTIME,

@@ -150,6 +150,10 @@ pub struct Counters {
     pub drains_cut_short: u64,
     /// Commits that the broker refused.
     pub commit_errors: u64,
+    /// Log records of executions written.
+    pub log_events: u64,
+    /// Log records of executions that their destination did not take.
+    pub log_events_dropped: u64,
     /// Executions open now.
     pub executions_open: u64,
     /// Records open now: executing, or waiting for their acknowledgement.

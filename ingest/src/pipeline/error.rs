@@ -92,6 +92,13 @@ pub enum Error {
     },
     /// The shutdown did not end in time.
     ShutdownTimeout,
+    /// The destination of the log of executions cannot be opened.
+    Log {
+        /// Which one.
+        destination: String,
+        /// Why.
+        detail: String,
+    },
     /// A thread could not be made.
     Thread(String),
 }
@@ -112,6 +119,7 @@ impl fmt::Display for Error {
             Self::Panics { count, last } => write!(f, "{count} panics within a minute, the last: {last}"),
             Self::Shard { shard, detail } => write!(f, "shard {shard} {detail}"),
             Self::ShutdownTimeout => write!(f, "the shutdown did not end in time"),
+            Self::Log { destination, detail } => write!(f, "the log of executions cannot be opened at {destination}: {detail}"),
             Self::Thread(detail) => write!(f, "a thread could not be started: {detail}"),
         }
     }
@@ -130,6 +138,6 @@ impl Error {
     /// Whether the settings are at fault, rather than the surroundings.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Setting { .. } | Self::ClientOption { .. } | Self::Client(_))
+        matches!(self, Self::Setting { .. } | Self::ClientOption { .. } | Self::Client(_) | Self::Log { .. })
     }
 }

@@ -15,6 +15,9 @@
 //!
 //! So after a crash everything from the committed offset on runs again: at least once, and at most one commit interval of results twice, plus what finished above an execution that waits long.
 //!
+//! # What is told beside
+//! With `logging` on, `event_log` writes AWS's log records of the executions; it is best effort and holds nothing up.
+//!
 //! # Where a result goes
 //! Its key is the source's key. Its partition has the source's number when both topics have equally many partitions: related records stay together in order, and no key is hashed (90 ns a record in librdkafka's partitioner). Otherwise the key is hashed as Kafka's own clients hash it; without a key the source's number decides.
 //!
@@ -25,6 +28,7 @@ mod assignment;
 mod counters;
 mod dead_letter;
 mod error;
+mod event_log;
 mod lag;
 mod offsets;
 mod processor;
@@ -48,12 +52,14 @@ use expressway_engine::Program;
 use hdrhistogram::Histogram;
 
 use self::assignment::Coordinator;
+use self::event_log::writer::Writer;
 use self::shared::{Desk, Health, lock};
 use crate::tasks::Integrations;
 
 pub use self::counters::Counters;
 pub use self::dead_letter::Reason;
 pub use self::error::Error;
+pub use self::event_log::{Destination, Listener, Log, Logging};
 pub use self::lag::PartitionLag;
 pub use self::processor::{Engine, Processor, Splice};
 pub use self::settings::{OnFailure, OnNull, Settings};
@@ -61,6 +67,9 @@ pub use self::shared::Readiness;
 
 /// How long a shard may take to hand over its latencies before its last ones are used.
 const LATENCY_WAIT: Duration = Duration::from_millis(100);
+
+/// How long the end of the log of executions is waited for, once the shards have ended.
+const LOG_WAIT: Duration = Duration::from_secs(10);
 
 /// How a record ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -117,6 +126,7 @@ pub struct Pipeline {
     shutdown: Arc<AtomicBool>,
     ended: Receiver<Result<(), Error>>,
     outcome: Mutex<Option<Result<(), Error>>>,
+    event_log: Option<Writer>,
     _lag_stop: Sender<()>,
 }
 
@@ -127,7 +137,13 @@ impl Pipeline {
     /// Settings that cannot work, no broker in reach, a topic that is missing.
     pub fn start(settings: Settings, program: Arc<Program>, tasks: Arc<dyn Integrations>) -> Result<Self, Error> {
         let identity = Identity { definition: program.state_machine().to_owned(), version: program.version().to_owned() };
-        Self::start_with(settings, identity, tasks, |_| Engine::new(&program))
+        let Some(logging) = settings.logging.clone() else {
+            return Self::start_with(settings, identity, tasks, |_| Engine::new(&program));
+        };
+        let (logs, writer) = Writer::start(&settings, &logging)?;
+        let mut pipeline = Self::start_with(settings, identity, tasks, |_| Engine::with_listener(&program, logs.log()))?;
+        pipeline.event_log = Some(writer);
+        Ok(pipeline)
     }
 
     /// Starts a pipeline with processors of one's own, one for each shard.
@@ -152,7 +168,10 @@ impl Pipeline {
     /// All counts as of the shards' last turns.
     #[must_use]
     pub fn counters(&self) -> Counters {
+        let (log_events, log_events_dropped) = self.event_log.as_ref().map(Writer::counts).unwrap_or_default();
         Counters {
+            log_events,
+            log_events_dropped,
             rebalances: self.coordinator.rebalances.load(Ordering::Relaxed),
             drains_cut_short: self.coordinator.drains_cut_short.load(Ordering::Relaxed),
             commit_errors: self.coordinator.commit_errors.load(Ordering::Relaxed),
@@ -202,6 +221,9 @@ impl Pipeline {
         let mut outcome = lock(&self.outcome);
         if outcome.is_none() {
             *outcome = self.ended.recv_timeout(deadline).ok();
+            if let (Some(_), Some(event_log)) = (&*outcome, &self.event_log) {
+                event_log.join(deadline.min(LOG_WAIT));
+            }
         }
         match &*outcome {
             None => Err(Error::ShutdownTimeout),

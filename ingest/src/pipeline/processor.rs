@@ -8,6 +8,8 @@ use expressway_engine::document::Fault;
 use expressway_engine::hir::StateId;
 use expressway_engine::{Budget, EffectId, Effects, Failure, Program, Reply, ResourceId, Resumed, Silent, Slot, Start, Step, Timestamp};
 
+use super::event_log::Listener;
+
 /// Memory that an idle slot keeps, in bytes: some typical executions' worth. What one large record needed beyond that is given back.
 const SLOT_KEEP_BYTES: usize = 256 << 10;
 
@@ -40,6 +42,9 @@ pub trait Processor: Send + 'static {
     /// Throws a slot away after a panic inside it. Its number is never used again.
     fn discard(&mut self, slot: u32);
 
+    /// The shard's turn is over.
+    fn end_turn(&mut self) {}
+
     /// The text of a resource.
     fn resource(&self, resource: ResourceId) -> Arc<str>;
 
@@ -47,21 +52,30 @@ pub trait Processor: Send + 'static {
     fn state(&self, state: StateId) -> Arc<str>;
 }
 
-/// The engine: one program, a slot per open execution.
+/// The engine: one program, a slot per open execution. With the default listener, which hears nothing, no event is ever made.
 #[derive(Debug)]
-pub struct Engine {
+pub struct Engine<L = Silent> {
     program: Arc<Program>,
     slots: Vec<Option<Slot>>,
     resources: Vec<Arc<str>>,
     budget: Budget,
+    listener: L,
 }
 
 impl Engine {
     /// An engine that runs `program`.
     #[must_use]
     pub fn new(program: &Arc<Program>) -> Self {
+        Self::with_listener(program, Silent)
+    }
+}
+
+impl<L: Listener> Engine<L> {
+    /// An engine that runs `program` and tells `listener` of every event.
+    #[must_use]
+    pub fn with_listener(program: &Arc<Program>, listener: L) -> Self {
         let resources = program.resources().iter().map(|resource| Arc::from(resource.arn.as_str())).collect();
-        Self { program: Arc::clone(program), slots: Vec::new(), resources, budget: Budget::default() }
+        Self { program: Arc::clone(program), slots: Vec::new(), resources, budget: Budget::default(), listener }
     }
 
     fn used(&self, index: u32) -> &Slot {
@@ -80,11 +94,11 @@ fn slot_of(slots: &mut Vec<Option<Slot>>, index: u32) -> &mut Slot {
     slots[place].as_mut().expect("a discarded slot is never used again")
 }
 
-impl Processor for Engine {
+impl<L: Listener> Processor for Engine<L> {
     fn begin(&mut self, slot: u32, input: &[u8], start: &Start<'_>, effects: &mut Effects, output: &mut Vec<u8>) -> Result<Step, Fault> {
         let slot = slot_of(&mut self.slots, slot);
         slot.start(&self.program, input, start)?;
-        let step = slot.run(&self.program, start.now, self.budget, effects, &mut Silent);
+        let step = slot.run(&self.program, start.now, self.budget, effects, &mut self.listener);
         if step == Step::Succeeded {
             slot.write_output(&self.program, output);
         }
@@ -93,7 +107,7 @@ impl Processor for Engine {
 
     fn proceed(&mut self, slot: u32, now: Timestamp, effects: &mut Effects, output: &mut Vec<u8>) -> Step {
         let slot = slot_of(&mut self.slots, slot);
-        let step = slot.run(&self.program, now, self.budget, effects, &mut Silent);
+        let step = slot.run(&self.program, now, self.budget, effects, &mut self.listener);
         if step == Step::Succeeded {
             slot.write_output(&self.program, output);
         }
@@ -135,6 +149,10 @@ impl Processor for Engine {
         if let Some(slot) = self.slots.get_mut(place) {
             *slot = None;
         }
+    }
+
+    fn end_turn(&mut self) {
+        self.listener.end_turn();
     }
 
     fn resource(&self, resource: ResourceId) -> Arc<str> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crossbeam::channel::Sender;
 
+use super::event_log::Logging;
 use super::{Acknowledged, Error};
 use crate::kafka::client;
 
@@ -46,6 +47,8 @@ pub struct Settings {
     pub on_failure: OnFailure,
     /// What becomes of records without a value.
     pub on_null: OnNull,
+    /// What is logged of executions; `None` for nothing, which costs nothing.
+    pub logging: Option<Logging>,
     /// Executions that a shard has open at most. When all are in use, it takes no further record.
     pub executions_open_max: u32,
     /// Distance from the mark to the newest record of a partition, at most. When it is reached, the partition is paused.
@@ -79,6 +82,7 @@ impl Default for Settings {
             shards: 1,
             on_failure: OnFailure::Result,
             on_null: OnNull::DeadLetter,
+            logging: None,
             executions_open_max: 10_000,
             window_records_max: 4_194_304,
             batch_records_max: 1_024,

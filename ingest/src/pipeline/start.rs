@@ -9,6 +9,7 @@ use crossbeam::channel::bounded;
 use rdkafka::error::KafkaError;
 
 use super::assignment::{Coordinator, ShardLink, SourceTopic};
+use super::event_log::{Destination, Logging};
 use super::processor::Processor;
 use super::shard::{self, Parts, Rules, Shard};
 use super::shared::{Alarm, Desk, Health};
@@ -91,6 +92,9 @@ fn find_topics(settings: &Settings) -> Result<Topics, Error> {
         let found = found.map_err(|source: KafkaError| Error::Unreachable { brokers: brokers.clone(), source })?;
         found.ok_or_else(|| Error::TopicMissing { topic: topic.to_owned(), role })
     };
+    if let Some(Logging { destination: Destination::Topic(topic), .. }) = &settings.logging {
+        count(topic, "log")?;
+    }
     Ok(Topics {
         sources: settings.source_topics.iter().map(|topic| count(topic, "source")).collect::<Result<_, _>>()?,
         results: count(&settings.result_topic, "result")?,
@@ -170,7 +174,7 @@ fn spawn<P: Processor>(assembly: Assembly<P>) -> Result<Pipeline, Error> {
         ended_in.send(outcome).ok();
     })?;
     drop(lag_thread);
-    Ok(Pipeline { coordinator, health, desks, lags, shutdown, ended, outcome: Mutex::new(None), _lag_stop: lag_stop })
+    Ok(Pipeline { coordinator, health, desks, lags, shutdown, ended, outcome: Mutex::new(None), event_log: None, _lag_stop: lag_stop })
 }
 
 fn spawn_shards<P: Processor>(settings: &Settings, shards: Vec<(Parts<P>, Arc<Alarm>)>) -> Result<Vec<JoinHandle<()>>, Error> {

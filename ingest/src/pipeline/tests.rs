@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, bounded};
 use expressway_engine::document::Fault;
 use expressway_engine::hir::{self, StateId, WorkflowType};
+use expressway_engine::history::Level;
 use expressway_engine::{Deployment, EffectId, Effects, Failure, Program, Reply, ResourceId, Resumed, Start, Step, Timestamp};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -372,6 +373,70 @@ fn tasks_are_answered_from_outside_and_time_out() {
     assert_eq!((report.counters.task_calls, report.counters.overflowed_replies), (800, 0));
     let result = cluster.read_all(RESULTS).pop().unwrap();
     assert!(text(result.value.as_deref()).contains(r#""error":{"Error":"Custom","Cause":"attempt 1"}"#));
+}
+
+const LOG: &str = "log";
+
+/// A pipeline of five records, one state each, that logs everything.
+fn logged(cluster: &Cluster, group: &str, destination: Destination) -> Report {
+    cluster.fill(0, 5);
+    let (settings, acknowledged) = cluster.settings(group);
+    let logging = Some(Logging { level: Level::All, include_execution_data: true, destination });
+    let settings = Settings { logging, ..settings };
+    let program = program(r#"{"StartAt":"P","States":{"P":{"Type":"Pass","End":true}}}"#);
+    let pipeline = Pipeline::start(settings, program, Arc::new(NoIntegrations)).unwrap();
+    await_acks(&acknowledged, 5);
+    finish(&pipeline)
+}
+
+fn types(lines: impl Iterator<Item = String>) -> BTreeMap<String, usize> {
+    let mut types = BTreeMap::new();
+    for line in lines {
+        let record: serde_json::Value = serde_json::from_str(&line).unwrap();
+        *types.entry(record["type"].as_str().unwrap().to_owned()).or_default() += 1;
+    }
+    types
+}
+
+fn five_of_each() -> BTreeMap<String, usize> {
+    ["ExecutionStarted", "PassStateEntered", "PassStateExited", "ExecutionSucceeded"].map(|name| (name.to_owned(), 5)).into()
+}
+
+#[test]
+fn executions_are_logged_to_a_topic_under_their_arns() {
+    let cluster = Cluster::new();
+    cluster.mock.create_topic(LOG, PARTITIONS, 1).unwrap();
+    let report = logged(&cluster, "log-topic", Destination::Topic(LOG.to_owned()));
+    assert_eq!((report.counters.log_events, report.counters.log_events_dropped), (20, 0));
+    let records = cluster.read_all(LOG);
+    assert_eq!(types(records.iter().map(|record| text(record.value.as_deref()))), five_of_each());
+    let arns: BTreeSet<&str> = records.iter().map(|record| record.key.as_str()).collect();
+    assert_eq!(arns.len(), 5);
+    assert!(arns.iter().all(|arn| arn.starts_with("arn:aws:states:us-east-1:000000000000:express:test:heartbeats-")), "{arns:?}");
+}
+
+#[test]
+fn executions_are_logged_to_the_end_of_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("executions.jsonl");
+    std::fs::write(&path, "{\"type\":\"earlier\"}\n").unwrap();
+    let report = logged(&Cluster::new(), "log-file", Destination::File(path.clone()));
+    assert_eq!((report.counters.log_events, report.counters.log_events_dropped), (20, 0));
+    let mut expected = five_of_each();
+    expected.insert("earlier".to_owned(), 1);
+    assert_eq!(types(std::fs::read_to_string(&path).unwrap().lines().map(str::to_owned)), expected);
+}
+
+#[test]
+fn a_log_that_cannot_be_opened_refuses_the_start() {
+    let cluster = Cluster::new();
+    let start = |destination| {
+        let logging = Some(Logging { level: Level::Fatal, include_execution_data: false, destination });
+        let settings = Settings { logging, ..cluster.settings("log-refused").0 };
+        Pipeline::start(settings, program(r#"{"StartAt":"P","States":{"P":{"Type":"Pass","End":true}}}"#), Arc::new(NoIntegrations)).err()
+    };
+    assert!(start(Destination::File("/no/such/folder/file".into())).is_some_and(|error| matches!(error, Error::Log { .. }) && error.is_configuration()));
+    assert!(matches!(start(Destination::Topic("not-there".to_owned())), Some(Error::TopicMissing { role: "log", .. })));
 }
 
 /// Panics on what says so, and otherwise copies.

@@ -1,6 +1,8 @@
 //! Mocked task results, in the format of Step Functions Local's `MockConfigFile.json`.
 //!
 //! `StateMachines` names machines, each with `TestCases` that map the names of states to entries of `MockedResponses`; such an entry maps invocation numbers (`"0"`, `"1-2"`) to `{"Return": …}` or `{"Throw": {"Error": …, "Cause": …}}`. Invocations are counted per state and execution, from 0.
+//!
+//! Two words are ours: `"AfterMs": 50` beside either says how long the answer takes, and `{"Silence": true}` in place of both is no answer at all, so that the state's time-out decides.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -30,7 +32,7 @@ pub struct TestCase {
 struct Mocked {
     first: u32,
     last: u32,
-    outcome: TaskOutcome,
+    reply: TaskReply,
 }
 
 /// What is wrong with a mock file.
@@ -125,20 +127,7 @@ impl MockFile {
             .responses
             .get(name)
             .ok_or_else(|| self.refuse(format!("\"MockedResponses\" has no entry \"{name}\"; there are {}", list(self.responses.keys()))))?;
-        let Value::Object(invocations) = response else { return Err(self.refuse(format!("response \"{name}\" must be an object of invocation numbers"))) };
-        let mut mocked = Vec::with_capacity(invocations.len());
-        for (key, value) in invocations {
-            let (first, last) =
-                invocation_range(key).ok_or_else(|| self.refuse(format!("\"{key}\" in response \"{name}\" is no invocation; write \"0\" or \"1-2\"")))?;
-            let outcome = outcome(value).ok_or_else(|| {
-                self.refuse(format!("\"{key}\" in response \"{name}\" must hold either \"Return\" or \"Throw\" with \"Error\" and \"Cause\" as texts"))
-            })?;
-            if mocked.iter().any(|other: &Mocked| first <= other.last && other.first <= last) {
-                return Err(self.refuse(format!("\"{key}\" in response \"{name}\" overlaps another invocation")));
-            }
-            mocked.push(Mocked { first, last, outcome });
-        }
-        Ok(mocked)
+        invocations(name, response).map_err(|problem| self.refuse(problem))
     }
 
     fn refuse(&self, problem: String) -> Error {
@@ -146,7 +135,39 @@ impl MockFile {
     }
 }
 
+/// The replies of one entry of `MockedResponses`.
+fn invocations(name: &str, response: &Value) -> Result<Vec<Mocked>, String> {
+    let Value::Object(invocations) = response else { return Err(format!("response \"{name}\" must be an object of invocation numbers")) };
+    let mut mocked = Vec::with_capacity(invocations.len());
+    for (key, value) in invocations {
+        let (first, last) = invocation_range(key).ok_or_else(|| format!("\"{key}\" in response \"{name}\" is no invocation; write \"0\" or \"1-2\""))?;
+        let reply = reply(value)
+            .ok_or_else(|| format!("\"{key}\" in response \"{name}\" must hold either \"Return\" or \"Throw\" with \"Error\" and \"Cause\" as texts"))?;
+        if mocked.iter().any(|other: &Mocked| first <= other.last && other.first <= last) {
+            return Err(format!("\"{key}\" in response \"{name}\" overlaps another invocation"));
+        }
+        mocked.push(Mocked { first, last, reply });
+    }
+    Ok(mocked)
+}
+
 impl TestCase {
+    /// A test case that stands by itself: state names with what an entry of `MockedResponses` holds.
+    ///
+    /// # Errors
+    /// A sentence about the first response that is malformed.
+    pub fn inline(name: &str, states: &Map<String, Value>) -> Result<Self, String> {
+        let mocked = |(state, response): (&String, &Value)| Ok((state.clone(), invocations(state, response)?));
+        Ok(Self { name: name.to_owned(), states: states.iter().map(mocked).collect::<Result<_, String>>()? })
+    }
+
+    /// The answer to invocation number `invocation` of `state`, from 0, where the file foresees it.
+    #[must_use]
+    pub fn foreseen(&self, state: &str, invocation: u32) -> Option<TaskReply> {
+        let found = self.states.get(state)?.iter().find(|mocked| (mocked.first..=mocked.last).contains(&invocation))?;
+        Some(found.reply.clone())
+    }
+
     /// Whether calls of this state are mocked.
     #[must_use]
     pub fn has_state(&self, state: &str) -> bool {
@@ -156,12 +177,8 @@ impl TestCase {
     /// The answer to invocation number `invocation` of `state`, from 0; `None` when the state is not mocked. An invocation that the file does not foresee fails with an error that nothing catches.
     #[must_use]
     pub fn reply(&self, state: &str, invocation: u32) -> Option<TaskReply> {
-        let mocked = self.states.get(state)?;
-        let found = mocked.iter().find(|mocked| (mocked.first..=mocked.last).contains(&invocation));
-        Some(found.map_or_else(
-            || TaskReply::failure("States.Runtime", format!("test case \"{}\" mocks no invocation {invocation} of state \"{state}\"", self.name)),
-            |mocked| TaskReply { after_ms: 0, outcome: mocked.outcome.clone() },
-        ))
+        let missing = || TaskReply::failure("States.Runtime", format!("test case \"{}\" mocks no invocation {invocation} of state \"{state}\"", self.name));
+        self.has_state(state).then(|| self.foreseen(state, invocation).unwrap_or_else(missing))
     }
 }
 
@@ -175,20 +192,20 @@ fn invocation_range(key: &str) -> Option<(u32, u32)> {
     (first <= last).then_some((first, last))
 }
 
-fn outcome(value: &Value) -> Option<TaskOutcome> {
-    match (value.get("Return"), value.get("Throw")) {
-        (Some(result), None) => Some(TaskOutcome::Success(result.to_string().into_bytes())),
-        (None, Some(throw)) => {
+fn reply(value: &Value) -> Option<TaskReply> {
+    let after_ms = value.get("AfterMs").map_or(Some(0), Value::as_u64)?;
+    let outcome = match (value.get("Return"), value.get("Throw"), value.get("Silence")) {
+        (Some(result), None, None) => TaskOutcome::Success(result.to_string().into_bytes()),
+        (None, Some(throw), None) => {
             let error = throw.get("Error")?.as_str()?.to_owned();
-            let cause = throw.get("Cause").map(|cause| cause.as_str().map(str::to_owned));
             // A cause may be absent, but not something else than a text.
-            match cause {
-                Some(None) => None,
-                cause => Some(TaskOutcome::Failure { error, cause: cause.flatten() }),
-            }
+            let cause = throw.get("Cause").map(|cause| cause.as_str().map(str::to_owned));
+            TaskOutcome::Failure { error, cause: cause.map_or(Some(None), |cause| cause.map(Some))? }
         }
-        _ => None,
-    }
+        (None, None, Some(Value::Bool(true))) => TaskOutcome::Silence,
+        _ => return None,
+    };
+    Some(TaskReply { after_ms, outcome })
 }
 
 fn list<'n>(names: impl Iterator<Item = &'n String>) -> String {
@@ -229,6 +246,17 @@ mod tests {
         let beyond = case.reply("Charge", 3).expect("mocked");
         assert!(matches!(beyond.outcome, TaskOutcome::Failure { ref error, .. } if error == "States.Runtime"));
         assert_eq!(case.reply("Elsewhere", 0), None);
+    }
+
+    #[test]
+    fn answers_may_take_time_or_not_come() {
+        let states = serde_json::json!({"S": {"0": {"Return": 1, "AfterMs": 50}, "1": {"Silence": true}}});
+        let case = TestCase::inline("c", states.as_object().expect("an object")).expect("well formed");
+        assert_eq!(case.foreseen("S", 0), Some(TaskReply { after_ms: 50, ..TaskReply::success("1") }));
+        assert_eq!(case.foreseen("S", 1).map(|reply| reply.outcome), Some(TaskOutcome::Silence));
+        assert_eq!(case.foreseen("S", 2), None);
+        let states = serde_json::json!({"S": {"0": {"Return": 1, "AfterMs": "soon"}}});
+        assert!(TestCase::inline("c", states.as_object().expect("an object")).is_err());
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl<'c> Answers<'c> {
             return match lambda(mocks, call, &input) {
                 // The recorded answer is the error that the engine itself has to raise on the result.
                 Some(function) if function["behaviour"] == "return_large_string" => behave(function, call, &input),
-                _ => replay(&entry["reply"], call),
+                _ => replay(entry, call),
             };
         }
         if let Some(states) = mocks.get("sfn_local") {
@@ -120,9 +120,10 @@ fn recorded(case: &Case) -> &[Value] {
     case.field("mocks").get("tasks").and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-fn replay(reply: &Value, call: &Call<'_>) -> Result<Answer, String> {
+fn replay(entry: &Value, call: &Call<'_>) -> Result<Answer, String> {
+    let (reply, after_ms) = (&entry["reply"], entry["after_ms"].as_u64().unwrap_or(0));
     if let Some(result) = reply.get("return") {
-        return Ok(Answer::Return(result.to_string().into_bytes(), 0));
+        return Ok(Answer::Return(result.to_string().into_bytes(), after_ms));
     }
     if reply.get("timeout").is_some() {
         return Ok(Answer::Silence);
@@ -135,7 +136,7 @@ fn replay(reply: &Value, call: &Call<'_>) -> Result<Answer, String> {
         (_, cause) if call.resource.starts_with("arn:aws:lambda:") => Some(spaced(cause)),
         (_, cause) => Some(cause.to_string()),
     };
-    Ok(Answer::Throw(thrown["error"].as_str().unwrap_or_default().to_owned(), cause, 0))
+    Ok(Answer::Throw(thrown["error"].as_str().unwrap_or_default().to_owned(), cause, after_ms))
 }
 
 /// JSON with a blank behind each comma and colon.

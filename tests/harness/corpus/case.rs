@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use expressway_ingest::authoring;
 use serde_json::Value;
 
 /// One case of a corpus.
@@ -110,11 +111,14 @@ fn load_lines(path: &Path, folder: &str, cases: &mut Vec<Case>) -> Result<(), Er
 fn load_own_file(path: &Path, cases: &mut Vec<Case>) -> Result<(), Error> {
     let group = format!("own/{}", stem(path));
     let malformed = |what: String| Error::Malformed(path.to_owned(), what);
-    let entries: Vec<Value> = serde_saphyr::from_str(&read(path)?).map_err(|error| malformed(error.to_string()))?;
-    for body in entries {
-        let name = body.get("name").and_then(Value::as_str).ok_or_else(|| malformed("a case without a name".to_owned()))?;
-        for field in ["clause", "expect"] {
-            if body.get(field).is_none() {
+    let text = read(path)?;
+    // The product's own reader decides what a case is; the bodies serve other runners.
+    let parsed = authoring::case::parse(&text).map_err(malformed)?;
+    let entries = authoring::case::entries(&text).map_err(malformed)?;
+    for (body, parsed) in entries.into_iter().zip(parsed) {
+        let name = parsed.name;
+        for (field, is_there) in [("clause", parsed.clause.is_some()), ("definition", parsed.definition.is_some())] {
+            if !is_there {
                 return Err(malformed(format!("case '{name}' has no {field}")));
             }
         }
@@ -151,13 +155,6 @@ impl Case {
                 Some(value.to_string().replace("\"Resource\":\"activity_arn\"", "\"Resource\":\"arn:aws:states:us-east-1:111111111111:activity:activity_arn\""))
             }
         }
-    }
-
-    /// Whether the definition asks for what only Standard workflows have: jobs, callbacks, activities, distributed Map.
-    #[must_use]
-    pub fn is_standard_only(&self) -> bool {
-        let marks = [".sync\"", ".sync:2\"", ".waitForTaskToken\"", ":activity:", "\"DISTRIBUTED\""];
-        self.definition().is_some_and(|text| marks.iter().any(|mark| text.contains(mark)))
     }
 
     /// Whether the definition has a JSONata part.

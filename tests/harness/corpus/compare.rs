@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Number, Value};
 
 /// Which text each numbered placeholder of the expectation stands for; one binding serves a whole case.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Bindings {
     by_placeholder: BTreeMap<String, String>,
 }

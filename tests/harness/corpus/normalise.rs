@@ -12,18 +12,47 @@ const EXPRESS_RUN: &str = "SyncExecArn_Part2_0idx";
 /// The same outcome with everything accidental replaced by its placeholder.
 #[must_use]
 pub fn output(case: &Case, value: &Value) -> Value {
-    let mut value = match value.get("$raw") {
-        Some(raw) => raw.clone(),
-        None => value.clone(),
-    };
+    let mut value = raw(value);
+    apply_rules(case, &["events..executionSucceededEventDetails.output", "executionSucceededEventDetails.output", "output", "cause"], &mut value);
+    walk(case, None, &mut value);
+    value
+}
+
+/// The same for an event of a history, in the form of the corpus.
+#[must_use]
+pub fn event(case: &Case, event: &Value) -> Value {
+    let mut event = event.clone();
+    let type_name = event["type"].as_str().unwrap_or_default().to_owned();
+    let details = format!("{}EventDetails", stem(&type_name));
+    for (name, member) in event["details"].as_object_mut().into_iter().flatten() {
+        *member = raw(member);
+        apply_rules(case, &[&format!("events..{details}.{name}"), &format!("{details}.{name}"), name], member);
+    }
+    if event["details"].is_null() {
+        event.as_object_mut().map(|event| event.remove("details"));
+    }
+    walk(case, None, &mut event);
+    event
+}
+
+/// The details of all states entered, and of all states left, have one name.
+fn stem(type_name: &str) -> String {
+    let stem = ["StateEntered", "StateExited"].into_iter().find(|stem| type_name.ends_with(stem)).unwrap_or(type_name);
+    stem.chars().take(1).flat_map(char::to_lowercase).chain(stem.chars().skip(1)).collect()
+}
+
+/// Text that was no JSON stands in a member of its own.
+fn raw(value: &Value) -> Value {
+    value.get("$raw").unwrap_or(value).clone()
+}
+
+fn apply_rules(case: &Case, prefixes: &[&str], value: &mut Value) {
     for rule in case.field("normalise").as_array().into_iter().flatten() {
         if let (Some(path), Some(replacement)) = (rule["jsonpath"].as_str(), rule["replacement"].as_str()) {
             let counted = rule["reference"].as_bool() == Some(true);
-            apply_path(path, &if counted { format!("<{replacement}:1>") } else { replacement.to_owned() }, counted, &mut value);
+            apply_path(path, prefixes, &if counted { format!("<{replacement}:1>") } else { replacement.to_owned() }, counted, value);
         }
     }
-    walk(case, None, &mut value);
-    value
 }
 
 /// The same for an error's cause.
@@ -144,10 +173,10 @@ fn replace_request_id(text: &str, replacement: &str) -> String {
     }
 }
 
-/// Applies a rule of the forms that occur: `$..name`, `$..a.b`, and the same below the recorded output.
-fn apply_path(path: &str, replacement: &str, counted: bool, value: &mut Value) {
+/// Applies a rule of the forms that occur: `$..name`, `$..a.b`, and the same below what is being normalised, which rules know under `prefixes`.
+fn apply_path(path: &str, prefixes: &[&str], replacement: &str, counted: bool, value: &mut Value) {
     let Some(path) = path.strip_prefix("$..") else { return };
-    for prefix in ["events..executionSucceededEventDetails.output", "executionSucceededEventDetails.output", "output", "cause"] {
+    for &prefix in prefixes {
         if path == prefix || path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.')) {
             let below: Vec<&str> = path.split_at(prefix.len()).1.split('.').filter(|step| !step.is_empty()).collect();
             replace_at(&below, replacement, counted, value);

@@ -72,6 +72,9 @@ impl Visit<'_> {
     ///
     /// # Errors
     /// States.Runtime when the path selects nothing.
+    ///
+    /// # Panics
+    /// The definition is not a valid one.
     pub fn data_path(&self, path: Option<&Value>, data: &Value) -> Result<Value, Failure> {
         match path {
             None => Ok(data.clone()),
@@ -90,6 +93,9 @@ impl Visit<'_> {
     ///
     /// # Errors
     /// When a path selects nothing or a function fails.
+    ///
+    /// # Panics
+    /// The definition is not a valid one.
     pub fn template(&self, template: &Value, data: &Value) -> Result<Value, Failure> {
         match template {
             Value::Object(members) => {
@@ -128,6 +134,9 @@ impl Visit<'_> {
     ///
     /// # Errors
     /// States.ResultPathMatchFailure when the input has no such place.
+    ///
+    /// # Panics
+    /// The definition is not a valid one.
     pub fn result_path(&self, path: Option<&Value>, raw: &Value, result: Value) -> Result<Value, Failure> {
         match path {
             None => Ok(result),

@@ -26,6 +26,9 @@ struct Done {
 }
 
 /// Runs a machine or sub-machine from its first state to its last.
+///
+/// # Panics
+/// The definition is not a valid one.
 #[must_use]
 pub fn run<'w>(world: &'w World<'w>, machine: Value, input: Value, scope: Scope) -> Run<'w, Value> {
     Box::pin(async move {
@@ -292,7 +295,7 @@ async fn map(visit: &Visit<'_>, state: &Value, raw: &Value, effective: &Value) -
         }
     };
     let limit = usize::try_from(limit).ok().filter(|limit| (1..CONCURRENCY_MAX).contains(limit)).unwrap_or(CONCURRENCY_MAX);
-    let processor = state.get("ItemProcessor").unwrap_or(&state["Iterator"]);
+    let processor = state.get("ItemProcessor").unwrap_or_else(|| &state["Iterator"]);
     let selector = state.get("ItemSelector").or_else(|| state.get("Parameters"));
     let start = |index: usize| {
         let item = Some((index, items[index].clone()));

@@ -139,7 +139,9 @@ pub fn run(setup: &Setup, tasks: &mut Tasks<'_>) -> Result<Ended, Unfit> {
     Ok(match ended {
         Some(Ok(output)) => Ended { status: "SUCCEEDED", output: Some(output), error: None, cause: None, took_ms, tied },
         Some(Err(Failure { error, cause })) => Ended { status: "FAILED", output: None, error, cause, took_ms, tied },
-        None => Ended { status: "TIMED_OUT", output: None, error: Some("States.Timeout".to_owned()), cause: Some(OPEN.to_owned()), took_ms, tied },
+        None => {
+            Ended { status: "TIMED_OUT", output: None, error: setup.express.then(|| "States.Timeout".to_owned()), cause: Some(OPEN.to_owned()), took_ms, tied }
+        }
     })
 }
 

@@ -478,6 +478,7 @@ impl<P: Processor> Shard<P> {
     }
 
     fn publish(&mut self, now: &Now) {
+        self.processor.end_turn();
         self.tally.add(Count::Turns, 1);
         self.tally.set(Count::ExecutionsOpen, self.slots.open() as u64);
         self.tally.set(Count::RecordsOpen, self.records.open() as u64);

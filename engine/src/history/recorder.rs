@@ -1,0 +1,131 @@
+//! A listener that keeps every event of an execution.
+
+use super::encode::Told;
+use crate::vm::{Data, Detail, Event, Observer, Timestamp, Variables};
+
+/// One event, complete and on its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Counts from 1 within the execution.
+    pub id: u64,
+    /// The event that led to this one; 0 for none.
+    pub previous: u64,
+    /// When.
+    pub at: Timestamp,
+    /// AWS's name of its type, for instance `LambdaFunctionScheduled`.
+    pub type_name: &'static str,
+    /// The state that it is about.
+    pub state: Option<Box<str>>,
+    /// The members of its details by name; `None` where AWS gives the type no details at all.
+    pub details: Option<Vec<(&'static str, Fact)>>,
+}
+
+/// One member of an entry's details.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    /// A text.
+    Text(Box<str>),
+    /// A number.
+    Number(u64),
+    /// Data of the execution, a JSON text.
+    Data(Box<str>),
+    /// Variables with their data, JSON texts.
+    Variables(Vec<(Box<str>, Box<str>)>),
+}
+
+impl Fact {
+    fn of(detail: &Detail<'_>) -> Self {
+        let text = |data: &Data<'_>| {
+            let mut out = Vec::new();
+            data.write(&mut out);
+            String::from_utf8(out).expect("documents are validated to be UTF-8").into_boxed_str()
+        };
+        match detail {
+            Detail::Text(text) => Self::Text((*text).into()),
+            Detail::Number(number) => Self::Number(*number),
+            Detail::Data(data) => Self::Data(text(data)),
+            Detail::Variables(variables) => {
+                let mut pairs = Vec::new();
+                variables.each(&mut |name, data| pairs.push((name.into(), text(&data))));
+                Self::Variables(pairs)
+            }
+        }
+    }
+}
+
+impl Entry {
+    fn of(event: &Event<'_>) -> Self {
+        let details = event.has_details().then(|| {
+            let mut details = Vec::new();
+            event.details(&mut |name, detail| details.push((name, Fact::of(&detail))));
+            details
+        });
+        Self { id: event.id, previous: event.previous, at: event.at, type_name: event.type_name(), state: event.state_name().map(Into::into), details }
+    }
+
+    /// The member of the details with this name.
+    #[must_use]
+    pub fn fact(&self, name: &str) -> Option<&Fact> {
+        self.details.as_ref()?.iter().find(|(known, _)| *known == name).map(|(_, fact)| fact)
+    }
+}
+
+impl Told for Entry {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn previous(&self) -> u64 {
+        self.previous
+    }
+
+    fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    fn type_name(&self) -> &'static str {
+        self.type_name
+    }
+
+    fn has_details(&self) -> bool {
+        self.details.is_some()
+    }
+
+    fn details(&self, tell: &mut dyn FnMut(&'static str, Detail<'_>)) {
+        for (name, fact) in self.details.iter().flatten() {
+            match fact {
+                Fact::Text(text) => tell(name, Detail::Text(text)),
+                Fact::Number(number) => tell(name, Detail::Number(*number)),
+                Fact::Data(json) => tell(name, Detail::Data(Data::of_text(json))),
+                Fact::Variables(pairs) => tell(name, Detail::Variables(Variables::of_texts(pairs))),
+            }
+        }
+    }
+}
+
+/// Keeps the events of one execution; made anew or [cleared](Recorder::clear) for the next. Its memory is bounded by what bounds the execution: transitions within its time, each with data up to the payload limit.
+#[derive(Debug, Default, Clone)]
+pub struct Recorder {
+    entries: Vec<Entry>,
+}
+
+impl Recorder {
+    /// What has been recorded, in order.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+    }
+}
+
+impl Observer for Recorder {
+    const LISTENS: bool = true;
+
+    fn event(&mut self, event: &Event<'_>) {
+        self.entries.push(Entry::of(event));
+    }
+}

@@ -1,0 +1,187 @@
+//! Histories of what no single strand makes: failures beside running branches and iterations, retries, results that are refused.
+
+use expressway_engine::history::{Entry, Fact, Recorder};
+use expressway_engine::{Budget, Effect, Effects, Reply, Slot, Step};
+
+use crate::support::{START, program, start};
+
+/// How a task is answered in a test: the input decides.
+fn answer(input: &[u8]) -> Option<Reply<'static>> {
+    match input {
+        b"\"fail\"" => Some(Reply::Failure { error: "Custom", cause: Some("asked for") }),
+        b"\"late\"" => Some(Reply::TimedOut),
+        b"\"silent\"" => None,
+        _ => Some(Reply::Success(b"1")),
+    }
+}
+
+/// The history of an execution, sleeps elapsing at once and in order where nothing else can go on.
+fn history(definition: &str, input: &str) -> Vec<Entry> {
+    let program = program(definition);
+    let (mut slot, mut effects, mut recorder) = (Slot::new(0), Effects::default(), Recorder::default());
+    slot.start(&program, input.as_bytes(), &start()).expect("valid");
+    let mut now = START;
+    let mut sleeps = Vec::new();
+    for _ in 0..1_000 {
+        match slot.run(&program, now, Budget::default(), &mut effects, &mut recorder) {
+            Step::Suspended => {}
+            Step::Yielded => continue,
+            _ => return recorder.entries().to_vec(),
+        }
+        let mut answered = false;
+        for effect in std::mem::take(&mut effects.list) {
+            match effect {
+                Effect::Sleep { id, until } => sleeps.push((until, id)),
+                Effect::Cancel { id } => sleeps.retain(|(_, open)| *open != id),
+                Effect::Call { id, input, .. } => {
+                    if let Some(reply) = answer(&effects.bytes[input]) {
+                        slot.resume(&program, id, reply);
+                        answered = true;
+                    }
+                }
+            }
+        }
+        if !answered {
+            sleeps.sort_unstable();
+            let (until, id) = sleeps.remove(0);
+            now = until;
+            slot.resume(&program, id, Reply::Elapsed);
+        }
+    }
+    panic!("the execution does not end")
+}
+
+/// One line an event: id, previous, type, and the state where it has one.
+fn lines(entries: &[Entry]) -> Vec<String> {
+    entries
+        .iter()
+        .map(|entry| {
+            let index = match entry.fact("index") {
+                Some(Fact::Number(index)) => format!("[{index}]"),
+                _ => String::new(),
+            };
+            format!("{} {} {} {}{index}", entry.id, entry.previous, entry.type_name, entry.state.as_deref().unwrap_or("-"))
+        })
+        .collect()
+}
+
+fn check(definition: &str, input: &str, expected: &[&str]) {
+    assert_eq!(lines(&history(definition, input)), expected);
+}
+
+const FAILING_BRANCH: &str = r#"{"StartAt":"Both","States":{"Both":{"Type":"Parallel","Branches":[
+  {"StartAt":"Call","States":{"Call":{"Type":"Task","Resource":"native:x","End":true}}},
+  {"StartAt":"Sleep","States":{"Sleep":{"Type":"Wait","Seconds":9,"End":true}}}],
+  "Catch":[{"ErrorEquals":["Custom"],"Next":"Caught"}],"End":true},"Caught":{"Type":"Succeed"}}}"#;
+
+// spec/asl.md 6.6 and 13.
+#[test]
+fn a_failed_branch_aborts_what_its_siblings_are_in() {
+    check(
+        FAILING_BRANCH,
+        "\"fail\"",
+        &[
+            "1 0 ExecutionStarted -",
+            "2 0 ParallelStateEntered Both",
+            "3 2 ParallelStateStarted Both",
+            "4 3 TaskStateEntered Call",
+            "5 4 TaskScheduled Call",
+            "6 5 TaskStarted Call",
+            "7 3 WaitStateEntered Sleep",
+            "8 6 TaskFailed Call",
+            "9 8 TaskStateAborted Call",
+            "10 7 WaitStateAborted Sleep",
+            "11 8 ParallelStateFailed Both",
+            "12 11 ParallelStateExited Both",
+            "13 12 SucceedStateEntered Caught",
+            "14 13 SucceedStateExited Caught",
+            "15 14 ExecutionSucceeded -",
+        ],
+    );
+}
+
+const FAILING_ITERATION: &str = r#"{"StartAt":"Each","States":{"Each":{"Type":"Map","MaxConcurrency":2,
+  "ItemProcessor":{"StartAt":"Call","States":{"Call":{"Type":"Task","Resource":"native:x","End":true}}},
+  "Retry":[{"ErrorEquals":["States.TaskFailed"],"MaxAttempts":1}],"End":true}}}"#;
+
+#[test]
+fn a_failed_iteration_aborts_the_others_and_the_map_starts_again() {
+    let expected = [
+        "1 0 ExecutionStarted -",
+        "2 0 MapStateEntered Each",
+        "3 2 MapStateStarted Each",
+        "4 3 MapIterationStarted Each[0]",
+        "5 3 MapIterationStarted Each[1]",
+        "6 4 TaskStateEntered Call",
+        "7 6 TaskScheduled Call",
+        "8 7 TaskStarted Call",
+        "9 5 TaskStateEntered Call",
+        "10 9 TaskScheduled Call",
+        "11 10 TaskStarted Call",
+        "12 11 TaskFailed Call",
+        "13 12 MapIterationFailed Each[1]",
+        "14 8 TaskStateAborted Call",
+        "15 8 MapIterationAborted Each[0]",
+        // The retry.
+        "16 12 MapStateStarted Each",
+        "17 16 MapIterationStarted Each[0]",
+    ];
+    let entries = history(FAILING_ITERATION, r#"["silent","fail"]"#);
+    assert_eq!(lines(&entries)[..17], expected);
+    let ending: Vec<String> = lines(&entries).split_off(entries.len() - 2);
+    assert_eq!(ending, ["29 25 MapStateFailed Each", "30 29 ExecutionFailed -"]);
+}
+
+#[test]
+fn states_runtime_ends_the_execution_where_it_stands() {
+    let text = r#"{"StartAt":"Both","States":{"Both":{"Type":"Parallel","End":true,"Branches":[
+        {"StartAt":"Bad","States":{"Bad":{"Type":"Pass","InputPath":"$.missing","End":true}}},
+        {"StartAt":"Good","States":{"Good":{"Type":"Pass","End":true}}}]}}}"#;
+    check(
+        text,
+        "{}",
+        &["1 0 ExecutionStarted -", "2 0 ParallelStateEntered Both", "3 2 ParallelStateStarted Both", "4 3 PassStateEntered Bad", "5 4 ExecutionFailed -"],
+    );
+}
+
+#[test]
+fn an_empty_map_succeeds_at_once() {
+    let text = r#"{"StartAt":"Each","States":{"Each":{"Type":"Map","ItemProcessor":{"StartAt":"P","States":{"P":{"Type":"Pass","End":true}}},"End":true}}}"#;
+    let entries = history(text, "[]");
+    assert_eq!(lines(&entries)[2..5], ["3 2 MapStateStarted Each", "4 3 MapStateSucceeded Each", "5 3 MapStateExited Each"]);
+    assert_eq!(entries[2].fact("length"), Some(&Fact::Number(0)));
+}
+
+#[test]
+fn a_task_that_runs_over_its_time_says_so_with_its_bound() {
+    let text = r#"{"StartAt":"T","States":{"T":{"Type":"Task","Resource":"arn:aws:states:::sqs:sendMessage","TimeoutSeconds":7,"End":true}}}"#;
+    let entries = history(text, "\"late\"");
+    assert_eq!(lines(&entries)[2..], ["3 2 TaskScheduled T", "4 3 TaskStarted T", "5 4 TaskTimedOut T", "6 5 ExecutionFailed -"]);
+    let scheduled = &entries[2];
+    assert_eq!(scheduled.fact("timeoutInSeconds"), Some(&Fact::Number(7)));
+    assert_eq!(scheduled.fact("resource"), Some(&Fact::Text("sendMessage".into())));
+    assert_eq!(scheduled.fact("resourceType"), Some(&Fact::Text("sqs".into())));
+    assert_eq!(scheduled.fact("region"), Some(&Fact::Text("us-east-1".into())));
+    assert_eq!(scheduled.fact("parameters"), Some(&Fact::Data("\"late\"".into())));
+    assert_eq!(entries[4].fact("error"), Some(&Fact::Text("States.Timeout".into())));
+    assert_eq!(entries[4].fact("cause"), None);
+}
+
+#[test]
+fn a_machine_that_runs_over_its_time_ends_with_an_event_from_outside() {
+    let text = r#"{"StartAt":"W","TimeoutSeconds":5,"States":{"W":{"Type":"Wait","Seconds":9,"End":true}}}"#;
+    check(text, "{}", &["1 0 ExecutionStarted -", "2 0 WaitStateEntered W", "3 0 ExecutionTimedOut -"]);
+}
+
+#[test]
+fn a_listener_changes_no_id_that_a_cause_quotes() {
+    let text = r#"{"StartAt":"Both","States":{"Both":{"Type":"Parallel","Branches":[
+        {"StartAt":"Call","States":{"Call":{"Type":"Task","Resource":"native:x","End":true}}},
+        {"StartAt":"Sleep","States":{"Sleep":{"Type":"Wait","Seconds":9,"End":true}}}],
+        "Catch":[{"ErrorEquals":["Custom"],"Next":"Bad"}],"End":true},"Bad":{"Type":"Pass","InputPath":"$.missing","End":true}}}"#;
+    let entries = history(text, "\"fail\"");
+    let silent = crate::support::run_with(&program(text), &mut Slot::new(0), "\"fail\"", |_| Err("Custom".to_owned()));
+    let cause = silent.cause.expect("it fails");
+    assert!(cause.contains("(entered at the event id #13)"), "{cause}");
+    assert_eq!(entries.last().and_then(|entry| entry.fact("cause")), Some(&Fact::Text(cause.into())));
+}
