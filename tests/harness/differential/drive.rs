@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use expressway_engine::hir::{WorkflowType, lower};
-use expressway_engine::{Budget, Deployment, Effect, EffectId, Effects, ExecutionName, Program, Reply, Silent, Slot, Start, Step, Timestamp, compile};
+use expressway_engine::{
+    Budget, Deployment, Effect, EffectId, Effects, Event, EventKind, ExecutionName, Observer, Program, Reply, Slot, Start, Step, Timestamp, compile,
+};
 use serde_json::Value;
 
 use crate::reference::{Answer, Call, Ended, Setup};
@@ -13,6 +15,20 @@ const RUN_CALLS_MAX: u32 = 200_000;
 
 /// What is due at an instant, in the order in which it was asked for.
 type Timers = BTreeMap<(Timestamp, u64), (EffectId, Due)>;
+
+/// The states entered.
+#[derive(Default)]
+struct Path(Vec<String>);
+
+impl Observer for Path {
+    const LISTENS: bool = true;
+
+    fn event(&mut self, event: &Event<'_>) {
+        if let (EventKind::StateEntered(_), Some(name)) = (event.kind, event.state_name()) {
+            self.0.push(name.to_owned());
+        }
+    }
+}
 
 enum Due {
     Elapsed,
@@ -45,9 +61,9 @@ pub fn run(setup: &Setup, tasks: &mut dyn FnMut(&Call) -> Answer) -> Result<Ende
     let mut now = Timestamp(setup.start_ms);
     let start = Start { name: ExecutionName::Text(&setup.name), now, seed: 1 };
     slot.start(&program, setup.input.to_string().as_bytes(), &start).map_err(|fault| format!("the input is refused: {fault}"))?;
-    let (mut effects, mut timers, mut made) = (Effects::default(), Timers::new(), 0);
+    let (mut effects, mut timers, mut made, mut path) = (Effects::default(), Timers::new(), 0, Path::default());
     for _ in 0..RUN_CALLS_MAX {
-        let step = slot.run(&program, now, Budget::default(), &mut effects, &mut Silent);
+        let step = slot.run(&program, now, Budget::default(), &mut effects, &mut path);
         take_effects(&program, now, &mut effects, &mut timers, &mut made, tasks)?;
         let status = match step {
             Step::Succeeded => "SUCCEEDED",
@@ -61,7 +77,7 @@ pub fn run(setup: &Setup, tasks: &mut dyn FnMut(&Call) -> Answer) -> Result<Ende
                 continue;
             }
         };
-        return ended(&program, &slot, status, now.0 - setup.start_ms);
+        return Ok(Ended { took_ms: now.0 - setup.start_ms, entered: path.0, ..ended(&program, &slot, status)? });
     }
     Err("the engine does not end".to_owned())
 }
@@ -110,9 +126,19 @@ fn resume(program: &Program, slot: &mut Slot, id: EffectId, due: &Due) {
     slot.resume(program, id, reply);
 }
 
-fn ended(program: &Program, slot: &Slot, status: &'static str, took_ms: u64) -> Result<Ended, String> {
+fn ended(program: &Program, slot: &Slot, status: &'static str) -> Result<Ended, String> {
     let own = |text: Option<&str>| text.map(str::to_owned);
-    let mut ended = Ended { status, output: None, error: own(slot.failure().error), cause: own(slot.failure().cause), took_ms, tied: false };
+    let mut ended = Ended {
+        status,
+        output: None,
+        error: own(slot.failure().error),
+        cause: own(slot.failure().cause),
+        took_ms: 0,
+        tied: false,
+        entered: Vec::new(),
+        concurrent: false,
+        aborted: false,
+    };
     if status == "SUCCEEDED" {
         let mut output = Vec::new();
         slot.write_output(program, &mut output);

@@ -56,7 +56,7 @@ const INDEFINITE: [&str; 14] = [
 
 /// Makes a definition.
 pub fn definition(source: &mut Source<'_>) -> Value {
-    let mut maker = Maker { source, made: 0 };
+    let mut maker = Maker { source, made: 0, variables: Vec::new() };
     let mut machine = maker.machine(0);
     if maker.source.chance(1) {
         machine["TimeoutSeconds"] = json!(1 + maker.source.below(60));
@@ -67,6 +67,8 @@ pub fn definition(source: &mut Source<'_>) -> Value {
 struct Maker<'s, 'b> {
     source: &'s mut Source<'b>,
     made: usize,
+    /// The variables that every state from here on sees, those of outer machines first.
+    variables: Vec<String>,
 }
 
 impl Maker<'_, '_> {
@@ -75,10 +77,14 @@ impl Maker<'_, '_> {
         let count = (1 + self.source.below(5)).min(room);
         let names: Vec<String> = (0..count).map(|index| format!("S{}", self.made + index)).collect();
         self.made += count;
+        let outer = self.variables.len();
         let mut states = Map::new();
         for (index, name) in names.iter().enumerate() {
-            states.insert(name.clone(), self.state(&names[index + 1..], depth));
+            let mut state = self.state(&names[index + 1..], depth);
+            self.assign(&mut state, index == 0, outer);
+            states.insert(name.clone(), state);
         }
+        self.variables.truncate(outer);
         json!({"StartAt": names[0], "States": states})
     }
 
@@ -120,6 +126,26 @@ impl Maker<'_, '_> {
             self.lead(&mut state, later);
         }
         state
+    }
+
+    /// Assign: a first state that cannot fail to assign makes a variable, later ones may change those of their own machine.
+    fn assign(&mut self, state: &mut Value, is_first: bool, outer: usize) {
+        let kind = state["Type"].as_str().unwrap_or_default().to_owned();
+        let name = if is_first && kind == "Pass" && self.source.chance(5) {
+            let name = format!("v{}", self.made);
+            self.variables.push(name.clone());
+            name
+        } else if !is_first && self.variables.len() > outer && !matches!(kind.as_str(), "Fail" | "Succeed") && self.source.chance(5) {
+            self.variables[outer].clone()
+        } else {
+            return;
+        };
+        state["Assign"] = match self.source.below(4) {
+            0 => json!({name: data::value(self.source, 1)}),
+            1 => json!({format!("{name}.$"): self.call(1)}),
+            2 => json!({name: {"n.$": "$", "s": "text"}}),
+            _ => json!({format!("{name}.$"): "$"}),
+        };
     }
 
     fn lead(&mut self, state: &mut Value, later: &[String]) {
@@ -166,10 +192,14 @@ impl Maker<'_, '_> {
         }
     }
 
-    fn path(&mut self) -> &'static str {
+    fn path(&mut self) -> String {
+        if !self.variables.is_empty() && self.source.chance(3) {
+            let name = &self.variables[self.source.below(self.variables.len())];
+            return format!("${name}{}", self.source.pick(&["", "", ".n"]));
+        }
         // The first paths are the ones that most often find something.
         let bound = if self.source.chance(3) { DEFINITE.len() } else { 11 };
-        DEFINITE[self.source.below(bound)]
+        DEFINITE[self.source.below(bound)].to_owned()
     }
 
     fn pass(&mut self, state: &mut Value) {
@@ -256,7 +286,7 @@ impl Maker<'_, '_> {
             'o' => self.source.pick(&["$.o", "$", "$$.Execution.Input"]).to_owned(),
             _ => {
                 if self.source.chance(8) {
-                    self.path().to_owned()
+                    self.path()
                 } else {
                     literal(self.source)
                 }
@@ -405,11 +435,11 @@ impl Maker<'_, '_> {
             }
             _ => {
                 let asked = self.source.pick(&["IsNull", "IsPresent", "IsNumeric", "IsString", "IsBoolean", "IsTimestamp"]);
-                let variable = if asked == "IsPresent" && self.source.chance(8) { "$.gone" } else { self.path() };
+                let variable = if asked == "IsPresent" && self.source.chance(8) { "$.gone".to_owned() } else { self.path() };
                 return json!({"Variable": variable, asked: self.source.chance(8)});
             }
         };
-        let variable = if self.source.chance(3) { self.path() } else { own };
+        let variable = if self.source.chance(3) { self.path() } else { own.to_owned() };
         if by_path { json!({"Variable": variable, format!("{family}Path"): self.path()}) } else { json!({"Variable": variable, family: operand}) }
     }
 }

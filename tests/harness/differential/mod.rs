@@ -94,13 +94,23 @@ fn compare(expected: &Ended, actual: &Ended) -> Result<(), String> {
         (Some(expected), Some(actual)) => same_value(expected, actual),
         (expected, actual) => expected.is_none() && actual.is_none(),
     };
-    let error = texts(&expected.error, &actual.error);
-    if expected.status == actual.status && outputs && error && texts(&expected.cause, &actual.cause) && expected.took_ms == actual.took_ms {
+    let path = |ended: &Ended| {
+        let mut entered = ended.entered.clone();
+        if expected.concurrent {
+            entered.sort_unstable();
+        }
+        entered
+    };
+    let failures = texts(&expected.error, &actual.error) && texts(&expected.cause, &actual.cause);
+    if expected.status == actual.status && outputs && failures && expected.took_ms == actual.took_ms && (expected.aborted || path(expected) == path(actual)) {
         return Ok(());
     }
     let shown = |ended: &Ended| {
         let output = ended.output.as_ref().map(Value::to_string);
-        format!("{} after {} ms\n  output {output:?}\n  error {:?}\n  cause {:?}", ended.status, ended.took_ms, ended.error, ended.cause)
+        format!(
+            "{} after {} ms\n  by {:?}\n  output {output:?}\n  error {:?}\n  cause {:?}",
+            ended.status, ended.took_ms, ended.entered, ended.error, ended.cause
+        )
     };
     Err(format!("the reference: {}\nthe engine: {}", shown(expected), shown(actual)))
 }
