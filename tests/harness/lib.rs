@@ -14,6 +14,7 @@ pub mod ledger;
 pub mod reference;
 pub mod service;
 pub mod suite;
+pub mod target;
 
 use std::path::{Path, PathBuf};
 

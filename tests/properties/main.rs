@@ -1,12 +1,14 @@
 //! The engine is the reference interpreter, only faster: random definitions and inputs on both.
 //!
-//! `PROPTEST_CASES` sets how many trials are made, `PROPTEST_RNG_SEED` replays a run. A finding prints its bytes after shrinking; kept as a file in `data/regressions/differential`, it is replayed by every run from then on.
+//! `PROPTEST_CASES` sets how many trials are made, `PROPTEST_RNG_SEED` replays a run. A finding prints its bytes after shrinking; kept as a file in `data/regressions/differential`, it is replayed by every run from then on, as are the findings of the fuzzer in the folders beside it and its seeds.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs;
+use std::panic::catch_unwind;
 
 use harness::differential::{Agreed, check};
+use harness::target::TARGETS;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 
 /// Trials of one run, unless the environment says otherwise.
@@ -50,13 +52,18 @@ fn the_engine_does_what_the_reference_does() {
 }
 
 #[test]
-fn former_findings_stay_settled() {
-    let folder = harness::package().join("data/regressions/differential");
-    for entry in fs::read_dir(&folder).expect("the folder of regressions is there") {
-        let path = entry.expect("the folder can be read").path();
-        let bytes = fs::read(&path).expect("a regression can be read");
-        if let Err(difference) = check(&bytes) {
-            panic!("{}: {difference}", path.display());
+fn seeds_and_former_findings_stay_settled() {
+    for (name, target) in TARGETS {
+        let folders = [harness::package().join("data/regressions").join(name), harness::package().join("../engine/fuzz/seeds").join(name)];
+        let mut replayed = 0;
+        for entry in folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten() {
+            let path = entry.expect("the folder can be read").path();
+            let bytes = fs::read(&path).expect("a seed can be read");
+            if catch_unwind(|| target(&bytes)).is_err() {
+                panic!("target {name}: {}", path.display());
+            }
+            replayed += 1;
         }
+        assert!(replayed > 0, "target {name} has no seeds");
     }
 }

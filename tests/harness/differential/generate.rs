@@ -131,6 +131,10 @@ impl Maker<'_, '_> {
     /// Assign: a first state that cannot fail to assign makes a variable, later ones may change those of their own machine.
     fn assign(&mut self, state: &mut Value, is_first: bool, outer: usize) {
         let kind = state["Type"].as_str().unwrap_or_default().to_owned();
+        // Which of the two fails first is open: both read the raw result.
+        if state.get("ResultSelector").is_some() {
+            return;
+        }
         let name = if is_first && kind == "Pass" && self.source.chance(5) {
             let name = format!("v{}", self.made);
             self.variables.push(name.clone());

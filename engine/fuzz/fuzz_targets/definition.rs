@@ -1,0 +1,4 @@
+//! Drives `target::definition`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::target::definition(bytes));
