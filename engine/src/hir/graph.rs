@@ -11,8 +11,8 @@ use super::findings::Findings;
 /// How bad a state is that nothing leads to. AWS refuses such a definition; running it does no harm.
 const UNREACHABLE: Severity = Severity::Warning;
 
-/// How bad a workflow without a terminal state is. AWS refuses it; here it ends when its time is up.
-const ENDLESS: Severity = Severity::Warning;
+/// How bad a workflow without a terminal state is: AWS refuses it.
+const ENDLESS: Severity = Severity::Error;
 
 /// Reports the faults of the whole graph.
 pub(super) fn check(body: &SubMachine, findings: &mut Findings<'_>) {
