@@ -3,6 +3,7 @@
 mod allocations;
 mod diagnostics;
 mod documents;
+mod hardening;
 mod limits;
 mod listings;
 mod runs;
