@@ -7,6 +7,7 @@
 pub mod broker;
 pub mod corpus;
 pub mod deadline;
+pub mod differential;
 pub mod kafka;
 pub mod leash;
 pub mod ledger;

@@ -47,9 +47,16 @@ impl Visit<'_> {
         let path = path::parse(text);
         match &path.root {
             Root::Data => path.find(data),
-            Root::Context => path.find(&self.context()),
+            // How the service says that the Context Object or a variable lacks something is not recorded.
+            Root::Context => match path.find(&self.context()) {
+                Found::Nothing(_) => Found::Nothing(OPEN.to_owned()),
+                found => found,
+            },
             Root::Variable(name) => match self.variables.get(name) {
-                Some(value) => path.find(value),
+                Some(value) => match path.find(value) {
+                    Found::Nothing(_) => Found::Nothing(OPEN.to_owned()),
+                    found => found,
+                },
                 None => Found::Nothing(OPEN.to_owned()),
             },
         }
@@ -123,6 +130,9 @@ impl Visit<'_> {
     /// A path of a template that selects nothing.
     #[must_use]
     pub fn missing(&self, field: &str, text: &str, data: &Value) -> Failure {
+        if matches!(path::parse(text).root, Root::Variable(_)) {
+            return self.runtime(OPEN);
+        }
         self.runtime(&format!("The JSONPath '{text}' specified for the field '{field}' could not be found in the input '{data}'"))
     }
 

@@ -36,8 +36,9 @@ pub fn run<'w>(world: &'w World<'w>, machine: Value, input: Value, scope: Scope)
         let mut data = input;
         let mut name = machine["StartAt"].as_str().expect("a machine starts somewhere").to_owned();
         loop {
-            world.entered.set(world.entered.get() + 1);
-            if world.entered.get() > ENTERED_MAX {
+            world.entered.borrow_mut().push(name.clone());
+            let entered = world.entered.borrow().len();
+            if entered > ENTERED_MAX {
                 // It never ends: the execution's time-out decides.
                 world.until(u64::MAX).await;
             }
@@ -66,6 +67,10 @@ async fn visit<'w>(world: &'w World<'w>, name: &str, state: &Value, raw: Value, 
         item: scope.item.clone(),
         variables: scope.variables.clone(),
     };
+    if matches!(kind, "Map" | "Parallel") {
+        // Also where it fails before anything runs side by side: its own events are then not recorded anywhere.
+        world.concurrent.set(true);
+    }
     let retriers = list(&state["Retry"]);
     let mut used = vec![0_u64; retriers.len()];
     loop {

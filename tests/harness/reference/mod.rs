@@ -22,7 +22,7 @@ use world::{Failure, World};
 pub const OPEN: &str = "\u{fffc}";
 
 /// Most states that one execution enters before it counts as one that never ends.
-const ENTERED_MAX: u64 = 200_000;
+const ENTERED_MAX: usize = 200_000;
 
 /// Longest life of an Express execution.
 const EXPRESS_MS: u64 = 300_000;
@@ -87,6 +87,12 @@ pub struct Ended {
     pub took_ms: u64,
     /// Whether two branches failed at one instant, so that either error is right.
     pub tied: bool,
+    /// The states that were entered; those of branches that run side by side in no fixed order.
+    pub entered: Vec<String>,
+    /// Whether branches have run side by side.
+    pub concurrent: bool,
+    /// Whether a branch failed beside others, which had come as far as they had.
+    pub aborted: bool,
 }
 
 /// Why an execution has no end here.
@@ -121,8 +127,9 @@ pub fn run(setup: &Setup, tasks: &mut Tasks<'_>) -> Result<Ended, Unfit> {
         timers: RefCell::default(),
         events: Cell::new(0),
         concurrent: Cell::new(false),
-        entered: Cell::new(0),
+        entered: RefCell::default(),
         tied: Cell::new(false),
+        aborted: Cell::new(false),
         unfit: RefCell::default(),
         tasks: RefCell::new(tasks),
     };
@@ -134,14 +141,21 @@ pub fn run(setup: &Setup, tasks: &mut Tasks<'_>) -> Result<Ended, Unfit> {
     if let Some(unfit) = world.unfit.take() {
         return Err(unfit);
     }
-    let took_ms = world.now.get() - setup.start_ms;
-    let tied = world.tied.get();
-    Ok(match ended {
-        Some(Ok(output)) => Ended { status: "SUCCEEDED", output: Some(output), error: None, cause: None, took_ms, tied },
-        Some(Err(Failure { error, cause })) => Ended { status: "FAILED", output: None, error, cause, took_ms, tied },
-        None => {
-            Ended { status: "TIMED_OUT", output: None, error: setup.express.then(|| "States.Timeout".to_owned()), cause: Some(OPEN.to_owned()), took_ms, tied }
-        }
+    let (status, output, failure) = match ended {
+        Some(Ok(output)) => ("SUCCEEDED", Some(output), Failure { error: None, cause: None }),
+        Some(Err(failure)) => ("FAILED", None, failure),
+        None => ("TIMED_OUT", None, Failure { error: setup.express.then(|| "States.Timeout".to_owned()), cause: Some(OPEN.to_owned()) }),
+    };
+    Ok(Ended {
+        status,
+        output,
+        error: failure.error,
+        cause: failure.cause,
+        took_ms: world.now.get() - setup.start_ms,
+        tied: world.tied.get(),
+        entered: world.entered.take(),
+        concurrent: world.concurrent.get(),
+        aborted: world.aborted.get(),
     })
 }
 

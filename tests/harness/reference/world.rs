@@ -47,10 +47,12 @@ pub struct World<'t> {
     pub events: Cell<u64>,
     /// Whether branches have run side by side, whose events come in no fixed order.
     pub concurrent: Cell<bool>,
-    /// States entered.
-    pub entered: Cell<u64>,
+    /// The states entered.
+    pub entered: RefCell<Vec<String>>,
     /// Whether two branches failed at one instant.
     pub tied: Cell<bool>,
+    /// Whether a branch failed beside others.
+    pub aborted: Cell<bool>,
     /// Why the execution cannot be judged.
     pub unfit: RefCell<Option<Unfit>>,
     /// The player of the tasks.
@@ -141,7 +143,6 @@ pub async fn side_by_side<'w>(
     limit: usize,
     mut start: impl FnMut(usize) -> Result<Run<'w, Value>, Failure>,
 ) -> Result<Vec<Value>, Failure> {
-    world.concurrent.set(true);
     let mut results = vec![Value::Null; total];
     let mut next = limit.min(total);
     let mut running = (0..next).map(|index| Ok((index, start(index)?))).collect::<Result<Vec<_>, Failure>>()?;
@@ -171,7 +172,10 @@ pub async fn side_by_side<'w>(
             }
         }
         match failed.take() {
-            Some(failure) => Poll::Ready(Err(failure)),
+            Some(failure) => {
+                world.aborted.set(true);
+                Poll::Ready(Err(failure))
+            }
             None if running.is_empty() => Poll::Ready(Ok(std::mem::take(&mut results))),
             None => Poll::Pending,
         }
