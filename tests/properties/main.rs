@@ -52,7 +52,9 @@ fn the_engine_does_what_the_reference_does() {
 #[test]
 fn former_findings_stay_settled() {
     let folder = harness::package().join("data/regressions/differential");
-    for entry in fs::read_dir(&folder).expect("the folder of regressions is there") {
+    let entries: Vec<_> = fs::read_dir(&folder).expect("the folder of regressions is there").collect();
+    assert!(!entries.is_empty(), "there are regressions in {}", folder.display());
+    for entry in entries {
         let path = entry.expect("the folder can be read").path();
         let bytes = fs::read(&path).expect("a regression can be read");
         if let Err(difference) = check(&bytes) {

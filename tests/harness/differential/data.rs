@@ -64,6 +64,9 @@ fn item(source: &mut Source<'_>) -> Value {
 }
 
 /// A number.
+///
+/// # Panics
+/// Never: the numbers are JSON.
 pub fn number(source: &mut Source<'_>) -> Value {
     serde_json::from_str(NUMBERS[source.below(NUMBERS.len())]).expect("the numbers are JSON")
 }
