@@ -125,7 +125,7 @@ fn a_pattern_of_ten_thousand_stars_is_linear() {
         ("*a".repeat(10_000) + "b*", "0"),
         ("*ab".repeat(10_000), "0"),
     ] {
-        assert_eq!(in_time(|| run(&choice(&pattern), &text)).output, expected, "{}", &pattern[..4]);
+        assert_eq!(in_time(|| run(&choice(&pattern), &text)).output, expected, "{expected} {}", pattern.len());
     }
 }
 
