@@ -36,6 +36,9 @@ pub const ASSIGN_BYTES_MAX: u32 = 262_144;
 /// Bytes of the values of all variables of an execution (AWS: 10 MiB).
 pub const VARIABLES_BYTES_MAX: u64 = 10 << 20;
 
+/// Values that one path may look at. An input of the largest size has some 131,000 values; paths with several `..` look at each many times.
+pub const PATH_VISITS_MAX: u32 = 1 << 21;
+
 /// How much one run call may do before it hands the thread back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {

@@ -42,13 +42,13 @@ fn a_task_result_over_the_limit_is_caught_by_states_all() {
 
 #[test]
 fn a_template_that_doubles_its_input_ends_in_bounded_time() {
-    let definition = r#"{"StartAt":"A","States":{"A":{"Type":"Pass","Parameters":{"a.$":"$","b.$":"$"},"Next":"A"}}}"#;
+    let definition = r#"{"StartAt":"A","States":{"A":{"Type":"Pass","Parameters":{"a.$":"$","b.$":"$"},"Next":"A"},"Z":{"Type":"Succeed"}}}"#;
     assert_eq!(run(definition, "{}").error.as_deref(), Some("States.DataLimitExceeded"));
 }
 
 #[test]
 fn a_result_nested_too_deep_fails_and_does_not_overflow_the_stack() {
-    let definition = r#"{"StartAt":"A","States":{"A":{"Type":"Pass","Parameters":{"a.$":"$"},"Next":"A"}}}"#;
+    let definition = r#"{"StartAt":"A","States":{"A":{"Type":"Pass","Parameters":{"a.$":"$"},"Next":"A"},"Z":{"Type":"Succeed"}}}"#;
     let ended = run(definition, "1");
     assert_eq!(ended.error.as_deref(), Some("States.Runtime"), "{ended:?}");
     assert!(ended.cause.unwrap_or_default().contains(&DOCUMENT_DEPTH_MAX.to_string()));
@@ -67,7 +67,7 @@ fn a_choice_loop_without_a_wait_ends_timed_out_and_yields_on_the_way() {
 #[test]
 fn a_loop_that_writes_results_compacts_its_memory() {
     let definition = r#"{"StartAt":"A","States":{"A":{"Type":"Pass","Parameters":{"n.$":"$.last","keep.$":"$.text"},"ResultPath":"$.last.inner","Next":"B"},
-        "B":{"Type":"Pass","Parameters":{"text.$":"$.text","last":{"v":1},"copy.$":"$.last.inner.keep"},"Next":"A"}}}"#;
+        "B":{"Type":"Pass","Parameters":{"text.$":"$.text","last":{"v":1},"copy.$":"$.last.inner.keep"},"Next":"A"},"Z":{"Type":"Succeed"}}}"#;
     let limits = Limits { slot_bytes_max: 2 << 20, ..Limits::default() };
     let program = program_with(definition, limits);
     let mut slot = Slot::new(0);

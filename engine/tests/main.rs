@@ -3,6 +3,7 @@
 mod allocations;
 mod diagnostics;
 mod documents;
+mod hardening;
 mod histories;
 mod limits;
 mod listings;

@@ -270,6 +270,7 @@ fn values_survive_compaction_and_old_ones_are_given_back() {
 
 #[test]
 fn a_variable_that_grows_deeper_each_time_ends_at_the_nesting_limit() {
-    let definition = machine(r#""A":{"Type":"Pass","Assign":{"v":1},"Next":"B"},"B":{"Type":"Pass","Assign":{"v.$":"States.Array($v)"},"Next":"B"}"#);
+    let definition =
+        machine(r#""A":{"Type":"Pass","Assign":{"v":1},"Next":"B"},"B":{"Type":"Pass","Assign":{"v.$":"States.Array($v)"},"Next":"B"},"Z":{"Type":"Succeed"}"#);
     assert_eq!(run(&definition, "{}").error.as_deref(), Some("States.Runtime"));
 }

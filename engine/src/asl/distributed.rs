@@ -7,6 +7,8 @@ use super::reader::{Member, Node, Reader};
 
 const INPUT_TYPES: [&str; 5] = ["CSV", "JSON", "JSONL", "PARQUET", "MANIFEST"];
 
+const BATCH_SIZES: [&str; 4] = ["MaxItemsPerBatch", "MaxItemsPerBatchPath", "MaxInputBytesPerBatch", "MaxInputBytesPerBatchPath"];
+
 const DELIMITERS: [&str; 5] = ["COMMA", "PIPE", "SEMICOLON", "SPACE", "TAB"];
 
 impl Reader<'_> {
@@ -60,9 +62,8 @@ impl Reader<'_> {
         let members = self.members(node);
         self.at_most_one(&node.place, &members, &["MaxItemsPerBatch", "MaxItemsPerBatchPath"]);
         self.at_most_one(&node.place, &members, &["MaxInputBytesPerBatch", "MaxInputBytesPerBatchPath"]);
-        if self.is_object(node) && !members.iter().any(|member| member.name.starts_with("Max")) {
-            let fields = "MaxItemsPerBatch, MaxItemsPerBatchPath, MaxInputBytesPerBatch, MaxInputBytesPerBatchPath";
-            self.schema(&node.place, format!("This object should have at least one of the following fields: [{fields}]"));
+        if self.is_object(node) && !members.iter().any(|member| BATCH_SIZES.contains(&member.name.as_str())) {
+            self.schema(&node.place, format!("This object should have at least one of the following fields: [{}]", BATCH_SIZES.join(", ")));
         }
         for member in &members {
             let value = &member.node;

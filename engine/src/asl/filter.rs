@@ -1,29 +1,34 @@
-//! The conditions of `[?(…)]`.
+//! The conditions of `[?(…)]`, read as the Java library behind the service reads them.
+//!
+//! A path inside a condition runs to the next blank, comparison sign or closing parenthesis, so `&&` and `||` need a blank in front when a path stands there; without it they are part of a name, as on the service. That is followed, because a definition must not mean one thing there and another here.
 
-use crate::hir::limits::FILTER_DEPTH_MAX;
+use crate::hir::limits::{FILTER_CONDITIONS_MAX, FILTER_DEPTH_MAX};
 use crate::hir::{Filter, FilterOperand, FilterOperator, Literal};
 
-use super::path::{Context, Cursor, text_literal};
+use super::path::{Cursor, text_literal};
 
 /// The word operators of the Java library behind AWS's paths; AWS does not support them.
 const WORD_OPERATORS: [&str; 12] = ["in", "nin", "subsetof", "anyof", "noneof", "size", "empty", "contains", "all", "type", "matches", "not"];
 
-const OPERATORS: [(&str, FilterOperator); 6] = [
-    ("==", FilterOperator::Equal),
-    ("!=", FilterOperator::NotEqual),
-    ("<=", FilterOperator::LessEqual),
-    (">=", FilterOperator::GreaterEqual),
-    ("<", FilterOperator::Less),
-    (">", FilterOperator::Greater),
-];
+/// Words that must be in lower case.
+const LITERALS: [&str; 3] = ["true", "false", "null"];
 
 impl Cursor<'_> {
     /// What stands between `?` and `]`: a condition in parentheses.
     pub(super) fn filter(&mut self) -> Result<Filter, String> {
         self.expect("(")?;
-        let filter = self.any()?;
-        self.skip_blanks();
-        self.expect(")")?;
+        let length = matching(self.rest(), '(', ')').ok_or_else(|| format!("a parenthesis is not closed {}", self.here()))?;
+        let mut inside = Cursor::new(self.take_bytes(length));
+        inside.depth = self.depth;
+        self.take(")");
+        inside.conditions = self.conditions;
+        let filter = inside.any()?;
+        self.conditions = inside.conditions;
+        inside.skip_blanks();
+        if !inside.is_at_end() {
+            return Err(format!("expected the end of the condition {}", inside.here()));
+        }
+        self.unquoted = self.unquoted.take().or(inside.unquoted);
         Ok(filter)
     }
 
@@ -56,10 +61,17 @@ impl Cursor<'_> {
         }
         self.skip_blanks();
         let filter = if self.take("!") {
-            Filter::Not(Box::new(self.one()?))
+            self.skip_blanks();
+            match self.peek() {
+                // In front of a path `!` asks that it does not exist; it says nothing of a comparison.
+                Some('@' | '$') => match self.comparison()? {
+                    exists @ Filter::Exists(_) => Filter::Not(Box::new(exists)),
+                    comparison => comparison,
+                },
+                _ => Filter::Not(Box::new(self.one()?)),
+            }
         } else if self.take("(") {
             let inner = self.any()?;
-            self.skip_blanks();
             self.expect(")")?;
             inner
         } else {
@@ -70,13 +82,24 @@ impl Cursor<'_> {
     }
 
     fn comparison(&mut self) -> Result<Filter, String> {
+        self.conditions += 1;
+        if self.conditions > FILTER_CONDITIONS_MAX {
+            return Err(format!("a path has at most {FILTER_CONDITIONS_MAX} conditions"));
+        }
         let left = self.operand()?;
         self.skip_blanks();
-        if self.take("=~") {
-            return Err("regular expressions ('=~') are not supported in filters".to_owned());
-        }
-        let Some(&(_, operator)) = OPERATORS.iter().find(|(spelling, _)| self.take(spelling)) else { return self.existence(left) };
-        self.skip_blanks();
+        let sign = self.take_until(|character| !is_sign(character));
+        let operator = match sign {
+            "==" => FilterOperator::Equal,
+            "!=" => FilterOperator::NotEqual,
+            "<=" => FilterOperator::LessEqual,
+            ">=" => FilterOperator::GreaterEqual,
+            "<" => FilterOperator::Less,
+            ">" => FilterOperator::Greater,
+            "" => return self.existence(left),
+            "=~" => return Err("regular expressions ('=~') are not supported in filters".to_owned()),
+            other => return Err(format!("'{other}' is not an operator: == != < <= > >= are")),
+        };
         Ok(Filter::Compare(left, operator, self.operand()?))
     }
 
@@ -94,11 +117,9 @@ impl Cursor<'_> {
     }
 
     fn operand(&mut self) -> Result<FilterOperand, String> {
+        self.skip_blanks();
         match self.peek() {
-            Some('@') => {
-                self.take("@");
-                Ok(FilterOperand::Item(self.segments(Context::Filter)?))
-            }
+            Some('@') => self.item(),
             Some('$') => Err("cross-references ('$' inside a filter) are not supported".to_owned()),
             Some('\'' | '"') => Ok(FilterOperand::Literal(text_literal(&self.quoted()?))),
             Some('/') => Err("regular expressions are not supported in filters".to_owned()),
@@ -107,21 +128,95 @@ impl Cursor<'_> {
         }
     }
 
+    /// A path that begins with `@`.
+    fn item(&mut self) -> Result<FilterOperand, String> {
+        let mut length = 1;
+        loop {
+            let rest = self.rest().get(length..).unwrap_or_default();
+            match rest.chars().next() {
+                Some('[') => {
+                    let inside = rest.get(1..).and_then(|rest| matching(rest, '[', ']'));
+                    length += inside.ok_or_else(|| format!("a bracket is not closed before '{rest}'"))? + 2;
+                }
+                Some('(') => return Err("functions are not supported in paths".to_owned()),
+                Some(character) if character != ' ' && character != ')' && !is_sign(character) => length += character.len_utf8(),
+                _ => break,
+            }
+        }
+        let mut path = Cursor::new(self.take_bytes(length).get(1..).unwrap_or_default());
+        (path.depth, path.conditions) = (self.depth, self.conditions);
+        let segments = path.segments()?;
+        self.conditions = path.conditions;
+        self.unquoted = self.unquoted.take().or(path.unquoted);
+        Ok(FilterOperand::Item(segments))
+    }
+
     fn word(&mut self) -> Result<FilterOperand, String> {
-        let word =
-            self.take_until(|character| character.is_whitespace() || matches!(character, '=' | '!' | '<' | '>' | '&' | '|' | ')' | '(' | ',' | ']' | '['));
+        let word = self.take_until(|character| character == ' ' || is_sign(character) || matches!(character, '&' | '|' | ')' | '(' | ',' | ']' | '['));
         if word.is_empty() {
             return Err(format!("expected '@', a text, a number, true, false or null {}", self.here()));
         }
-        if matches!(word, "true" | "false" | "null") || is_number(word) {
+        if LITERALS.contains(&word) {
             return Ok(FilterOperand::Literal(Literal(word.to_owned())));
+        }
+        if let Some(number) = number_literal(word) {
+            return Ok(FilterOperand::Literal(number));
+        }
+        if LITERALS.iter().any(|literal| word.eq_ignore_ascii_case(literal)) {
+            return Err(format!("'{word}' is written in lower case"));
         }
         if !word.starts_with(char::is_alphabetic) {
             return Err(format!("'{word}' is neither a number nor a quoted text"));
         }
+        // The library refuses a bare word, but definitions that have one are in use.
         self.unquoted = Some(word.to_owned());
         Ok(FilterOperand::Literal(text_literal(word)))
     }
+}
+
+/// The characters of comparison signs, as the library takes them: all that stand together.
+fn is_sign(character: char) -> bool {
+    matches!(character, '<' | '>' | '=' | '~' | '!')
+}
+
+/// How far the inside of a bracket goes whose opening sign has been read; quoted texts are passed over.
+fn matching(text: &str, open: char, close: char) -> Option<usize> {
+    let (mut depth, mut quote, mut escaped) = (0_usize, None, false);
+    for (at, character) in text.char_indices() {
+        match quote {
+            Some(_) if escaped => escaped = false,
+            Some(_) if character == '\\' => escaped = true,
+            Some(opened) => quote = (character != opened).then_some(opened),
+            None if character == '\'' || character == '"' => quote = Some(character),
+            None if character == open => depth += 1,
+            None if character == close && depth == 0 => return Some(at),
+            None if character == close => depth -= 1,
+            None => {}
+        }
+    }
+    None
+}
+
+/// A number as Java reads it, in the spelling of JSON: leading zeros and bare points are fine, a plus sign is not.
+fn number_literal(word: &str) -> Option<Literal> {
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let (sign, unsigned) = word.strip_prefix('-').map_or(("", word), |rest| ("-", rest));
+    let (mantissa, exponent) = unsigned.split_once(['e', 'E']).map_or((unsigned, None), |(mantissa, exponent)| (mantissa, Some(exponent)));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let exponent_digits = exponent.map(|exponent| exponent.strip_prefix('-').unwrap_or(exponent));
+    if !digits(whole) || !digits(fraction) || (whole.is_empty() && fraction.is_empty()) || exponent_digits.is_some_and(|text| text.is_empty() || !digits(text))
+    {
+        return None;
+    }
+    let whole = whole.trim_start_matches('0');
+    let mut number = format!("{sign}{}", if whole.is_empty() { "0" } else { whole });
+    if !fraction.is_empty() {
+        number += &format!(".{fraction}");
+    }
+    if let Some(exponent) = exponent {
+        number += &format!("e{exponent}");
+    }
+    is_number(&number).then_some(Literal(number))
 }
 
 /// Whether `text` is a number as JSON writes it (RFC 8259 §6).

@@ -109,6 +109,12 @@ impl<'t> Cursor<'t> {
         if !(least..=most).contains(&arguments.len()) {
             return Err(format!("States.{name} takes {}, found {}", count(least, most), arguments.len()));
         }
+        if name.starts_with("Math")
+            && let Some(Argument::Literal(Literal(other))) =
+                arguments.iter().find(|argument| matches!(argument, Argument::Literal(Literal(text)) if !is_number(text)))
+        {
+            return Err(format!("States.{name} takes numbers, paths and calls, found {other}"));
+        }
         let text = self.text.get(start..self.at).unwrap_or_default().to_owned();
         Ok(IntrinsicCall { name: name.to_owned(), arguments, text })
     }
@@ -256,6 +262,8 @@ mod tests {
         assert!(reason("States.Nope()").contains("not an intrinsic function"));
         assert!(reason("States.MathAdd(1)").contains("takes 2 arguments, found 1"));
         assert!(reason("States.UUID(1)").contains("takes 0 arguments"));
+        assert!(reason("States.MathAdd(1, '-1')").contains("takes numbers"));
+        assert!(reason("States.MathRandom(null, 2)").contains("takes numbers"));
         assert!(reason(r#"States.StringToJson('\"')"#).contains("not an escape"));
         assert!(reason("States.Array('a' 'b')").contains("expected ','"));
         for broken in [

@@ -1,6 +1,6 @@
-//! Paths and reference paths: AWS's dialect of JSONPath (spec/asl.md 2.3).
+//! Paths and reference paths: AWS's dialect of JSONPath (spec/asl.md 2.3), read as the Java library behind the service reads it.
 //!
-//! Accepted: `$`, `$$` or `$name`, then `.name`, `['name']`, `[n]`, and, where not a Reference Path is asked for, wildcards, `..`, slices, unions and filters. Unquoted names run to the next `.`, `[` or blank, so hyphens, letters of any script and `${…}` are part of them. Refused with a reason: functions, regular expressions, word operators, cross-references.
+//! Accepted: `$`, `$$` or `$name`, then `.name`, `['name']`, `[n]`, and, where not a Reference Path is asked for, wildcards, `..`, slices, unions and filters. Unquoted names run to the next `.`, `[` or blank, so hyphens, letters of any script, tabs and `${…}` are part of them; between tokens only blanks may stand, and only inside brackets. Refused with a reason: functions, scripts, regular expressions, word operators, cross-references.
 
 use crate::document::quote_into;
 use crate::hir::limits::PATH_SEGMENTS_MAX;
@@ -16,10 +16,9 @@ pub(super) struct Parsed {
 
 /// Reads a path; the error is the reason why it is none.
 pub(super) fn parse(text: &str) -> Result<Parsed, String> {
-    let mut cursor = Cursor::new(text.trim());
+    let mut cursor = Cursor::new(text.trim_end_matches(' '));
     let root = cursor.root()?;
-    let segments = cursor.segments(Context::Path)?;
-    cursor.end()?;
+    let segments = cursor.segments()?;
     let path = Path { root, segments, text: text.to_owned() };
     Ok(Parsed { path, unquoted: cursor.unquoted })
 }
@@ -36,33 +35,37 @@ pub(super) fn not_a_reference(path: &Path) -> Option<&'static str> {
     })
 }
 
-/// Where segments stand: what ends an unquoted name differs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Context {
-    Path,
-    Filter,
-}
-
 /// The characters of a path or filter that have not been read.
 #[derive(Debug)]
 pub(super) struct Cursor<'t> {
     rest: &'t str,
     /// Levels of conditions that are open.
     pub(super) depth: usize,
+    /// Conditions read so far.
+    pub(super) conditions: usize,
     pub(super) unquoted: Option<String>,
 }
 
 impl<'t> Cursor<'t> {
-    fn new(text: &'t str) -> Self {
-        Self { rest: text, depth: 0, unquoted: None }
+    pub(super) fn new(text: &'t str) -> Self {
+        Self { rest: text, depth: 0, conditions: 0, unquoted: None }
+    }
+
+    pub(super) fn rest(&self) -> &'t str {
+        self.rest
+    }
+
+    pub(super) fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
     }
 
     pub(super) fn peek(&self) -> Option<char> {
         self.rest.chars().next()
     }
 
+    /// Only blanks: other white space is part of names.
     pub(super) fn skip_blanks(&mut self) {
-        self.rest = self.rest.trim_start();
+        self.rest = self.rest.trim_start_matches(' ');
     }
 
     pub(super) fn take(&mut self, prefix: &str) -> bool {
@@ -76,12 +79,18 @@ impl<'t> Cursor<'t> {
     }
 
     pub(super) fn expect(&mut self, token: &str) -> Result<(), String> {
+        self.skip_blanks();
         if self.take(token) { Ok(()) } else { Err(format!("expected '{token}' {}", self.here())) }
     }
 
     /// The characters up to the first that `stops`.
     pub(super) fn take_until(&mut self, stops: impl Fn(char) -> bool) -> &'t str {
         let length = self.rest.find(stops).unwrap_or(self.rest.len());
+        self.take_bytes(length)
+    }
+
+    /// The next `length` bytes, which end at a character's end.
+    pub(super) fn take_bytes(&mut self, length: usize) -> &'t str {
         let (taken, rest) = self.rest.split_at(length);
         self.rest = rest;
         taken
@@ -92,180 +101,173 @@ impl<'t> Cursor<'t> {
         if self.rest.is_empty() { "at the end".to_owned() } else { format!("before '{}'", self.rest.chars().take(20).collect::<String>()) }
     }
 
-    fn end(&self) -> Result<(), String> {
-        if self.rest.is_empty() { Ok(()) } else { Err(format!("expected '.' or '[' {}", self.here())) }
-    }
-
     fn root(&mut self) -> Result<Root, String> {
-        if self.take("$$") {
-            return Ok(Root::Context);
-        }
-        if !self.take("$") {
-            return Err("a path starts with '$'".to_owned());
-        }
-        let name = self.take_until(|character| matches!(character, '.' | '[') || character.is_whitespace());
-        if name.is_empty() {
-            return Ok(Root::Data);
-        }
-        match super::variable::not_a_name(name) {
-            None => Ok(Root::Variable(name.to_owned())),
-            Some(reason) => Err(format!("expected '.', '[' or the name of a variable behind '$', found '{name}': {reason}")),
+        let starts = [("$$", Root::Context), ("$", Root::Data)];
+        let Some((_, root)) = starts.into_iter().find(|(start, _)| self.take(start)) else { return Err("a path starts with '$'".to_owned()) };
+        let name = self.take_until(|character| matches!(character, '.' | '['));
+        match (root, name) {
+            (root, "") => Ok(root),
+            (Root::Data, name) => match super::variable::not_a_name(name) {
+                None => Ok(Root::Variable(name.to_owned())),
+                Some(reason) => Err(format!("expected '.', '[' or the name of a variable behind '$', found '{name}': {reason}")),
+            },
+            (_, name) => Err(format!("expected '.' or '[' behind '$$', found '{name}'")),
         }
     }
 
-    pub(super) fn segments(&mut self, context: Context) -> Result<Vec<Segment>, String> {
+    /// All that follows a root.
+    pub(super) fn segments(&mut self) -> Result<Vec<Segment>, String> {
         let mut segments = Vec::new();
-        loop {
+        while !self.is_at_end() {
             if segments.len() > PATH_SEGMENTS_MAX {
                 return Err(format!("a path has at most {PATH_SEGMENTS_MAX} steps"));
             }
             if self.take("..") {
                 segments.push(Segment::Descend);
-                self.step(context, &mut segments)?;
+                segments.push(self.step()?);
             } else if self.take(".") {
-                self.step(context, &mut segments)?;
+                segments.push(self.step()?);
             } else if self.peek() == Some('[') {
                 segments.push(self.bracket()?);
             } else {
-                return Ok(segments);
+                return Err(format!("expected '.' or '[' {}", self.here()));
             }
         }
+        Ok(segments)
     }
 
     /// What follows a dot.
-    fn step(&mut self, context: Context, segments: &mut Vec<Segment>) -> Result<(), String> {
+    fn step(&mut self) -> Result<Segment, String> {
         if self.peek() == Some('[') {
-            segments.push(self.bracket()?);
-            return Ok(());
+            return self.bracket();
         }
         if self.take("*") {
-            segments.push(Segment::Wildcard);
-            return Ok(());
+            return Ok(Segment::Wildcard);
         }
-        let name = self.take_until(|character| {
-            let ends_filter = context == Context::Filter && matches!(character, '=' | '!' | '<' | '>' | '&' | '|' | ')' | ',');
-            matches!(character, '.' | '[' | '(') || character.is_whitespace() || ends_filter
-        });
-        if self.peek() == Some('(') {
-            return Err(format!("functions such as '{name}()' are not supported in paths"));
+        let name = self.take_until(|character| matches!(character, '.' | '[' | '(' | ' '));
+        match self.peek() {
+            Some('(') => Err(format!("functions such as '{name}()' are not supported in paths")),
+            _ if name.is_empty() => Err(format!("expected a name, '*' or '[' {}", self.here())),
+            Some(' ') => Err(format!("a name with blanks must be quoted: ['{name}…']")),
+            _ => Ok(Segment::Name(name.to_owned())),
         }
-        if name.is_empty() {
-            return Err(format!("expected a name, '*' or '[' {}", self.here()));
-        }
-        if context == Context::Path && self.peek().is_some_and(char::is_whitespace) {
-            return Err(format!("a name with blanks must be quoted: ['{name}…']"));
-        }
-        segments.push(Segment::Name(name.to_owned()));
-        Ok(())
     }
 
     fn bracket(&mut self) -> Result<Segment, String> {
         self.expect("[")?;
         self.skip_blanks();
-        let segment = match self.peek() {
+        match self.peek() {
             Some('*') => {
                 self.take("*");
-                Segment::Wildcard
+                self.expect("]")?;
+                Ok(Segment::Wildcard)
             }
             Some('?') => {
                 self.take("?");
-                self.skip_blanks();
-                Segment::Filter(self.filter()?)
+                let filter = self.filter()?;
+                self.expect("]")?;
+                Ok(Segment::Filter(filter))
             }
-            Some('\'' | '"') => self.names()?,
-            Some('-' | ':' | '0'..='9') => self.indices()?,
-            Some('(') => return Err("script expressions '[(…)]' are not supported".to_owned()),
-            _ => return Err(format!("expected a quoted name, an index, '*' or '?(' {}", self.here())),
-        };
-        self.skip_blanks();
-        self.expect("]")?;
-        Ok(segment)
+            Some('\'' | '"') => self.names(),
+            Some('-' | ':' | '0'..='9') => self.numbers(),
+            Some('(') => Err("script expressions '[(…)]' are not supported".to_owned()),
+            _ => Err(format!("expected a quoted name, an index, '*' or '?(' {}", self.here())),
+        }
     }
 
+    /// Names in quotes of one kind. Behind a comma anything but a comma or bracket is passed over, as the library does.
     fn names(&mut self) -> Result<Segment, String> {
+        let quote = self.peek().unwrap_or('\'');
         let mut names = vec![self.quoted()?];
-        self.skip_blanks();
-        while self.take(",") {
+        loop {
             self.skip_blanks();
+            if names.len() > PATH_SEGMENTS_MAX {
+                return Err(format!("at most {PATH_SEGMENTS_MAX} names go together"));
+            }
+            if self.take("]") {
+                return Ok(if names.len() == 1 { Segment::Name(names.swap_remove(0)) } else { Segment::Names(names) });
+            }
+            self.expect(",")?;
+            self.take_until(|character| character == quote || matches!(character, ',' | ']'));
             names.push(self.quoted()?);
-            self.skip_blanks();
         }
-        Ok(if names.len() == 1 { Segment::Name(names.swap_remove(0)) } else { Segment::Names(names) })
     }
 
-    fn indices(&mut self) -> Result<Segment, String> {
-        let first = self.integer()?;
-        self.skip_blanks();
-        if self.peek() == Some(':') {
-            return self.slice(first);
+    /// An index, several, or a slice.
+    fn numbers(&mut self) -> Result<Segment, String> {
+        let Some((text, _)) = self.rest.split_once(']') else { return Err(format!("expected ']' {}", self.here())) };
+        self.take_bytes(text.len() + 1);
+        let text = text.trim_end_matches(' ');
+        if text.contains(':') {
+            return slice(text);
         }
-        let Some(first) = first else { return Err(format!("expected an index {}", self.here())) };
-        let mut indices = vec![first];
-        while self.take(",") {
-            self.skip_blanks();
-            indices.push(self.integer()?.ok_or_else(|| format!("expected an index {}", self.here()))?);
-            self.skip_blanks();
+        let indices: Vec<i64> = text.split(',').map(|index| integer(index.trim_matches(' '))).collect::<Result<_, _>>()?;
+        if indices.len() > PATH_SEGMENTS_MAX {
+            return Err(format!("at most {PATH_SEGMENTS_MAX} indices go together"));
         }
-        Ok(if indices.len() == 1 { Segment::Index(first) } else { Segment::Indices(indices) })
-    }
-
-    fn slice(&mut self, start: Option<i64>) -> Result<Segment, String> {
-        self.expect(":")?;
-        self.skip_blanks();
-        let end = self.integer()?;
-        self.skip_blanks();
-        let step = if self.take(":") {
-            self.skip_blanks();
-            self.integer()?.unwrap_or(1)
-        } else {
-            1
-        };
-        if step < 1 {
-            return Err("the step of a slice must be positive".to_owned());
-        }
-        Ok(Segment::Slice { start, end, step })
-    }
-
-    fn integer(&mut self) -> Result<Option<i64>, String> {
-        let minus = if self.take("-") { "-" } else { "" };
-        let digits = self.take_until(|character| !character.is_ascii_digit());
-        if digits.is_empty() && minus.is_empty() {
-            return Ok(None);
-        }
-        format!("{minus}{digits}").parse().map(Some).map_err(|_| format!("'{minus}{digits}' is not an index"))
+        Ok(if let [index] = indices[..] { Segment::Index(index) } else { Segment::Indices(indices) })
     }
 
     /// A name or text in single or double quotes, escapes resolved.
     pub(super) fn quoted(&mut self) -> Result<String, String> {
         let Some(quote @ ('\'' | '"')) = self.peek() else { return Err(format!("expected a quoted name {}", self.here())) };
-        let mut characters = self.rest.char_indices().skip(1);
-        let mut text = String::new();
-        while let Some((at, character)) = characters.next() {
-            if character == quote {
-                self.rest = self.rest.split_at(at + quote.len_utf8()).1;
-                return Ok(text);
-            }
-            text.push(if character == '\\' { unescape(&mut characters)? } else { character });
-        }
-        Err(format!("a quote is not closed {}", self.here()))
+        let mut escaped = false;
+        let closing = self.rest.char_indices().skip(1).find(|&(_, character)| {
+            let closes = character == quote && !escaped;
+            escaped = character == '\\' && !escaped;
+            closes
+        });
+        let Some((at, _)) = closing else { return Err(format!("a quote is not closed {}", self.here())) };
+        let text = self.take_bytes(at + quote.len_utf8());
+        unescape(text.get(1..at).unwrap_or_default())
     }
 }
 
-/// The character an escape stands for, the backslash being read.
-fn unescape(characters: &mut impl Iterator<Item = (usize, char)>) -> Result<char, String> {
-    let Some((_, escaped)) = characters.next() else { return Err("the path ends inside an escape".to_owned()) };
-    Ok(match escaped {
-        'b' => '\u{8}',
-        'f' => '\u{c}',
-        'n' => '\n',
-        'r' => '\r',
-        't' => '\t',
-        'u' => {
-            let code: String = characters.take(4).map(|(_, digit)| digit).collect();
-            u32::from_str_radix(&code, 16).ok().and_then(char::from_u32).ok_or_else(|| format!("'\\u{code}' is not a character"))?
+/// A step of a slice is read and passed over, as the library does.
+fn slice(text: &str) -> Result<Segment, String> {
+    if let Some(other) = text.chars().find(|character| !matches!(character, '0'..='9' | '-' | ':')) {
+        return Err(format!("a slice holds numbers and ':' only, found '{other}'"));
+    }
+    let bound = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(integer).transpose();
+    let mut bounds = text.split(':');
+    let (start, end) = (bound(bounds.next())?, bound(bounds.next())?);
+    if start.is_none() && end.is_none() {
+        return Err("a slice needs a start or an end".to_owned());
+    }
+    Ok(Segment::Slice { start, end })
+}
+
+/// An index has 32 bits, as in Java.
+fn integer(text: &str) -> Result<i64, String> {
+    text.parse::<i32>().ok().filter(|_| !text.starts_with('+')).map(i64::from).ok_or_else(|| format!("'{text}' is not an index"))
+}
+
+/// Escapes resolved: those of JSON, and any other character for itself.
+fn unescape(text: &str) -> Result<String, String> {
+    let mut units: Vec<u16> = Vec::with_capacity(text.len());
+    let mut characters = text.chars();
+    let push = |units: &mut Vec<u16>, character: char| units.extend_from_slice(character.encode_utf16(&mut [0; 2]));
+    while let Some(character) = characters.next() {
+        if character != '\\' {
+            push(&mut units, character);
+            continue;
         }
-        other => other,
-    })
+        match characters.next() {
+            Some('b') => push(&mut units, '\u{8}'),
+            Some('f') => push(&mut units, '\u{c}'),
+            Some('n') => push(&mut units, '\n'),
+            Some('r') => push(&mut units, '\r'),
+            Some('t') => push(&mut units, '\t'),
+            Some('u') => {
+                let code: String = characters.by_ref().take(4).collect();
+                let unit = (code.len() == 4).then(|| u16::from_str_radix(&code, 16).ok()).flatten();
+                units.push(unit.ok_or_else(|| format!("'\\u{code}' is not a character"))?);
+            }
+            Some(other) => push(&mut units, other),
+            None => return Err("the path ends inside an escape".to_owned()),
+        }
+    }
+    String::from_utf16(&units).map_err(|_| format!("'{text}' holds half a surrogate pair"))
 }
 
 /// A text as a literal of the definition.
@@ -306,8 +308,8 @@ mod tests {
     fn indefinite_steps_parse() {
         assert_eq!(segments("$..age"), [Segment::Descend, name("age")]);
         assert_eq!(segments("$.a[*].*"), [name("a"), Segment::Wildcard, Segment::Wildcard]);
-        assert_eq!(segments("$[1:]"), [Segment::Slice { start: Some(1), end: None, step: 1 }]);
-        assert_eq!(segments("$[:-2]"), [Segment::Slice { start: None, end: Some(-2), step: 1 }]);
+        assert_eq!(segments("$[1:]"), [Segment::Slice { start: Some(1), end: None }]);
+        assert_eq!(segments("$[:-2]"), [Segment::Slice { start: None, end: Some(-2) }]);
         assert_eq!(segments("$[0, 2]"), [Segment::Indices(vec![0, 2])]);
         assert_eq!(segments("$['a','b']"), [Segment::Names(vec!["a".to_owned(), "b".to_owned()])]);
     }
@@ -351,9 +353,30 @@ mod tests {
         assert!(reason("$.a[?(@.b == $.c)]").contains("cross-references"));
         assert!(reason("a.b").contains("starts with '$'"));
         assert!(reason("$.a b").contains("quoted"));
-        for broken in
-            ["$.", "$..", "$.a.", "$[", "$[]", "$['a", "$['a'", "$[a]", "$[1", "$[1,]", "$[--1]", "$[?(@.a]", "$[?()]", "$.a[?(@.b==)]", "", "$-x", "$[1:2:0]"]
-        {
+        for broken in [
+            "$.",
+            "$..",
+            "$.a.",
+            "$[",
+            "$[]",
+            "$['a",
+            "$['a'",
+            "$[a]",
+            "$[1",
+            "$[1,]",
+            "$[--1]",
+            "$[?(@.a]",
+            "$[?()]",
+            "$.a[?(@.b==)]",
+            "",
+            "$-x",
+            "$[:]",
+            "$[1:2 ]:",
+            "$[1 :2]",
+            "$[4294967296]",
+            " $",
+            "$ .a",
+        ] {
             reason(broken);
         }
     }

@@ -29,6 +29,8 @@ pub(super) struct Emitter<'m> {
     pub(super) pools: Pools,
     pub(super) states: Vec<StateCode>,
     resources: Vec<Resource>,
+    /// By ARN, which says the rest.
+    resource_ids: HashMap<String, ResourceId>,
     symbols: Symbols,
     /// Where each label is; label n below the number of states is the entry of state n.
     labels: Vec<Option<OpId>>,
@@ -66,6 +68,7 @@ impl<'m> Emitter<'m> {
             pools: Pools::default(),
             states: Vec::new(),
             resources: Vec::new(),
+            resource_ids: HashMap::new(),
             symbols: Symbols::default(),
             labels: vec![None; machine.states.len()],
             constants: String::from("["),
@@ -139,12 +142,13 @@ impl<'m> Emitter<'m> {
     }
 
     pub(super) fn resource(&mut self, resource: &Resource) -> ResourceId {
-        let known = self.resources.iter().position(|other| other == resource);
-        let index = known.unwrap_or_else(|| {
-            self.resources.push(resource.clone());
-            self.resources.len() - 1
-        });
-        ResourceId(u32::try_from(index).expect("there are at most as many resources as states"))
+        if let Some(&known) = self.resource_ids.get(&resource.arn) {
+            return known;
+        }
+        let id = ResourceId(next_id(&self.resources));
+        self.resources.push(resource.clone());
+        self.resource_ids.insert(resource.arn.clone(), id);
+        id
     }
 
     /// Resolves the labels.

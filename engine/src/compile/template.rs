@@ -4,7 +4,7 @@ use super::emit::{Emitter, next_id};
 use crate::hir::{Argument, Filter, FilterOperand, IntrinsicCall, Path, Root, Segment, Template};
 use crate::program::function::Function;
 use crate::program::op::{IntrinsicId, MergeId, NodeId, Op, PathId};
-use crate::program::pool::{ArgumentCode, ContextField, FilterCode, FilterSide, IntrinsicCode, Node, PathCode, PathRoot, Step};
+use crate::program::pool::{ArgumentCode, ContextField, FilterCode, FilterSide, IntrinsicCode, Merging, Node, PathCode, PathRoot, Step};
 
 /// Names of the Context Object, interned when a path takes a part of it as a whole.
 const CONTEXT_NAMES: [&str; 19] = [
@@ -126,7 +126,9 @@ impl Emitter<'_> {
         }
         let steps = self.steps(&path.segments[usize::from(root_steps)..]);
         let id = PathId(next_id(&self.pools.paths));
-        self.pools.paths.push(PathCode { root, steps, definite: path.is_definite(), text: path.text.as_str().into() });
+        let merges = path.ends_in_names().then_some(if path.is_definite() { Merging::One } else { Merging::Many });
+        let definite = path.is_definite() && merges.is_none();
+        self.pools.paths.push(PathCode { root, steps, definite, merges, text: path.text.as_str().into() });
         self.path_ids.insert(text, id);
         id
     }
@@ -148,7 +150,7 @@ impl Emitter<'_> {
                 Segment::Index(index) => Step::Index(*index),
                 Segment::Wildcard => Step::Wildcard,
                 Segment::Descend => Step::Descend,
-                Segment::Slice { start, end, step } => Step::Slice { start: *start, end: *end, step: *step },
+                Segment::Slice { start, end } => Step::Slice { start: *start, end: *end },
                 Segment::Indices(indices) => Step::Indices(indices.as_slice().into()),
                 Segment::Names(names) => Step::Members(names.iter().map(|name| self.symbol(name)).collect()),
                 Segment::Filter(filter) => Step::Filter(Box::new(self.filter(filter))),

@@ -110,7 +110,7 @@ impl Code {
                 "The Label of a Map has 1 to 40 characters, and no blanks, brackets, wildcards or other characters that have a meaning in an ARN."
             }
             Self::MissingEndState => {
-                "No state of the top level ends the workflow: none is a Succeed or a Fail and none says \"End\": true. It would run until its time is up. AWS refuses such a definition."
+                "No state of the top level ends the workflow: none is a Succeed or a Fail and none says \"End\": true. It would run until its time is up."
             }
             Self::TooDeeplyNested => "Parallel and Map states, Choice rules and payload templates may nest only so far. Flatten the definition.",
             Self::NoDollar => {

@@ -11,15 +11,16 @@ use super::findings::Findings;
 /// How bad a state is that nothing leads to. AWS refuses such a definition; running it does no harm.
 const UNREACHABLE: Severity = Severity::Warning;
 
-/// How bad a workflow without a terminal state is. AWS refuses it; here it ends when its time is up.
-const ENDLESS: Severity = Severity::Warning;
+/// How bad a workflow without a terminal state is: AWS refuses it.
+const ENDLESS: Severity = Severity::Error;
 
 /// Reports the faults of the whole graph.
 pub(super) fn check(body: &SubMachine, findings: &mut Findings<'_>) {
     let mut names = HashSet::new();
     check_names(body, &mut names, findings);
     check_targets(body, &names, findings);
-    if body.states.is_empty() || body.states.iter().any(is_terminal) {
+    let here: HashSet<&str> = body.states.iter().map(|state| state.name.value.as_str()).collect();
+    if body.states.is_empty() || body.states.iter().any(|state| is_terminal(state) || is_open(state, &here)) {
         check_reachability(body, findings);
     } else {
         findings.without_place(ENDLESS, Code::MissingEndState, "Workflow has no terminal state");
@@ -65,6 +66,12 @@ pub(super) fn targets(state: &State) -> impl Iterator<Item = &Located<String>> {
     let rules = fields.choices.iter().filter_map(|rule| rule.next.as_ref());
     let catchers = fields.catchers.iter().filter_map(|catcher| catcher.next.as_ref());
     fields.next.iter().chain(&fields.default).chain(rules).chain(catchers)
+}
+
+/// A state that goes nowhere, or to a state that is not there, may be meant to end: its fault is reported already.
+fn is_open(state: &State, here: &HashSet<&str>) -> bool {
+    let mut targets = targets(state).peekable();
+    targets.peek().is_none() || targets.any(|target| !here.contains(target.value.as_str()))
 }
 
 /// A state whose type is unknown is given the benefit of the doubt: its fault is reported already.

@@ -15,11 +15,14 @@ pub const RULE_DEPTH_MAX: usize = 64;
 /// Levels of objects and arrays in a payload template with computed fields; literal values may go as deep as a document does.
 pub const TEMPLATE_DEPTH_MAX: u16 = 128;
 
-/// Steps of one path; longer ones are mistakes.
+/// Steps of one path, and names or indices that go together in one; longer ones are mistakes.
 pub const PATH_SEGMENTS_MAX: usize = 256;
 
 /// Levels of parentheses, negations and filters in the conditions of one path.
 pub const FILTER_DEPTH_MAX: usize = 32;
+
+/// Conditions of one path; each is asked of every value that the path looks at.
+pub const FILTER_CONDITIONS_MAX: usize = 256;
 
 /// Levels of intrinsic calls in one field (spec/asl.md 9).
 pub const INTRINSIC_DEPTH_MAX: usize = 10;

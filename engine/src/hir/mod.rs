@@ -471,10 +471,17 @@ impl Path {
         self.root == Root::Data && self.segments.is_empty()
     }
 
-    /// Whether the path names at most one value: only names and single indices.
+    /// Whether the path names at most one value: only names and single indices, and perhaps several names at the end.
     #[must_use]
     pub fn is_definite(&self) -> bool {
-        self.segments.iter().all(|segment| matches!(segment, Segment::Name(_) | Segment::Index(_)))
+        let up_to_end = if self.ends_in_names() { self.segments.len() - 1 } else { self.segments.len() };
+        self.segments.iter().take(up_to_end).all(|segment| matches!(segment, Segment::Name(_) | Segment::Index(_)))
+    }
+
+    /// Whether the path ends in several names, which make an object of these members.
+    #[must_use]
+    pub fn ends_in_names(&self) -> bool {
+        matches!(self.segments.last(), Some(Segment::Names(_)))
     }
 }
 
@@ -495,18 +502,16 @@ pub enum Segment {
     Wildcard,
     /// `..` in front of the next step: the value and all its descendants.
     Descend,
-    /// `[a:b]` or `[a:b:c]`
+    /// `[a:b]`; the service passes over a step behind it. A negative start counts from the end for each element, so `[-1:1]` are the last one and the first.
     Slice {
         /// First index.
         start: Option<i64>,
         /// Index behind the last.
         end: Option<i64>,
-        /// Step, 1 when absent.
-        step: i64,
     },
     /// `[a,b,…]`
     Indices(Vec<i64>),
-    /// `['a','b',…]`
+    /// `['a','b',…]`; at the end of a path it makes an object of these members.
     Names(Vec<String>),
     /// `[?(…)]`
     Filter(Filter),

@@ -14,10 +14,21 @@ pub(crate) struct PathCode {
     pub(crate) root: PathRoot,
     /// The steps from there.
     pub(crate) steps: Box<[Step]>,
-    /// Whether it names at most one value.
+    /// Whether it is followed step by step: it names at most one value, and makes none.
     pub(crate) definite: bool,
+    /// Whether its last step takes several members together into an object of their own.
+    pub(crate) merges: Option<Merging>,
     /// As written, for error texts.
     pub(crate) text: Box<str>,
+}
+
+/// How a path ends that takes several members together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Merging {
+    /// One object.
+    One,
+    /// An array of such objects.
+    Many,
 }
 
 /// What a path starts from.
@@ -74,7 +85,7 @@ pub(crate) enum Step {
     Index(i64),
     Wildcard,
     Descend,
-    Slice { start: Option<i64>, end: Option<i64>, step: i64 },
+    Slice { start: Option<i64>, end: Option<i64> },
     Indices(Box<[i64]>),
     Members(Box<[Symbol]>),
     Filter(Box<FilterCode>),

@@ -6,6 +6,9 @@ use std::hash::{DefaultHasher, Hasher};
 use super::{Member, Tag, Value, View};
 use crate::document::{Kind, Unescaped};
 
+/// Members up to which one is looked for by going through all.
+const SCANNED_MEMBERS_MAX: usize = 32;
+
 impl View<'_> {
     /// Whether two values are equal: numbers by value, strings by their characters, objects without regard to order.
     pub(crate) fn equal(self, a: Value, b: Value) -> bool {
@@ -17,17 +20,36 @@ impl View<'_> {
             Kind::Number => self.compare_numbers(a, b) == Some(Ordering::Equal),
             Kind::String => self.compare_strings(a, b) == Some(Ordering::Equal),
             Kind::Array => self.len(a) == self.len(b) && self.elements(a).zip(self.elements(b)).all(|(a, b)| self.equal(a, b)),
-            Kind::Object => {
-                // Objects that were made alike have their members in one order: the next one is tried first.
-                let mut following = self.members(b);
-                self.len(a) == self.len(b)
-                    && self.members(a).all(|member| {
-                        let other = following.next().filter(|other| self.same_key(member, *other));
-                        let other = other.or_else(|| self.members(b).find(|other| self.same_key(member, *other)));
-                        other.is_some_and(|other| self.equal(member.value, other.value))
-                    })
-            }
+            Kind::Object => self.equal_objects(a, b),
         }
+    }
+
+    fn equal_objects(self, a: Value, b: Value) -> bool {
+        let count = self.len(a);
+        if count != self.len(b) {
+            return false;
+        }
+        // Objects that were made alike have their members in one order: the next one is tried first.
+        let mut following = self.members(b);
+        let mut sorted: Vec<(u64, Member)> = Vec::new();
+        self.members(a).all(|member| {
+            let other = following.next().filter(|other| self.same_key(member, *other));
+            let other = match other {
+                None if count <= SCANNED_MEMBERS_MAX => self.members(b).find(|other| self.same_key(member, *other)),
+                None => {
+                    if sorted.is_empty() {
+                        sorted = self.members(b).map(|other| (self.hash_key(other, 0), other)).collect();
+                        sorted.sort_by_key(|(hash, _)| *hash);
+                    }
+                    let hash = self.hash_key(member, 0);
+                    let first = sorted.partition_point(|(other, _)| *other < hash);
+                    let alike = sorted[first..].iter().take_while(|(other, _)| *other == hash);
+                    alike.map(|(_, other)| *other).find(|other| self.same_key(member, *other))
+                }
+                found => found,
+            };
+            other.is_some_and(|other| self.equal(member.value, other.value))
+        })
     }
 
     /// Whether two members have the same name.

@@ -7,6 +7,9 @@ use crate::document::{Document, Fault, Symbol, Symbols};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Quota;
 
+/// Values whose room is kept from one flattening to the next.
+const FLAT_KEPT: usize = 1024;
+
 /// Pairs an overlay may hold before it is turned into an object of its own.
 const OVERLAY_PAIRS_MAX: u32 = 16;
 
@@ -27,6 +30,8 @@ pub(crate) struct Memory {
     spare_cells: Vec<Value>,
     spare_text: Vec<u8>,
     reached: Vec<bool>,
+    /// Members of an overlay on their way to an object of their own.
+    flat: Vec<Value>,
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "cells and text are bounded by bytes_max, which new() keeps below 4 GiB")]
@@ -77,7 +82,7 @@ impl Memory {
 
     /// Bytes of heap memory held.
     pub(crate) fn capacity_bytes(&self) -> usize {
-        (self.cells.capacity() + self.spare_cells.capacity()) * size_of::<Value>()
+        (self.cells.capacity() + self.spare_cells.capacity() + self.flat.capacity()) * size_of::<Value>()
             + self.text.capacity()
             + self.spare_text.capacity()
             + self.documents.iter().map(Document::capacity_bytes).sum::<usize>()
@@ -318,20 +323,24 @@ impl Memory {
 
     /// An overlay as an object of its own.
     fn flatten(&mut self, overlay: Value, constants: &Document, symbols: &Symbols) -> Result<Value, Quota> {
-        let count = View::new(self, constants, symbols).members(overlay).count();
-        let start = self.reserve(count * 2)?;
-        for index in 0..count {
-            // The members are found anew for each index because the view borrows the cells being written; flattening happens once in sixteen changes of one object.
-            let member = View::new(self, constants, symbols).members(overlay).nth(index);
-            let Some(member) = member else { break };
+        // The view borrows the cells that are to be written, so the members wait elsewhere.
+        let mut flat = std::mem::take(&mut self.flat);
+        flat.clear();
+        for member in View::new(self, constants, symbols).members(overlay) {
             let mut key = member.key;
             if key.key_source() == Source::KEY {
                 key.a = NO_TOKEN;
             }
-            self.set(start + narrow(index) * 2, key);
-            self.set(start + narrow(index) * 2 + 1, member.value);
+            flat.extend([key, member.value]);
         }
-        Ok(Value::cells(Tag::Object, overlay.low, start, narrow(count), overlay.size))
+        let written = self.room_for(size_of_val(flat.as_slice())).map(|()| {
+            let start = narrow(self.cells.len());
+            self.cells.extend_from_slice(&flat);
+            Value::cells(Tag::Object, overlay.low, start, narrow(flat.len() / 2), overlay.size)
+        });
+        flat.shrink_to(FLAT_KEPT);
+        self.flat = flat;
+        written
     }
 
     /// The object over these members, which may belong to other objects.
@@ -359,10 +368,12 @@ impl Memory {
     pub(crate) fn with_element(&mut self, array: Value, index: usize, value: Value, constants: &Document, symbols: &Symbols) -> Result<Value, Quota> {
         let count = View::new(self, constants, symbols).len(array);
         let start = self.reserve(count)?;
-        for at in 0..count {
-            let element = if at == index { Some(value) } else { View::new(self, constants, symbols).element(array, at) };
-            self.set(start + narrow(at), element.unwrap_or(Value::NULL));
+        if array.tag == Tag::TokenArray {
+            self.spread_tokens(array, start, constants);
+        } else {
+            self.cells.copy_within(array.a as usize..array.a as usize + count, start as usize);
         }
+        self.set(start + narrow(index), value);
         Ok(self.finish_array(start, narrow(count)))
     }
 

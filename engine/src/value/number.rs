@@ -183,6 +183,44 @@ pub(crate) fn round(text: &[u8]) -> Option<i64> {
     i64::try_from(if decimal.negative { -value } else { value }).ok()
 }
 
+/// A text as a number in the spelling of JSON, if Java's decimals read it as one: leading zeros, bare points and a plus sign are fine.
+pub(crate) fn of_java(text: &str) -> Option<String> {
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let (mantissa, exponent) = unsigned.split_once(['e', 'E']).map_or((unsigned, "0"), |(mantissa, exponent)| (mantissa, exponent));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let exponent_digits = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
+    let is_number = digits(whole) && digits(fraction) && whole.len() + fraction.len() > 0 && digits(exponent_digits) && !exponent_digits.is_empty();
+    let sign = if text.starts_with('-') { "-" } else { "" };
+    is_number.then(|| format!("{sign}0{whole}.{fraction}0e{exponent}"))
+}
+
+/// A valid JSON number as Java's decimals print it: plainly, or with an exponent where the number is very small or its spelling has a positive one.
+pub(crate) fn to_java(text: &str) -> String {
+    let (sign, unsigned) = text.strip_prefix('-').map_or(("", text), |rest| ("-", rest));
+    let (mantissa, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let scale = i64::try_from(fraction.len()).unwrap_or(i64::MAX).saturating_sub(parse_exponent(exponent.as_bytes()));
+    let coefficient = format!("{whole}{fraction}");
+    let digits = match coefficient.trim_start_matches('0') {
+        "" => "0",
+        digits => digits,
+    };
+    let sign = if digits == "0" { "" } else { sign };
+    let count = i64::try_from(digits.len()).unwrap_or(i64::MAX);
+    let adjusted = count - 1 - scale;
+    if scale < 0 || adjusted < -6 {
+        let (first, rest) = digits.split_at(1);
+        let point = if rest.is_empty() { "" } else { "." };
+        let plus = if adjusted > 0 { "+" } else { "" };
+        return format!("{sign}{first}{point}{rest}E{plus}{adjusted}");
+    }
+    let scale = usize::try_from(scale).unwrap_or(0);
+    let padded = format!("{digits:0>width$}", width = scale + 1);
+    let (whole, fraction) = padded.split_at(padded.len() - scale);
+    if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
+}
+
 /// Feeds a number to `hasher`, so that equal numbers hash alike in any spelling.
 pub(crate) fn hash(text: &[u8], hasher: &mut impl Hasher) {
     let decimal = Decimal::parse(text);
@@ -224,6 +262,30 @@ mod tests {
         check("12345678901234567890123", "12345678901234567890124", Ordering::Less);
         check("0.1", "0.10000000000000000001", Ordering::Less);
         check("5", "-7", Ordering::Greater);
+    }
+
+    #[test]
+    fn numbers_are_read_and_printed_as_java_does() {
+        for (text, printed) in [
+            ("1", "1"),
+            ("1.10", "1.10"),
+            ("1e0", "1"),
+            ("1e2", "1E+2"),
+            ("12e3", "1.2E+4"),
+            ("1e-2", "0.01"),
+            ("-0", "0"),
+            ("0.0", "0.0"),
+            ("1e-7", "1E-7"),
+            ("-1.5", "-1.5"),
+        ] {
+            assert_eq!(to_java(text), printed, "{text}");
+        }
+        for text in ["1", "01", "1.", ".5", "+3", "-2e+3", "1E5"] {
+            assert!(of_java(text).is_some(), "{text}");
+        }
+        for text in ["", "-", ".", "e", "1e", "0x1", " 1", "1f"] {
+            assert!(of_java(text).is_none(), "{text}");
+        }
     }
 
     #[test]

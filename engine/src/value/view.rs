@@ -50,11 +50,6 @@ impl<'v> View<'v> {
         token_value(self.constants, Source::CONSTANTS, token)
     }
 
-    /// The program's constant with this number.
-    pub(crate) fn constant_number(self, number: usize) -> Option<Value> {
-        self.constants.children(self.constants.root()).nth(number).map(|token| self.constant(token))
-    }
-
     #[inline]
     pub(super) fn document(self, source: Source) -> &'v Document {
         if source == Source::CONSTANTS { self.constants } else { self.memory.document(source) }

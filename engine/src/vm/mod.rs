@@ -13,6 +13,7 @@ mod fork;
 mod intrinsic;
 mod observe;
 mod path;
+mod select;
 mod strand;
 mod task;
 mod template;

@@ -2,17 +2,19 @@
 
 use std::fmt::Write as _;
 
-use bumpalo::collections::Vec as BumpVec;
-
 use super::Slot;
 use super::failure::Raised;
-use crate::document::{Kind, Symbol};
+use super::select::{Selection, element_index, walk};
+use crate::document::Kind;
 use crate::error;
-use crate::hir::FilterOperator;
+use crate::limits::PATH_VISITS_MAX;
 use crate::program::Program;
 use crate::program::op::{MergeId, PathId};
-use crate::program::pool::{FilterCode, FilterSide, PathRoot, Step};
-use crate::value::{Quota, Value, View};
+use crate::program::pool::{Merging, PathCode, PathRoot, Step};
+use crate::value::{Quota, Value};
+
+/// Bytes of the match list that are kept from one path to the next.
+const SCRATCH_KEPT_BYTES: usize = 64 << 10;
 
 impl Slot {
     /// What a path selects from `base`: a definite path its value or nothing, an indefinite one the array of its matches.
@@ -29,7 +31,8 @@ impl Slot {
         let code = program.path(path);
         let root = match code.root {
             PathRoot::Data => Some(base),
-            PathRoot::Context(field) => self.context(program, id, field)?,
+            // A missing field has no value and no children, so an indefinite path below it finds nothing, as everywhere.
+            PathRoot::Context(field) => self.context(program, id, field)?.or_else(|| (!code.definite && code.merges.is_none()).then_some(Value::NULL)),
             PathRoot::Variable(variable) => self.variable(id, variable),
             PathRoot::Unassigned => None,
         };
@@ -37,25 +40,62 @@ impl Slot {
         if code.definite {
             return Ok(walk(self.view(program), root, &code.steps).ok());
         }
-        self.select(program, root, &code.steps).map(Some).map_err(|quota| self.raise_quota(quota))
+        if code.merges == Some(Merging::One) {
+            return self.merged_members(program, root, &code.steps).map_err(|quota| self.raise_quota(quota));
+        }
+        self.select(program, id, root, path).map(Some)
     }
 
     /// The array of an indefinite path's matches.
-    fn select(&mut self, program: &Program, root: Value, steps: &[Step]) -> Result<Value, Quota> {
+    fn select(&mut self, program: &Program, id: u32, root: Value, path: PathId) -> Result<Value, Raised> {
+        let code = program.path(path);
         let mut scratch = std::mem::take(&mut self.scratch);
-        let mut found = BumpVec::new_in(&scratch);
-        collect(self.view(program), root, steps, &mut found);
-        let start = self.memory.reserve(found.len())?;
-        let mut cell = start;
-        for value in &found {
-            self.memory.set(cell, *value);
-            cell += 1;
-        }
-        let array = self.memory.finish_array(start, cell - start);
+        let mut selection = Selection::new(self.view(program), &program.constant_tokens, &scratch);
+        selection.collect(root, &code.steps);
+        let (found, is_exhausted) = selection.finish();
+        let array = if is_exhausted { Ok(None) } else { self.array_of_found(program, &found, code).map(Some) };
         drop(found);
         scratch.reset();
-        self.scratch = scratch;
-        Ok(array)
+        if scratch.allocated_bytes() <= SCRATCH_KEPT_BYTES {
+            self.scratch = scratch;
+        }
+        match array {
+            Ok(Some(array)) => Ok(array),
+            Ok(None) => {
+                let text = format_args!("The path '{}' looks at more than {PATH_VISITS_MAX} values.", code.text);
+                Err(self.raise(program, id, error::DATA_LIMIT_EXCEEDED, text))
+            }
+            Err(quota) => Err(self.raise_quota(quota)),
+        }
+    }
+
+    fn array_of_found(&mut self, program: &Program, found: &[Value], code: &PathCode) -> Result<Value, Quota> {
+        let start = self.memory.reserve(found.len())?;
+        let mut cell = start;
+        for &value in found {
+            let value = match (code.merges, code.steps.split_last()) {
+                (Some(_), Some((last, _))) => self.merged_members(program, value, std::slice::from_ref(last))?.unwrap_or(Value::NULL),
+                _ => value,
+            };
+            self.memory.set(cell, value);
+            cell += 1;
+        }
+        Ok(self.memory.finish_array(start, cell - start))
+    }
+
+    /// The object of the members that the last step names, as far as they are there; nothing where there is no object.
+    fn merged_members(&mut self, program: &Program, root: Value, steps: &[Step]) -> Result<Option<Value>, Quota> {
+        let Some((Step::Members(symbols), path)) = steps.split_last() else { return Ok(None) };
+        let view = self.view(program);
+        let Some(base) = walk(view, root, path).ok().filter(|base| base.kind() == Kind::Object) else { return Ok(None) };
+        let start = self.memory.reserve(symbols.len() * 2)?;
+        let mut count = 0;
+        for (at, &symbol) in symbols.iter().enumerate() {
+            let Some(member) = self.view(program).member(base, symbol).filter(|_| !symbols[..at].contains(&symbol)) else { continue };
+            self.memory.set_pair(start + count * 2, Value::program_key(symbol, None), member);
+            count += 1;
+        }
+        Ok(Some(self.memory.finish_object(start, count, &program.symbols)))
     }
 
     /// InputPath, OutputPath, ItemsPath and the like: nothing found is an error with Jayway's text (spec/asl.md 2.1).
@@ -134,134 +174,5 @@ impl Slot {
             inner = self.memory.finish_object(start, 1, &program.symbols);
         }
         Ok(Some(inner))
-    }
-}
-
-/// The place of index `index`, from the end when negative, in an array of `len`.
-fn element_index(len: usize, index: i64) -> Option<usize> {
-    let len = i64::try_from(len).ok()?;
-    let at = if index < 0 { len + index } else { index };
-    if (0..len).contains(&at) { usize::try_from(at).ok() } else { None }
-}
-
-/// Follows a definite path; the error is the number of the step that found nothing.
-#[inline]
-fn walk(view: View<'_>, base: Value, steps: &[Step]) -> Result<Value, usize> {
-    let mut value = base;
-    for (number, step) in steps.iter().enumerate() {
-        let found = match step {
-            Step::Member(symbol) => view.member(value, *symbol),
-            Step::Index(index) => at_index(view, value, *index),
-            _ => None,
-        };
-        value = found.ok_or(number)?;
-    }
-    Ok(value)
-}
-
-fn at_index(view: View<'_>, value: Value, index: i64) -> Option<Value> {
-    if value.kind() != Kind::Array {
-        return None;
-    }
-    if index < 0 {
-        return element_index(view.len(value), index).and_then(|at| view.element(value, at));
-    }
-    view.element(value, usize::try_from(index).ok()?)
-}
-
-/// Adds what `steps` select from `value` to `found`. The recursion is as deep as the path and the data are, both bounded.
-fn collect(view: View<'_>, value: Value, steps: &[Step], found: &mut BumpVec<'_, Value>) {
-    let Some((step, rest)) = steps.split_first() else {
-        found.push(value);
-        return;
-    };
-    match step {
-        Step::Member(symbol) => view.member(value, *symbol).into_iter().for_each(|next| collect(view, next, rest, found)),
-        Step::Index(index) => at_index(view, value, *index).into_iter().for_each(|next| collect(view, next, rest, found)),
-        Step::Wildcard => children(view, value, |child| collect(view, child, rest, found)),
-        Step::Descend => {
-            collect(view, value, rest, found);
-            children(view, value, |child| collect(view, child, steps, found));
-        }
-        Step::Indices(indices) => {
-            for index in indices {
-                at_index(view, value, *index).into_iter().for_each(|next| collect(view, next, rest, found));
-            }
-        }
-        Step::Members(symbols) => members(view, value, symbols, |next| collect(view, next, rest, found)),
-        Step::Slice { start, end, step } => slice(view, value, (*start, *end, *step), |next| collect(view, next, rest, found)),
-        Step::Filter(filter) => match value.kind() {
-            Kind::Array => view.elements(value).filter(|item| accepts(view, *item, filter)).for_each(|item| collect(view, item, rest, found)),
-            // Jayway applies a filter on an object to the object itself.
-            Kind::Object if accepts(view, value, filter) => collect(view, value, rest, found),
-            _ => {}
-        },
-    }
-}
-
-fn children(view: View<'_>, value: Value, mut visit: impl FnMut(Value)) {
-    match value.kind() {
-        Kind::Array => view.elements(value).for_each(visit),
-        Kind::Object => view.members(value).for_each(|member| visit(member.value)),
-        _ => {}
-    }
-}
-
-fn members(view: View<'_>, value: Value, symbols: &[Symbol], mut visit: impl FnMut(Value)) {
-    for symbol in symbols {
-        if let Some(member) = view.member(value, *symbol) {
-            visit(member);
-        }
-    }
-}
-
-/// Python's slice rules with a positive step, as Jayway has them.
-fn slice(view: View<'_>, value: Value, (start, end, step): (Option<i64>, Option<i64>, i64), mut visit: impl FnMut(Value)) {
-    if value.kind() != Kind::Array || step < 1 {
-        return;
-    }
-    let len = i64::try_from(view.len(value)).unwrap_or(i64::MAX);
-    let bound = |index: i64| if index < 0 { (len + index).max(0) } else { index.min(len) };
-    let (from, to) = (start.map_or(0, bound), end.map_or(len, bound));
-    for (at, element) in (0_i64..).zip(view.elements(value)) {
-        if at >= from && at < to && (at - from) % step == 0 {
-            visit(element);
-        }
-    }
-}
-
-fn accepts(view: View<'_>, item: Value, filter: &FilterCode) -> bool {
-    match filter {
-        FilterCode::Or(parts) => parts.iter().any(|part| accepts(view, item, part)),
-        FilterCode::And(parts) => parts.iter().all(|part| accepts(view, item, part)),
-        FilterCode::Not(inner) => !accepts(view, item, inner),
-        FilterCode::Exists(steps) => walk(view, item, steps).is_ok(),
-        FilterCode::Compare(left, operator, right) => {
-            let side = |side: &FilterSide| match side {
-                FilterSide::Item(steps) => walk(view, item, steps).ok(),
-                FilterSide::Constant(constant) => view.constant_number(constant.index()),
-            };
-            compare(view, side(left), *operator, side(right))
-        }
-    }
-}
-
-fn compare(view: View<'_>, left: Option<Value>, operator: FilterOperator, right: Option<Value>) -> bool {
-    let (Some(left), Some(right)) = (left, right) else {
-        // What is missing equals only what is missing.
-        return match operator {
-            FilterOperator::Equal => left.is_none() && right.is_none(),
-            FilterOperator::NotEqual => left.is_some() != right.is_some(),
-            _ => false,
-        };
-    };
-    let order = view.compare_numbers(left, right).or_else(|| view.compare_strings(left, right));
-    match operator {
-        FilterOperator::Equal => view.equal(left, right),
-        FilterOperator::NotEqual => !view.equal(left, right),
-        FilterOperator::Less => order.is_some_and(|order| order.is_lt()),
-        FilterOperator::LessEqual => order.is_some_and(|order| order.is_le()),
-        FilterOperator::Greater => order.is_some_and(|order| order.is_gt()),
-        FilterOperator::GreaterEqual => order.is_some_and(|order| order.is_ge()),
     }
 }

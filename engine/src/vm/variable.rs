@@ -9,7 +9,7 @@ use crate::document::DOCUMENT_DEPTH_MAX;
 use crate::error;
 use crate::limits::{ASSIGN_BYTES_MAX, VARIABLES_BYTES_MAX};
 use crate::program::Program;
-use crate::program::op::AssignId;
+use crate::program::op::{AssignId, Op};
 use crate::program::pool::VariableId;
 use crate::value::{Memory, Value};
 
@@ -26,8 +26,19 @@ impl Slot {
         strand.variables.get(variable.index as usize).copied().flatten()
     }
 
+    /// The ops of Assign, out of the loop's way: most programs have none.
+    #[inline(never)]
+    pub(super) fn assignment(&mut self, program: &Program, id: u32, op: Op, cur: Value) -> Result<Option<Value>, Raised> {
+        match op {
+            Op::Assign { assign } => self.assign(program, id, assign, cur)?,
+            Op::Commit { assign } => self.commit(program, id, assign, cur)?,
+            _ => {}
+        }
+        Ok(Some(cur))
+    }
+
     /// Computes the values of an Assign over `cur`, all from the variables as they are.
-    pub(super) fn assign(&mut self, program: &Program, id: u32, assign: AssignId, cur: Value) -> Result<(), Raised> {
+    fn assign(&mut self, program: &Program, id: u32, assign: AssignId, cur: Value) -> Result<(), Raised> {
         let code = &program.pools.assigns[assign.index()];
         let object = self.build_unbounded(program, id, code.node, cur)?;
         if Memory::depth(object) > DOCUMENT_DEPTH_MAX {
@@ -43,7 +54,7 @@ impl Slot {
     }
 
     /// Gives the variables their values, now that the state is being left with `cur`.
-    pub(super) fn commit(&mut self, program: &Program, id: u32, assign: AssignId, cur: Value) -> Result<(), Raised> {
+    fn commit(&mut self, program: &Program, id: u32, assign: AssignId, cur: Value) -> Result<(), Raised> {
         self.within_limit(program, id, cur)?;
         let Some(object) = self.assigned else { return Ok(()) };
         let targets = &program.pools.assigns[assign.index()].targets;

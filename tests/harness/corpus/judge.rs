@@ -1,4 +1,4 @@
-//! Decides what becomes of a case. Strict: a missing field, another error, an unexpected success are failures; only five reasons make a case not applicable.
+//! Decides what becomes of a case. Strict: a missing field, another error, an unexpected success are failures; only six reasons make a case not applicable.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,6 +17,7 @@ use super::case::Case;
 use super::compare::Bindings;
 use super::history;
 use super::normalise;
+use super::paths;
 use super::run::{self, Ended};
 
 /// Why a case is not judged.
@@ -32,6 +33,8 @@ pub enum Reason {
     Task,
     /// The recording stopped before the end.
     NotFinal,
+    /// It uses a form of path that the library behind the service knows and the service's documentation excludes.
+    Undocumented,
 }
 
 impl Reason {
@@ -44,6 +47,7 @@ impl Reason {
             Self::Api => "api",
             Self::Task => "task",
             Self::NotFinal => "not-final",
+            Self::Undocumented => "undocumented",
         }
     }
 }
@@ -118,8 +122,7 @@ fn judge_unguarded(case: &Case) -> Judged {
     if let Some(folder) = case.group.split_once('/').map(|(folder, _)| folder) {
         match folder {
             "jsonata" => return alone(Verdict::NotApplicable(Reason::Jsonata)),
-            // A bare path expression has no entry of its own in the engine yet; the definitions that use paths judge them.
-            "jsonpath" => return alone(Verdict::NotApplicable(Reason::Api)),
+            "jsonpath" => return alone(paths::judge(case)),
             "lint" => return alone(judge_lint(case)),
             "real" => return alone(judge_real(case)),
             _ => {}
@@ -154,7 +157,9 @@ fn judge_lint(case: &Case) -> Verdict {
     let valid = case.field("expect")["valid"].as_bool();
     let Some(definition) = case.definition() else { return Verdict::Failed("the case has no definition".to_owned()) };
     let lowered = hir::lower(&definition, WorkflowType::Standard);
-    if case.uses_jsonata() && lowered.as_ref().err().is_none_or(|findings| errors_of(findings).iter().all(|finding| finding.code == Code::NotSupportedHere)) {
+    let has_findings = |findings: &Vec<Diagnostic>| errors_of(findings).iter().any(|finding| finding.code != Code::NotSupportedHere);
+    // What the expressions are worth is for later; a fault beside them is a fault.
+    if case.uses_jsonata() && (valid == Some(true) || !lowered.as_ref().is_err_and(has_findings)) {
         return Verdict::NotApplicable(Reason::Jsonata);
     }
     match (lowered, valid) {

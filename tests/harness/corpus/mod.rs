@@ -10,4 +10,5 @@ pub mod floor;
 pub mod history;
 pub mod judge;
 pub mod normalise;
+mod paths;
 pub mod run;

@@ -37,7 +37,7 @@ const DEFINITE: [&str; 20] = [
 ];
 
 /// Paths to a list of values.
-const INDEFINITE: [&str; 14] = [
+const INDEFINITE: [&str; 18] = [
     "$.l[*]",
     "$.l[*].n",
     "$..n",
@@ -51,7 +51,11 @@ const INDEFINITE: [&str; 14] = [
     "$.l[?(@.s == 'ab')].n",
     "$.gone[*].n",
     "$..o.s",
-    "$.l[::2]",
+    "$.l[0:3:2]",
+    "$['n','s']",
+    "$.l[*]['s','n']",
+    "$..[?(@.n == '1')]",
+    "$.l[?(@.s == 12)].n",
 ];
 
 /// Makes a definition.
@@ -246,7 +250,7 @@ impl Maker<'_, '_> {
             5 => ("ArrayPartition", "ln"),
             6 => ("ArrayRange", "iin"),
             7 => ("ArrayUnique", "l"),
-            8 => ("MathAdd", "nn"),
+            8 => ("MathAdd", "mm"),
             9 => ("StringSplit", "ss"),
             10 => ("JsonToString", "v"),
             11 => ("StringToJson", "s"),
@@ -258,8 +262,13 @@ impl Maker<'_, '_> {
     }
 
     fn argument(&mut self, kind: char, depth: usize) -> String {
-        // Now and then an argument of another kind than asked for.
-        let kind = if self.source.chance(1) && !matches!(kind, 'f' | '-') { 'v' } else { kind };
+        // Now and then an argument of another kind than asked for, except where a literal of that kind is refused.
+        let kind = match kind {
+            'm' => 'n',
+            'f' | '-' => kind,
+            _ if self.source.chance(1) => 'v',
+            _ => kind,
+        };
         if depth < 3 && self.source.chance(3) && !matches!(kind, 'f' | '-') {
             return self.call(depth + 1);
         }

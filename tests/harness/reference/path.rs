@@ -11,7 +11,8 @@ enum Step {
     Index(i64),
     Names(Vec<String>),
     Indices(Vec<i64>),
-    Slice(Option<i64>, Option<i64>, i64),
+    /// From and to. The library reads a third number and passes over it.
+    Slice(Option<i64>, Option<i64>),
     Wildcard,
     Descend,
     Filter(Filter),
@@ -97,6 +98,9 @@ impl Path {
         let mut value = root;
         let mut place = "$".to_owned();
         for (number, step) in self.steps.iter().enumerate() {
+            if let Step::Names(names) = step {
+                return members(value, names).map_or_else(|| Found::Nothing(super::OPEN.to_owned()), Found::Value);
+            }
             let next = match step {
                 Step::Name(name) => {
                     place += &format!("['{name}']");
@@ -141,8 +145,16 @@ fn put(base: &Value, steps: &[Step], value: Value) -> Option<Value> {
     Some(base)
 }
 
+/// Several names at the end make one object, so they leave a path definite.
 fn is_definite(steps: &[Step]) -> bool {
+    let steps = if let Some((Step::Names(_), before)) = steps.split_last() { before } else { steps };
     steps.iter().all(|step| matches!(step, Step::Name(_) | Step::Index(_)))
+}
+
+/// The members of these names that `value` has, in the order of the names.
+fn members(value: &Value, names: &[String]) -> Option<Value> {
+    let members = value.as_object()?;
+    Some(Value::Object(names.iter().filter_map(|name| Some((name.clone(), members.get(name)?.clone()))).collect()))
 }
 
 fn at(value: &Value, index: i64) -> Option<&Value> {
@@ -164,15 +176,27 @@ fn collect(value: &Value, steps: &[Step], found: &mut Vec<Value>) {
         found.push(value.clone());
         return;
     };
+    if let (Step::Names(names), []) = (step, rest) {
+        found.extend(members(value, names));
+        return;
+    }
     let chosen: Vec<&Value> = match step {
         Step::Name(name) => value.get(name.as_str()).into_iter().collect(),
         Step::Index(index) => at(value, *index).into_iter().collect(),
         Step::Names(names) => names.iter().filter_map(|name| value.get(name.as_str())).collect(),
         Step::Indices(indices) => indices.iter().filter_map(|&index| at(value, index)).collect(),
-        Step::Slice(from, to, by) => slice(value, *from, *to, *by),
+        Step::Slice(from, to) => slice(value, *from, *to),
         Step::Wildcard => children(value),
         Step::Descend => {
-            collect(value, rest, found);
+            match rest.split_first() {
+                // Behind a recursion a filter asks each object itself, and no array for its elements.
+                Some((Step::Filter(filter), behind)) => {
+                    if value.is_object() && accepts(filter, value) {
+                        collect(value, behind, found);
+                    }
+                }
+                _ => collect(value, rest, found),
+            }
             children(value).into_iter().for_each(|child| collect(child, steps, found));
             return;
         }
@@ -186,12 +210,12 @@ fn collect(value: &Value, steps: &[Step], found: &mut Vec<Value>) {
     chosen.into_iter().for_each(|next| collect(next, rest, found));
 }
 
-fn slice(value: &Value, from: Option<i64>, to: Option<i64>, by: i64) -> Vec<&Value> {
+fn slice(value: &Value, from: Option<i64>, to: Option<i64>) -> Vec<&Value> {
     let Some(elements) = value.as_array() else { return Vec::new() };
     let length = i64::try_from(elements.len()).unwrap_or(i64::MAX);
     let bound = |index: i64| if index < 0 { (index + length).max(0) } else { index.min(length) };
     let (from, to) = (from.map_or(0, bound), to.map_or(length, bound));
-    (from..to).step_by(usize::try_from(by).unwrap_or(1)).filter_map(|index| at(value, index)).collect()
+    (from..to).filter_map(|index| at(value, index)).collect()
 }
 
 fn accepts(filter: &Filter, item: &Value) -> bool {
@@ -216,8 +240,16 @@ fn accepts(filter: &Filter, item: &Value) -> bool {
 
 fn compare(a: Option<Value>, operator: &str, b: Option<Value>) -> bool {
     let equal = match (&a, &b) {
+        // The library asks the left side: a number reads the text, a text prints the number.
+        (Some(Value::Number(number)), Some(Value::String(text))) => {
+            let is_number = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
+            let read = if is_number { text.parse::<f64>().ok() } else { None };
+            read.is_some_and(|read| number.as_f64().is_some_and(|number| number.partial_cmp(&read).is_some_and(std::cmp::Ordering::is_eq)))
+        }
+        (Some(Value::String(text)), Some(Value::Number(number))) => number.to_string().to_uppercase() == *text,
         (Some(a), Some(b)) => scalar::equal(a, b),
-        (a, b) => a.is_none() && b.is_none(),
+        // What is missing equals nothing, not even what is missing too.
+        _ => false,
     };
     let order = match (&a, &b) {
         (Some(Value::Number(a)), Some(Value::Number(b))) => scalar::compare_numbers(a, b),
@@ -333,8 +365,7 @@ impl Cursor {
         let number = |text: &str| text.trim().parse::<i64>().ok();
         let parts: Vec<Option<i64>> = text.split(':').map(number).collect();
         match parts[..] {
-            [from, to] => Step::Slice(from, to, 1),
-            [from, to, by] => Step::Slice(from, to, by.unwrap_or(1)),
+            [from, to] | [from, to, _] => Step::Slice(from, to),
             _ => {
                 let indices: Vec<i64> = text.split(',').filter_map(number).collect();
                 if indices.len() == 1 { Step::Index(indices[0]) } else { Step::Indices(indices) }
