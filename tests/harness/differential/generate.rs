@@ -97,9 +97,9 @@ impl Maker<'_, '_> {
         let deep = depth < DEPTH_MAX && self.made < STATES_MAX;
         let kind = match self.source.below(16) {
             0..=3 => "Pass",
-            4..=6 => "Task",
-            7 | 8 => "Wait",
-            9 | 10 if !later.is_empty() => "Choice",
+            4 | 5 => "Task",
+            6 => "Wait",
+            7..=10 if !later.is_empty() => "Choice",
             11 if later.is_empty() => "Fail",
             12 if later.is_empty() => "Succeed",
             13 | 14 if deep => "Map",
@@ -224,7 +224,7 @@ impl Maker<'_, '_> {
             let text = match self.source.below(6) {
                 0 => json!(self.path()),
                 1 => json!(INDEFINITE[self.source.below(INDEFINITE.len())]),
-                2 | 3 => json!(self.call(0)),
+                2 | 3 => json!(self.call_for(name)),
                 4 if depth > 0 => {
                     members.insert((*name).to_owned(), if self.source.chance(8) { self.template(depth - 1) } else { json!([self.template(depth - 1), "$.n"]) });
                     continue;
@@ -239,9 +239,29 @@ impl Maker<'_, '_> {
         Value::Object(members)
     }
 
+    /// A call whose result is mostly of the type that the member's name means.
+    fn call_for(&mut self, name: &str) -> String {
+        if self.source.chance(5) {
+            return self.call(0);
+        }
+        let functions: &[usize] = match name {
+            "n" => &[4, 8, 8],
+            "s" => &[0, 10, 13],
+            "l" => &[1, 5, 6, 7, 9],
+            _ => &[11, 12, 3],
+        };
+        let function = self.source.pick(functions);
+        self.call_of(function, 0)
+    }
+
     /// A call of an intrinsic function.
     fn call(&mut self, depth: usize) -> String {
-        let (name, kinds) = match self.source.below(14) {
+        let function = self.source.below(14);
+        self.call_of(function, depth)
+    }
+
+    fn call_of(&mut self, function: usize, depth: usize) -> String {
+        let (name, kinds) = match function {
             0 => ("Format", "fav"),
             1 => ("Array", "vvv"),
             2 => ("ArrayContains", "lv"),
@@ -437,8 +457,8 @@ impl Maker<'_, '_> {
     fn comparison(&mut self) -> Value {
         let relation = self.source.pick(&["Equals", "LessThan", "GreaterThan", "LessThanEquals", "GreaterThanEquals"]);
         let by_path = self.source.chance(5);
-        let (own, family, operand) = match self.source.below(6) {
-            0 => ("$.n", format!("Numeric{relation}"), data::number(self.source)),
+        let (own, family, operand) = match self.source.below(8) {
+            0 | 6 | 7 => ("$.n", format!("Numeric{relation}"), data::number(self.source)),
             1 => ("$.s", format!("String{relation}"), data::text(self.source)),
             2 => ("$.b", "BooleanEquals".to_owned(), Value::Bool(self.source.chance(8))),
             3 => ("$.t", format!("Timestamp{relation}"), json!(data::TEXTS[10 + self.source.below(2)])),

@@ -296,7 +296,9 @@ async fn map(visit: &Visit<'_>, state: &Value, raw: &Value, effective: &Value) -
             let value = visit.data_path(Some(&json!(path)), raw)?;
             let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             let text = format!("The MaxConcurrencyPath field refers to value \"{shown}\" which is not a valid integer: {path}");
-            u64::try_from(scalar::integer(&value).ok_or_else(|| visit.runtime(&text))?).map_err(|_| visit.runtime(OPEN))?
+            // Recorded for the like fields of a distributed Map: a text that holds an integer will do.
+            let integer = value.as_str().map_or_else(|| scalar::integer(&value), |text| text.parse().ok());
+            u64::try_from(integer.ok_or_else(|| visit.runtime(&text))?).map_err(|_| visit.runtime(OPEN))?
         }
     };
     let limit = usize::try_from(limit).ok().filter(|limit| (1..CONCURRENCY_MAX).contains(limit)).unwrap_or(CONCURRENCY_MAX);
