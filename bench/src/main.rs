@@ -28,7 +28,7 @@ struct Cli {
     verb: Option<Verb>,
 }
 
-const EXAMPLES: &str = "Examples:\n  cargo run --profile bench -p expressway-bench -- run heartbeat --cores 2 --format json\n  expressway-bench compare bench/record/A/heartbeat.jsonl bench/record/B/heartbeat.jsonl\n\nExit codes: 0 done, 1 an output is wrong or a record is lost, 2 wrong usage or a debug build, 3 the surroundings failed.";
+const EXAMPLES: &str = "Examples:\n  cargo run --profile bench -p expressway-bench -- run heartbeat --cores 2 --format json\n  expressway-bench compare bench/record/2026-11-21-epyc-2.jsonl after.jsonl\n\nExit codes: 0 done, 1 an output is wrong or a record is lost, 2 wrong usage or a debug build, 3 the surroundings failed.";
 
 /// `--format`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -1,6 +1,6 @@
 //! Histories: the events of an execution, kept and written as AWS writes them.
 //!
-//! The vm tells an [`Observer`](crate::vm::Observer) of each [`Event`](crate::Event); what becomes of it is decided here. A [`Recorder`] keeps whole executions, for `exec --history`, the API and the judge. An [`Encoder`] writes one event at a time, in either of AWS's two forms: that of `GetExecutionHistory` and that of a log record. A [`Level`] says which events a log takes.
+//! The vm tells an [`Observer`](crate::vm::Observer) of each [`Event`](crate::Event); what becomes of it is decided here. A [`Recorder`] keeps whole executions, for `exec --history`, `exec --trace` and the judge. An [`Encoder`] writes one event at a time, in either of AWS's two forms: that of `GetExecutionHistory` and that of a log record. A [`Level`] says which events a log takes.
 //!
 //! ```
 //! use expressway_engine::hir::{WorkflowType, lower};

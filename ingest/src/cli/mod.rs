@@ -31,7 +31,7 @@ struct Cli {
     verb: Verb,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 the input is at fault, 2 wrong usage, 3 the surroundings failed, 78 bad configuration.\nEvery flag can also be given as an environment variable, EXPRESSWAY_ and its name in capitals.";
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 the input is at fault, 2 wrong usage, 3 the surroundings failed, 78 bad configuration.\nFlags can also be given as environment variables; each flag's help names its own.";
 
 /// What is logged, and how.
 #[derive(Debug, Args)]

@@ -1,4 +1,4 @@
-//! Health, metrics and version over HTTP. The state machine API will live beside this.
+//! Health, metrics and version over HTTP.
 //!
 //! | path | answer |
 //! |---|---|
