@@ -85,7 +85,7 @@ fn load_average() -> Option<f64> {
 #[must_use]
 pub fn noise(expected: &[u32]) -> Vec<String> {
     let mut found = Vec::new();
-    let cores = std::thread::available_parallelism().map_or(1.0, |cores| usize::from(cores) as f64);
+    let cores = f64::from(processors());
     if let Some(load) = load_average().filter(|load| *load > LOAD * cores) {
         found.push(format!("the load average is {load}, with {cores} cores"));
     }

@@ -83,8 +83,9 @@ pub(super) fn shown(value: &Value) -> String {
     if text.chars().count() <= SHOWN_MAX { text } else { text.chars().take(SHOWN_MAX).chain("…".chars()).collect() }
 }
 
-/// Whether two spellings are the same number: `1`, `1.0` and `1e0` are.
-fn same_number(one: &Number, other: &Number) -> bool {
+/// Whether two spellings are the same number: `1`, `1.0` and `1e0` are. Whole numbers compare exactly, the others as doubles.
+#[must_use]
+pub fn same_number(one: &Number, other: &Number) -> bool {
     let (one, other) = (one.to_string(), other.to_string());
     if one == other {
         return true;

@@ -1,5 +1,6 @@
 //! Judges the project's own cases by the [reference interpreter](crate::reference), so that the reference itself is judged.
 
+use expressway_ingest::authoring;
 use serde_json::{Value, json};
 
 use super::answer::Answers;
@@ -34,16 +35,13 @@ pub fn judge(case: &Case) -> Option<Verdict> {
 
 fn setup(case: &Case) -> Option<Setup> {
     let express = case.text("type") != "STANDARD";
-    let machine = case.group.trim_start_matches("own/");
+    let machine = case.state_machine();
     Some(Setup {
         definition: serde_json::from_str(&case.definition()?).ok()?,
         input: case.field("input").clone(),
         express,
         start_ms: run::START.0,
-        name: match case.text("execution") {
-            "" => case.text("name").chars().take(80).collect(),
-            name => name.to_owned(),
-        },
+        name: authoring::case::Case::from_value(&case.body).ok()?.execution,
         role_arn: format!("arn:aws:iam::{ACCOUNT}:role/{machine}"),
         machine: machine.to_owned(),
         account: ACCOUNT.to_owned(),

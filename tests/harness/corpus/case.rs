@@ -140,6 +140,12 @@ impl Case {
         self.field(name).as_str().unwrap_or_default()
     }
 
+    /// The state machine's name in an own case: as for `expressway test`, that of the file.
+    #[must_use]
+    pub fn state_machine(&self) -> &str {
+        self.group.rsplit('/').next().unwrap_or_default()
+    }
+
     /// The definition as text: as it stands, or printed from JSON in the order of the file. `None` when the case has none.
     #[must_use]
     pub fn definition(&self) -> Option<String> {

@@ -1,9 +1,9 @@
 //! Compares JSON values as the corpus wants it: members unordered, elements ordered, numbers by value, placeholders standing for any one text.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use serde_json::{Number, Value};
+use expressway_ingest::authoring::difference::same_number;
+use serde_json::Value;
 
 /// Which text each numbered placeholder of the expectation stands for; one binding serves a whole case.
 #[derive(Debug, Default, Clone)]
@@ -80,19 +80,6 @@ fn json_length(text: &str) -> Option<usize> {
     match values.next()? {
         Ok(Value::Object(_)) => Some(values.byte_offset()),
         _ => None,
-    }
-}
-
-/// Whether two spellings are the same number: `1`, `1.0` and `1e0` are.
-fn same_number(a: &Number, b: &Number) -> bool {
-    let (a, b) = (a.to_string(), b.to_string());
-    if a == b {
-        return true;
-    }
-    match (a.parse::<i128>(), b.parse::<i128>()) {
-        (Ok(a), Ok(b)) => a == b,
-        // A spelling with a fraction or an exponent has been through a double on the way into the corpus.
-        _ => matches!((a.parse::<f64>(), b.parse::<f64>()), (Ok(a), Ok(b)) if a.partial_cmp(&b) == Some(Ordering::Equal)),
     }
 }
 

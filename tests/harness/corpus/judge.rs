@@ -258,8 +258,7 @@ fn judge_own(case: &Case) -> Verdict {
         Err(problem) => return Verdict::Failed(problem),
     };
     let Some(definition) = &parsed.definition else { return Verdict::Failed("the case has no definition".to_owned()) };
-    let state_machine = case.group.rsplit('/').next().unwrap_or_default();
-    let machine = Machine::compile(definition, workflow_type(case), state_machine);
+    let machine = Machine::compile(definition, workflow_type(case), case.state_machine());
     let differences = runner::judge(&parsed, &machine, None).differences;
     if differences.is_empty() {
         return Verdict::Passed;
