@@ -63,7 +63,7 @@ impl View<'_> {
         hasher.write_u8(value.kind() as u8);
         match value.kind() {
             Kind::Null | Kind::False | Kind::True => {}
-            Kind::Number if value.tag == Tag::Number => super::number::hash(self.text(value), hasher),
+            Kind::Number if value.tag() == Tag::Number => super::number::hash(self.text(value), hasher),
             Kind::Number => super::number::hash(super::write::integer_text(value.as_integer(), &mut [0; 20]), hasher),
             Kind::String => {
                 let (inside, escaped) = self.string(value).unwrap_or_default();
@@ -107,7 +107,7 @@ impl View<'_> {
     /// The value of a computed number, or of one that is a plain integer of at most 18 digits.
     #[inline]
     pub(crate) fn small_integer(self, value: Value) -> Option<i64> {
-        match value.tag {
+        match value.tag() {
             Tag::Integer => Some(value.as_integer()),
             Tag::Number => super::number::small_integer(self.text(value)),
             _ => None,
@@ -120,7 +120,7 @@ impl View<'_> {
     where
         Self: 't,
     {
-        match value.tag {
+        match value.tag() {
             Tag::Number => Some(self.text(value)),
             Tag::Integer => {
                 super::write::write_integer(value.as_integer(), buffer);

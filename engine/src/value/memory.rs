@@ -180,17 +180,17 @@ impl Memory {
     /// The value of pair `pair` of an object of cells.
     #[inline]
     pub(crate) fn pair_value(&self, object: Value, pair: u32) -> Value {
-        debug_assert_eq!(object.tag, Tag::Object, "only an object of cells has pairs");
-        self.cell(object.a + pair * 2 + 1)
+        debug_assert_eq!(object.tag(), Tag::Object, "only an object of cells has pairs");
+        self.cell(object.a() + pair * 2 + 1)
     }
 
     /// Levels of containers from `value` down; 0 for a scalar.
     #[inline]
     pub(crate) fn depth(value: Value) -> u16 {
-        match value.tag {
+        match value.tag() {
             #[expect(clippy::cast_possible_truncation, reason = "a document is at most DOCUMENT_DEPTH_MAX deep")]
-            Tag::TokenArray | Tag::TokenObject => value.b as u16,
-            Tag::Array | Tag::Object | Tag::Overlay => value.low,
+            Tag::TokenArray | Tag::TokenObject => value.b() as u16,
+            Tag::Array | Tag::Object | Tag::Overlay => value.low(),
             _ => 0,
         }
     }
@@ -200,7 +200,7 @@ impl Memory {
         let (mut size, mut depth) = (2 + count.saturating_sub(1), 0);
         for cell in start..start + count {
             let value = self.cell(cell);
-            size = size.saturating_add(value.size);
+            size = size.saturating_add(value.size());
             depth = depth.max(Self::depth(value));
         }
         Value::cells(Tag::Array, depth.saturating_add(1), start, count, size)
@@ -210,7 +210,7 @@ impl Memory {
     pub(crate) fn spread_tokens(&mut self, array: Value, start: u32, constants: &Document) {
         let source = array.source();
         let document = if source == Source::CONSTANTS { constants } else { &self.documents[source.index()] };
-        for (cell, token) in (start as usize..).zip(document.children(crate::document::Token(array.a))) {
+        for (cell, token) in (start as usize..).zip(document.children(crate::document::Token(array.a()))) {
             self.cells[cell] = super::view::token_value(document, source, token);
         }
     }
@@ -218,12 +218,12 @@ impl Memory {
     /// Fills in one element of an array of cells that is not finished.
     #[inline]
     pub(crate) fn set_element(&mut self, array: Value, index: u32, value: Value) {
-        self.cells[(array.a + index) as usize] = value;
+        self.cells[(array.a() + index) as usize] = value;
     }
 
     /// Finishes an array of cells that was filled in element by element.
     pub(crate) fn finish_elements(&self, array: Value, count: u32) -> Value {
-        self.finish_array(array.a, count)
+        self.finish_array(array.a(), count)
     }
 
     /// The object over `count` pairs from `start`, which are filled in by now.
@@ -231,7 +231,7 @@ impl Memory {
         let (mut size, mut depth) = (2 + count.saturating_sub(1), 0);
         for pair in 0..count {
             let (key, value) = (self.cell(start + pair * 2), self.cell(start + pair * 2 + 1));
-            size = size.saturating_add(key_size(key, symbols)).saturating_add(value.size);
+            size = size.saturating_add(key_size(key, symbols)).saturating_add(value.size());
             depth = depth.max(Self::depth(value));
         }
         Value::cells(Tag::Object, depth.saturating_add(1), start, count, size)
@@ -241,53 +241,53 @@ impl Memory {
     pub(crate) fn with_member(&mut self, object: Value, symbol: Symbol, value: Value, constants: &Document, symbols: &Symbols) -> Result<Value, Quota> {
         let depth = Self::depth(object).max(Self::depth(value).saturating_add(1));
         let grown = |old: Option<Value>, members: bool| {
-            let base = object.size;
+            let base = object.size();
             match old {
-                Some(old) => base.saturating_sub(old.size).saturating_add(value.size),
-                None => base.saturating_add(key_size(Value::program_key(symbol, None), symbols)).saturating_add(value.size).saturating_add(u32::from(members)),
+                Some(old) => base.saturating_sub(old.size()).saturating_add(value.size()),
+                None => base.saturating_add(key_size(Value::program_key(symbol, None), symbols)).saturating_add(value.size()).saturating_add(u32::from(members)),
             }
         };
-        match object.tag {
+        match object.tag() {
             Tag::TokenObject => {
                 let document = if object.source() == Source::CONSTANTS { constants } else { self.document(object.source()) };
-                let token = crate::document::Token(object.a);
+                let token = crate::document::Token(object.a());
                 let old = document.member(token, symbol);
-                let size = grown(old.map(|old| super::view::token_value(document, object.source(), old)), object.size > 2);
+                let size = grown(old.map(|old| super::view::token_value(document, object.source(), old)), object.size() > 2);
                 let key = Value::program_key(symbol, old.map(|old| old.0));
                 self.overlay(object, key, value, depth, size)
             }
-            Tag::Object if object.b > OVERLAY_PAIRS_MAX => {
-                let place = (0..object.b).find(|pair| self.cell(object.a + pair * 2).key_symbol() == symbol);
-                let size = grown(place.map(|pair| self.cell(object.a + pair * 2 + 1)), object.b > 0);
+            Tag::Object if object.b() > OVERLAY_PAIRS_MAX => {
+                let place = (0..object.b()).find(|pair| self.cell(object.a() + pair * 2).key_symbol() == symbol);
+                let size = grown(place.map(|pair| self.cell(object.a() + pair * 2 + 1)), object.b() > 0);
                 self.overlay(object, Value::program_key(symbol, place), value, depth, size)
             }
-            Tag::Overlay if object.b >= OVERLAY_PAIRS_MAX => {
+            Tag::Overlay if object.b() >= OVERLAY_PAIRS_MAX => {
                 let flat = self.flatten(object, constants, symbols)?;
                 self.with_member(flat, symbol, value, constants, symbols)
             }
             Tag::Object | Tag::Overlay => {
-                let head = u32::from(object.tag == Tag::Overlay);
-                let pairs = object.a + head;
-                let place = (0..object.b).find(|pair| self.cell(pairs + pair * 2).key_symbol() == symbol);
+                let head = u32::from(object.tag() == Tag::Overlay);
+                let pairs = object.a() + head;
+                let place = (0..object.b()).find(|pair| self.cell(pairs + pair * 2).key_symbol() == symbol);
                 if place.is_none() && head == 1 {
-                    let base = self.cell(object.a);
+                    let base = self.cell(object.a());
                     let replaced = self.place_in_base(base, symbol, constants);
                     let old = replaced.map(|(_, old)| old);
-                    let size = grown(old, object.size > 2);
-                    let start = self.copy_pairs(object.a, 1 + object.b * 2, 2)?;
-                    self.set(start + 1 + object.b * 2, Value::program_key(symbol, replaced.map(|(place, _)| place)));
-                    self.set(start + 2 + object.b * 2, value);
-                    return Ok(Value::cells(Tag::Overlay, depth, start, object.b + 1, size));
+                    let size = grown(old, object.size() > 2);
+                    let start = self.copy_pairs(object.a(), 1 + object.b() * 2, 2)?;
+                    self.set(start + 1 + object.b() * 2, Value::program_key(symbol, replaced.map(|(place, _)| place)));
+                    self.set(start + 2 + object.b() * 2, value);
+                    return Ok(Value::cells(Tag::Overlay, depth, start, object.b() + 1, size));
                 }
-                let size = grown(place.map(|pair| self.cell(pairs + pair * 2 + 1)), object.b > 0);
+                let size = grown(place.map(|pair| self.cell(pairs + pair * 2 + 1)), object.b() > 0);
                 let added = u32::from(place.is_none());
-                let start = self.copy_pairs(object.a, head + object.b * 2, added * 2)?;
-                let pair = start + head + place.unwrap_or(object.b) * 2;
+                let start = self.copy_pairs(object.a(), head + object.b() * 2, added * 2)?;
+                let pair = start + head + place.unwrap_or(object.b()) * 2;
                 if place.is_none() {
                     self.set(pair, Value::program_key(symbol, None));
                 }
                 self.set(pair + 1, value);
-                Ok(Value::cells(object.tag, depth, start, object.b + added, size))
+                Ok(Value::cells(object.tag(), depth, start, object.b() + added, size))
             }
             _ => unreachable!("with_member() is called on objects only"),
         }
@@ -295,12 +295,12 @@ impl Memory {
 
     /// The place (token or pair number) and value that `symbol` has in an overlay's base.
     fn place_in_base(&self, base: Value, symbol: Symbol, constants: &Document) -> Option<(u32, Value)> {
-        if base.tag == Tag::Object {
-            let pair = (0..base.b).find(|pair| self.cell(base.a + pair * 2).key_symbol() == symbol)?;
-            return Some((pair, self.cell(base.a + pair * 2 + 1)));
+        if base.tag() == Tag::Object {
+            let pair = (0..base.b()).find(|pair| self.cell(base.a() + pair * 2).key_symbol() == symbol)?;
+            return Some((pair, self.cell(base.a() + pair * 2 + 1)));
         }
         let document = if base.source() == Source::CONSTANTS { constants } else { self.document(base.source()) };
-        let token = document.member(crate::document::Token(base.a), symbol)?;
+        let token = document.member(crate::document::Token(base.a()), symbol)?;
         Some((token.0, super::view::token_value(document, base.source(), token)))
     }
 
@@ -329,14 +329,14 @@ impl Memory {
         for member in View::new(self, constants, symbols).members(overlay) {
             let mut key = member.key;
             if key.key_source() == Source::KEY {
-                key.a = NO_TOKEN;
+                key = key.with_a(NO_TOKEN);
             }
             flat.extend([key, member.value]);
         }
         let written = self.room_for(size_of_val(flat.as_slice())).map(|()| {
             let start = narrow(self.cells.len());
             self.cells.extend_from_slice(&flat);
-            Value::cells(Tag::Object, overlay.low, start, narrow(flat.len() / 2), overlay.size)
+            Value::cells(Tag::Object, overlay.low(), start, narrow(flat.len() / 2), overlay.size())
         });
         flat.shrink_to(FLAT_KEPT);
         self.flat = flat;
@@ -349,7 +349,7 @@ impl Memory {
         for (pair, member) in (start..).step_by(2).zip(members) {
             let mut key = member.key;
             if key.key_source() == Source::KEY {
-                key.a = NO_TOKEN;
+                key = key.with_a(NO_TOKEN);
             }
             self.set_pair(pair, key, member.value);
         }
@@ -368,10 +368,10 @@ impl Memory {
     pub(crate) fn with_element(&mut self, array: Value, index: usize, value: Value, constants: &Document, symbols: &Symbols) -> Result<Value, Quota> {
         let count = View::new(self, constants, symbols).len(array);
         let start = self.reserve(count)?;
-        if array.tag == Tag::TokenArray {
+        if array.tag() == Tag::TokenArray {
             self.spread_tokens(array, start, constants);
         } else {
-            self.cells.copy_within(array.a as usize..array.a as usize + count, start as usize);
+            self.cells.copy_within(array.a() as usize..array.a() as usize + count, start as usize);
         }
         self.set(start + narrow(index), value);
         Ok(self.finish_array(start, narrow(count)))
@@ -415,33 +415,33 @@ impl Memory {
         self.spare_text = old_text;
     }
 
-    fn moved(&mut self, mut value: Value, old: &mut [Value], old_text: &[u8]) -> Value {
-        let source = if value.tag == Tag::Key { value.key_source() } else { value.source() };
-        match value.tag {
+    fn moved(&mut self, value: Value, old: &mut [Value], old_text: &[u8]) -> Value {
+        let source = if value.tag() == Tag::Key { value.key_source() } else { value.source() };
+        match value.tag() {
             Tag::Array | Tag::Object | Tag::Overlay => {
-                let count = match value.tag {
-                    Tag::Array => value.b,
-                    Tag::Object => value.b * 2,
-                    _ => value.b * 2 + 1,
+                let count = match value.tag() {
+                    Tag::Array => value.b(),
+                    Tag::Object => value.b() * 2,
+                    _ => value.b() * 2 + 1,
                 } as usize;
                 if count == 0 {
-                    value.a = 0;
-                    return value;
+                    return value.with_a(0);
                 }
-                let from = value.a as usize;
-                if old[from].tag == Tag::Moved {
-                    value.a = old[from].a;
-                } else {
-                    value.a = narrow(self.cells.len());
-                    self.cells.extend_from_slice(&old[from..from + count]);
-                    old[from] = Value { tag: Tag::Moved, a: value.a, ..Value::NULL };
+                let from = value.a() as usize;
+                if old[from].tag() == Tag::Moved {
+                    return value.with_a(old[from].a());
                 }
+                let moved = value.with_a(narrow(self.cells.len()));
+                self.cells.extend_from_slice(&old[from..from + count]);
+                old[from] = Value::new(Tag::Moved, 0, 0, moved.a(), 0, 0);
+                return moved;
             }
             Tag::String | Tag::Number | Tag::Key if source == Source::COMPUTED => {
                 // Text is small beside the cells that refer to it; a text that is shared is copied once for each.
-                let (start, end) = (value.a as usize, (value.a + value.b) as usize);
-                value.a = narrow(self.text.len());
+                let (start, end) = (value.a() as usize, (value.a() + value.b()) as usize);
+                let moved = value.with_a(narrow(self.text.len()));
                 self.text.extend_from_slice(&old_text[start..end]);
+                return moved;
             }
             Tag::String | Tag::Number | Tag::Key | Tag::TokenArray | Tag::TokenObject if source.index() < self.reached.len() => {
                 self.reached[source.index()] = true;
@@ -455,5 +455,5 @@ impl Memory {
 /// Compact length of a key with its quotes and colon.
 #[inline]
 pub(super) fn key_size(key: Value, symbols: &Symbols) -> u32 {
-    if key.key_source() == Source::KEY { symbols.rendered_len(key.key_symbol()) } else { key.b + 3 }
+    if key.key_source() == Source::KEY { symbols.rendered_len(key.key_symbol()) } else { key.b() + 3 }
 }

@@ -2,6 +2,8 @@
 //!
 //! A [`Value`] is 16 bytes, `Copy`, and means something only together with the [`Memory`] of its slot and the constants of its program, which a [`View`] brings together. It refers to memory by offset, never by pointer, so a slot's memory can grow, move and be compacted. Every value knows its compact length in bytes and its depth from the moment it is made, so limits are checked without a walk.
 
+#![expect(unsafe_code, reason = "tags are read from the word that holds them without a table: every op reads some")]
+
 mod equal;
 mod memory;
 pub(crate) mod number;
@@ -9,11 +11,14 @@ pub(crate) mod time;
 mod view;
 mod write;
 
+use std::fmt;
+use std::num::NonZeroU64;
+
 pub(crate) use memory::{Memory, Quota};
 pub(crate) use view::{Member, View};
 pub(crate) use write::write_integer;
 
-use crate::document::{Kind, Symbol};
+use crate::document::{DOCUMENT_DEPTH_MAX, Kind, Symbol};
 
 /// Where the text of a value or key lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +52,7 @@ impl Source {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Tag {
-    Null,
+    Null = 1,
     False,
     True,
     /// A computed 64-bit integer in `a` (low half) and `b`.
@@ -73,68 +78,90 @@ pub(crate) enum Tag {
 }
 
 /// The text holds escapes.
-const ESCAPED: u8 = 1;
+const ESCAPED: u64 = 1 << 8;
+
+/// A container of more than [`DOCUMENT_DEPTH_MAX`] levels.
+const DEEP: u64 = 1 << 9;
 
 /// Token of a key that replaces no member of an overlay's base.
 const NO_TOKEN: u32 = u32::MAX;
 
-/// A JSON value, or a key, inside one slot.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
+/// A JSON value, or a key, inside one slot: two words, which travel in registers.
+///
+/// | word | bits | field |
+/// |---|---|---|
+/// | `head` | 0–7 | the [`Tag`], never 0, so that `Option<Value>` takes no more room |
+/// | | 8–15 | flags |
+/// | | 16–31 | `low`: the source of text and tokens; the depth of computed containers; the symbol of a key |
+/// | | 32–63 | `a` |
+/// | `tail` | 0–31 | `b` |
+/// | | 32–63 | compact length in bytes, saturating; of a key, its source |
+#[derive(Clone, Copy)]
 pub(crate) struct Value {
-    tag: Tag,
-    flags: u8,
-    /// The source of text and tokens; the depth of computed containers; the symbol of a key.
-    low: u16,
-    a: u32,
-    b: u32,
-    /// Compact length in bytes, saturating; of a key, its source in the low half.
-    size: u32,
+    head: NonZeroU64,
+    tail: u64,
 }
 
-const _: () = assert!(size_of::<Value>() == 16);
+const _: () = assert!(size_of::<Value>() == 16 && size_of::<Option<Value>>() == 16);
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (tag, low, a, b, size) = (self.tag(), self.low(), self.a(), self.b(), self.size());
+        f.debug_struct("Value").field("tag", &tag).field("low", &low).field("a", &a).field("b", &b).field("size", &size).finish()
+    }
+}
 
 impl Value {
-    pub(crate) const NULL: Self = Self::simple(Tag::Null, 4);
+    pub(crate) const NULL: Self = Self::new(Tag::Null, 0, 0, 0, 0, 4);
 
-    const fn simple(tag: Tag, size: u32) -> Self {
-        Self { tag, flags: 0, low: 0, a: 0, b: 0, size }
+    #[inline]
+    const fn new(tag: Tag, flags: u64, low: u16, a: u32, b: u32, size: u32) -> Self {
+        let head = tag as u64 | flags | (low as u64) << 16 | (a as u64) << 32;
+        match NonZeroU64::new(head) {
+            Some(head) => Self { head, tail: b as u64 | (size as u64) << 32 },
+            None => unreachable!(),
+        }
     }
 
+    #[inline]
     pub(crate) const fn boolean(value: bool) -> Self {
-        if value { Self::simple(Tag::True, 4) } else { Self::simple(Tag::False, 5) }
+        if value { Self::new(Tag::True, 0, 0, 0, 0, 4) } else { Self::new(Tag::False, 0, 0, 0, 0, 5) }
     }
 
+    #[inline]
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the two halves of the integer are stored apart")]
     pub(crate) fn integer(value: i64) -> Self {
         let digits = value.unsigned_abs().checked_ilog10().unwrap_or(0) + 1 + u32::from(value < 0);
-        Self { tag: Tag::Integer, flags: 0, low: 0, a: value as u32, b: (value >> 32) as u32, size: digits }
+        Self::new(Tag::Integer, 0, 0, value as u32, (value >> 32) as u32, digits)
     }
 
+    #[inline]
     #[expect(clippy::cast_possible_wrap, reason = "the high half carries the sign")]
     pub(crate) fn as_integer(self) -> i64 {
-        i64::from(self.b as i32) << 32 | i64::from(self.a)
+        i64::from(self.b() as i32) << 32 | i64::from(self.a())
     }
 
     #[inline]
     pub(crate) fn number(source: Source, start: u32, len: u32) -> Self {
-        Self { tag: Tag::Number, flags: 0, low: source.0, a: start, b: len, size: len }
+        Self::new(Tag::Number, 0, source.0, start, len, len)
     }
 
     /// A string whose text, quotes included, is `len` bytes at `start`.
     #[inline]
     pub(crate) fn string(source: Source, start: u32, len: u32, escaped: bool) -> Self {
-        Self { tag: Tag::String, flags: u8::from(escaped), low: source.0, a: start, b: len, size: len }
+        Self::new(Tag::String, if escaped { ESCAPED } else { 0 }, source.0, start, len, len)
     }
 
+    /// The container at a token, `depth` levels deep.
     #[inline]
-    fn token(tag: Tag, source: Source, token: u32, size: u32) -> Self {
-        Self { tag, flags: 0, low: source.0, a: token, b: 0, size }
+    fn token(tag: Tag, source: Source, token: u32, depth: u16, size: u32) -> Self {
+        Self::new(tag, 0, source.0, token, u32::from(depth), size)
     }
 
     /// A computed container of `len` elements or members, whose cells start at `start`.
+    #[inline]
     fn cells(tag: Tag, depth: u16, start: u32, len: u32, size: u32) -> Self {
-        Self { tag, flags: 0, low: depth, a: start, b: len, size }
+        Self::new(tag, if depth > DOCUMENT_DEPTH_MAX { DEEP } else { 0 }, depth, start, len, size)
     }
 
     /// An object of `len` pairs from cell `start`, whose depth and compact length are known.
@@ -144,51 +171,90 @@ impl Value {
     }
 
     /// A key with its text in `source`, without quotes; `symbol` is [`Symbol::NONE`] when the program does not name it.
+    #[inline]
     fn key(source: Source, start: u32, len: u32, symbol: Symbol, escaped: bool) -> Self {
-        Self { tag: Tag::Key, flags: u8::from(escaped), low: symbol.0, a: start, b: len, size: u32::from(source.0) }
+        Self::new(Tag::Key, if escaped { ESCAPED } else { 0 }, symbol.0, start, len, u32::from(source.0))
     }
 
     /// A key that the program names; in an overlay, `replaces` is the token of the base's member whose place it takes.
     #[inline]
     pub(crate) fn program_key(symbol: Symbol, replaces: Option<u32>) -> Self {
-        Self { tag: Tag::Key, flags: 0, low: symbol.0, a: replaces.unwrap_or(NO_TOKEN), b: 0, size: u32::from(Source::KEY.0) }
+        Self::new(Tag::Key, 0, symbol.0, replaces.unwrap_or(NO_TOKEN), 0, u32::from(Source::KEY.0))
     }
 
     #[inline]
     fn key_symbol(self) -> Symbol {
-        Symbol(self.low)
+        Symbol(self.low())
     }
 
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "a key's size field holds a 16-bit source")]
     fn key_source(self) -> Source {
-        Source(self.size as u16)
+        Source(self.size() as u16)
     }
 
     #[inline]
     pub(crate) fn tag(self) -> Tag {
-        self.tag
+        let byte = self.head.get().to_le_bytes()[0];
+        debug_assert!((Tag::Null as u8..=Tag::Moved as u8).contains(&byte), "new() is given a Tag");
+        // SAFETY: `head` is made by `new` alone, whose lowest byte is a `Tag` and which nothing else of `new` reaches; `with_a` leaves that byte alone.
+        unsafe { std::mem::transmute::<u8, Tag>(byte) }
+    }
+
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "16 bits of the word are this field")]
+    fn low(self) -> u16 {
+        (self.head.get() >> 16) as u16
+    }
+
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the upper half of the word is this field")]
+    fn a(self) -> u32 {
+        (self.head.get() >> 32) as u32
+    }
+
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half of the word is this field")]
+    fn b(self) -> u32 {
+        self.tail as u32
+    }
+
+    /// The same value with its contents at `a`.
+    #[inline]
+    fn with_a(self, a: u32) -> Self {
+        let rest = self.head.get() & u64::from(u32::MAX);
+        match NonZeroU64::new(rest | u64::from(a) << 32) {
+            Some(head) => Self { head, ..self },
+            None => unreachable!("the tag is never 0"),
+        }
     }
 
     #[inline]
     fn source(self) -> Source {
-        Source(self.low)
+        Source(self.low())
     }
 
     #[inline]
     fn is_escaped(self) -> bool {
-        self.flags & ESCAPED != 0
+        self.head.get() & ESCAPED != 0
     }
 
     /// Compact length in bytes, saturating.
     #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the upper half of the word is this field")]
     pub(crate) fn size(self) -> u32 {
-        self.size
+        (self.tail >> 32) as u32
+    }
+
+    /// Whether it has at most `bytes_max` bytes and is no deeper than a document may be: two tests of what was fixed when it was made.
+    #[inline]
+    pub(crate) fn is_within(self, bytes_max: u32) -> bool {
+        self.size() <= bytes_max && self.head.get() & DEEP == 0
     }
 
     #[inline]
     pub(crate) fn kind(self) -> Kind {
-        match self.tag {
+        match self.tag() {
             Tag::Null | Tag::Key | Tag::Moved => Kind::Null,
             Tag::False => Kind::False,
             Tag::True => Kind::True,

@@ -31,9 +31,7 @@ pub(super) fn token_value(document: &Document, source: Source, token: Token) -> 
         Kind::String => Value::string(source, span.start, span.len(), document.is_escaped(token)),
         kind => {
             let tag = if kind == Kind::Array { Tag::TokenArray } else { Tag::TokenObject };
-            let mut value = Value::token(tag, source, token.0, document.compact_len(token));
-            value.b = u32::from(document.depth(token));
-            value
+            Value::token(tag, source, token.0, document.depth(token), document.compact_len(token))
         }
     }
 }
@@ -70,8 +68,8 @@ impl<'v> View<'v> {
     /// The text of a string or number as it lies, a string's with its quotes; empty for any other value.
     #[inline]
     pub(crate) fn text(self, value: Value) -> &'v [u8] {
-        match value.tag {
-            Tag::String | Tag::Number => self.bytes(value.source(), value.a, value.b),
+        match value.tag() {
+            Tag::String | Tag::Number => self.bytes(value.source(), value.a(), value.b()),
             _ => &[],
         }
     }
@@ -79,10 +77,10 @@ impl<'v> View<'v> {
     /// The inside of a string as it lies, and whether it holds escapes; `None` for any other value.
     #[inline]
     pub(crate) fn string(self, value: Value) -> Option<(&'v [u8], bool)> {
-        if value.tag != Tag::String {
+        if value.tag() != Tag::String {
             return None;
         }
-        Some((self.bytes(value.source(), value.a + 1, value.b - 2), value.is_escaped()))
+        Some((self.bytes(value.source(), value.a() + 1, value.b() - 2), value.is_escaped()))
     }
 
     /// The name of a member, without quotes, as it lies, and whether it holds escapes.
@@ -92,19 +90,19 @@ impl<'v> View<'v> {
             let quoted = self.symbols.quoted(key.key_symbol());
             return (&quoted[1..quoted.len() - 1], self.symbols.is_escaped(key.key_symbol()));
         }
-        (self.bytes(key.key_source(), key.a, key.b), key.is_escaped())
+        (self.bytes(key.key_source(), key.a(), key.b()), key.is_escaped())
     }
 
     /// The member of an object with the name of `symbol`.
     #[inline]
     pub(crate) fn member(self, object: Value, symbol: Symbol) -> Option<Value> {
-        match object.tag {
+        match object.tag() {
             Tag::TokenObject => {
                 let document = self.document(object.source());
-                document.member(Token(object.a), symbol).map(|token| token_value(document, object.source(), token))
+                document.member(Token(object.a()), symbol).map(|token| token_value(document, object.source(), token))
             }
-            Tag::Object => self.pair(object.a, object.b, symbol),
-            Tag::Overlay => self.pair(object.a + 1, object.b, symbol).or_else(|| self.member(self.memory.cell(object.a), symbol)),
+            Tag::Object => self.pair(object.a(), object.b(), symbol),
+            Tag::Overlay => self.pair(object.a() + 1, object.b(), symbol).or_else(|| self.member(self.memory.cell(object.a()), symbol)),
             _ => None,
         }
     }
@@ -117,9 +115,9 @@ impl<'v> View<'v> {
 
     /// Number of elements or members; 0 for a scalar.
     pub(crate) fn len(self, value: Value) -> usize {
-        match value.tag {
-            Tag::TokenArray | Tag::TokenObject => self.document(value.source()).children(Token(value.a)).count(),
-            Tag::Array | Tag::Object => value.b as usize,
+        match value.tag() {
+            Tag::TokenArray | Tag::TokenObject => self.document(value.source()).children(Token(value.a())).count(),
+            Tag::Array | Tag::Object => value.b() as usize,
             Tag::Overlay => self.members(value).count(),
             _ => 0,
         }
@@ -127,38 +125,38 @@ impl<'v> View<'v> {
 
     /// Element `index` of an array.
     pub(crate) fn element(self, array: Value, index: usize) -> Option<Value> {
-        match array.tag {
+        match array.tag() {
             Tag::TokenArray => {
                 let document = self.document(array.source());
-                document.children(Token(array.a)).nth(index).map(|token| token_value(document, array.source(), token))
+                document.children(Token(array.a())).nth(index).map(|token| token_value(document, array.source(), token))
             }
-            Tag::Array if index < array.b as usize => Some(self.memory.cells[array.a as usize + index]),
+            Tag::Array if index < array.b() as usize => Some(self.memory.cells[array.a() as usize + index]),
             _ => None,
         }
     }
 
     /// The elements of an array, in order; none for any other value.
     pub(crate) fn elements(self, array: Value) -> Elements<'v> {
-        match array.tag {
+        match array.tag() {
             Tag::TokenArray => {
                 let document = self.document(array.source());
-                Elements { view: self, state: ElementState::Tokens(array.source(), document.children(Token(array.a))) }
+                Elements { view: self, state: ElementState::Tokens(array.source(), document.children(Token(array.a()))) }
             }
-            Tag::Array => Elements { view: self, state: ElementState::Cells(array.a, array.a + array.b) },
+            Tag::Array => Elements { view: self, state: ElementState::Cells(array.a(), array.a() + array.b()) },
             _ => Elements { view: self, state: ElementState::Cells(0, 0) },
         }
     }
 
     /// The members of an object, in order; none for any other value.
     pub(crate) fn members(self, object: Value) -> Members<'v> {
-        let (base, pairs, overlay) = match object.tag {
-            Tag::Overlay => (self.memory.cell(object.a), (object.a + 1, object.b), true),
+        let (base, pairs, overlay) = match object.tag() {
+            Tag::Overlay => (self.memory.cell(object.a()), (object.a() + 1, object.b()), true),
             Tag::TokenObject | Tag::Object => (object, (0, 0), false),
             _ => (Value::NULL, (0, 0), false),
         };
-        let state = match base.tag {
-            Tag::TokenObject => BaseState::Tokens(base.source(), self.document(base.source()).children(Token(base.a))),
-            Tag::Object => BaseState::Pairs(0, base.a, base.b),
+        let state = match base.tag() {
+            Tag::TokenObject => BaseState::Tokens(base.source(), self.document(base.source()).children(Token(base.a()))),
+            Tag::Object => BaseState::Pairs(0, base.a(), base.b()),
             _ => BaseState::Done,
         };
         Members { view: self, state, pairs, next_pair: 0, overlay }
@@ -220,7 +218,7 @@ impl Members<'_> {
     /// The overlay's value for the base's member at `place` (token or pair number).
     fn replacement(&self, place: u32) -> Option<Value> {
         let (start, count) = self.pairs;
-        (0..count).find(|pair| self.view.memory.cell(start + pair * 2).a == place).map(|pair| self.view.memory.cell(start + pair * 2 + 1))
+        (0..count).find(|pair| self.view.memory.cell(start + pair * 2).a() == place).map(|pair| self.view.memory.cell(start + pair * 2 + 1))
     }
 }
 
@@ -256,7 +254,7 @@ impl Iterator for Members<'_> {
                     let pair = start + self.next_pair * 2;
                     self.next_pair += 1;
                     let key = self.view.memory.cell(pair);
-                    if key.a == super::NO_TOKEN {
+                    if key.a() == super::NO_TOKEN {
                         return Some(Member { key, value: self.view.memory.cell(pair + 1) });
                     }
                 }

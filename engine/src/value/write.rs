@@ -7,26 +7,26 @@ use crate::document::{Document, Token};
 impl View<'_> {
     /// Appends `value` to `out` as compact JSON.
     pub(crate) fn write(self, value: Value, out: &mut Vec<u8>) {
-        match value.tag {
+        match value.tag() {
             Tag::Null | Tag::Key | Tag::Moved => out.extend_from_slice(b"null"),
             Tag::False => out.extend_from_slice(b"false"),
             Tag::True => out.extend_from_slice(b"true"),
             Tag::Integer => write_integer(value.as_integer(), out),
             Tag::Number | Tag::String => out.extend_from_slice(self.text(value)),
-            Tag::TokenArray | Tag::TokenObject => write_token(self.document(value.source()), Token(value.a), out),
+            Tag::TokenArray | Tag::TokenObject => write_token(self.document(value.source()), Token(value.a()), out),
             Tag::Array => {
                 out.push(b'[');
-                for index in 0..value.b {
+                for index in 0..value.b() {
                     if index > 0 {
                         out.push(b',');
                     }
-                    self.write(self.memory.cell(value.a + index), out);
+                    self.write(self.memory.cell(value.a() + index), out);
                 }
                 out.push(b']');
             }
             Tag::Object => {
                 out.push(b'{');
-                self.write_pairs(value.a, value.b, false, out);
+                self.write_pairs(value.a(), value.b(), false, out);
                 out.push(b'}');
             }
             Tag::Overlay => self.write_overlay(value, out),
@@ -38,7 +38,7 @@ impl View<'_> {
     fn write_pairs(self, start: u32, count: u32, mut comma: bool, out: &mut Vec<u8>) {
         for pair in 0..count {
             let key = self.memory.cell(start + pair * 2);
-            if key.key_source() == Source::KEY && key.a != NO_TOKEN {
+            if key.key_source() == Source::KEY && key.a() != NO_TOKEN {
                 continue;
             }
             if comma {
@@ -57,16 +57,16 @@ impl View<'_> {
         } else {
             out.push(b'"');
             let all = if key.key_source() == Source::COMPUTED { self.memory.text.as_slice() } else { self.document(key.key_source()).text() };
-            out.extend_from_slice(&all[key.a as usize..(key.a + key.b) as usize]);
+            out.extend_from_slice(&all[key.a() as usize..(key.a() + key.b()) as usize]);
             out.extend_from_slice(b"\":");
         }
     }
 
     fn write_overlay(self, overlay: Value, out: &mut Vec<u8>) {
-        let base = self.memory.cell(overlay.a);
-        let (start, count) = (overlay.a + 1, overlay.b);
-        if base.tag == Tag::TokenObject && self.document(base.source()).is_compact() {
-            self.splice(self.document(base.source()), Token(base.a), start, count, out);
+        let base = self.memory.cell(overlay.a());
+        let (start, count) = (overlay.a() + 1, overlay.b());
+        if base.tag() == Tag::TokenObject && self.document(base.source()).is_compact() {
+            self.splice(self.document(base.source()), Token(base.a()), start, count, out);
             return;
         }
         out.push(b'{');
@@ -105,7 +105,7 @@ impl View<'_> {
 fn next_replacement(memory: &Memory, start: u32, count: u32, after: u32) -> Option<(u32, Value)> {
     let mut found: Option<(u32, Value)> = None;
     for pair in 0..count {
-        let token = memory.cell(start + pair * 2).a;
+        let token = memory.cell(start + pair * 2).a();
         if token != NO_TOKEN && token >= after && found.is_none_or(|(best, _)| token < best) {
             found = Some((token, memory.cell(start + pair * 2 + 1)));
         }

@@ -11,7 +11,7 @@ use crate::error;
 use crate::program::op::{FailId, Op};
 use crate::program::pool::FailSide;
 use crate::program::{Program, StateType};
-use crate::value::{Memory, Quota, Value};
+use crate::value::{Quota, Value};
 
 /// An error has been raised; its name and cause are in the slot.
 #[derive(Debug)]
@@ -102,11 +102,7 @@ impl Slot {
     /// Checks a value against the payload and nesting limits.
     #[inline]
     pub(super) fn within_limit(&mut self, program: &Program, id: u32, value: Value) -> Result<(), Raised> {
-        if value.size() > self.limits.payload_bytes_max || Memory::depth(value) > DOCUMENT_DEPTH_MAX {
-            Err(self.raise_limit(program, id, value, None))
-        } else {
-            Ok(())
-        }
+        if value.is_within(self.limits.payload_bytes_max) { Ok(()) } else { Err(self.raise_limit(program, id, value, None)) }
     }
 
     #[cold]
