@@ -55,6 +55,30 @@ pub(super) struct Emitted {
     pub(super) constants: String,
 }
 
+/// Transitions that one [`Op::Pass`] stands for at most; this also ends the search in a loop of such states.
+const PASSES_MAX: u32 = 1024;
+
+/// Makes a [`Op::Pass`] of each Enter that only an Exit follows, and looks ahead how far such states lead.
+fn fuse_passes(ops: &mut [Op]) {
+    let targets: Vec<Option<(StateId, OpId)>> = (0..ops.len())
+        .map(|at| match ops.get(at..at + 2) {
+            Some(&[Op::Enter { state }, Op::Exit { next }]) => Some((state, next)),
+            _ => None,
+        })
+        .collect();
+    for (op, target) in ops.iter_mut().zip(&targets) {
+        let Some((state, mut next)) = *target else { continue };
+        let mut count = 1;
+        while let Some((_, following)) = targets[next.index()]
+            && count < PASSES_MAX
+        {
+            next = following;
+            count += 1;
+        }
+        *op = Op::Pass { state, next, count };
+    }
+}
+
 /// A pool's length as the next entry's number.
 pub(super) fn next_id<T>(pool: &[T]) -> u32 {
     u32::try_from(pool.len()).expect("a definition of at most 1 MiB cannot fill a pool of 2^32 entries")
@@ -182,6 +206,7 @@ impl<'m> Emitter<'m> {
             place(&mut state.entry);
             state.catchers.iter_mut().for_each(|catcher| place(&mut catcher.entry));
         }
+        fuse_passes(&mut self.ops);
         self.constants.push(']');
         let mut entry = Self::state_label(self.machine.root.start).target();
         place(&mut entry);

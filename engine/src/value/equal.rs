@@ -100,7 +100,7 @@ impl View<'_> {
         if let (Some(a), Some(b)) = (self.small_integer(a), self.small_integer(b)) {
             return Some(a.cmp(&b));
         }
-        let (mut left, mut right) = (Vec::new(), Vec::new());
+        let (mut left, mut right) = ([0; 20], [0; 20]);
         Some(super::number::compare(self.number_text(a, &mut left)?, self.number_text(b, &mut right)?))
     }
 
@@ -114,18 +114,15 @@ impl View<'_> {
         }
     }
 
-    /// The text of a number.
+    /// The text of a number; that of a computed one is made in `buffer`.
     #[inline]
-    pub(crate) fn number_text<'t>(self, value: Value, buffer: &'t mut Vec<u8>) -> Option<&'t [u8]>
+    pub(crate) fn number_text<'t>(self, value: Value, buffer: &'t mut [u8; 20]) -> Option<&'t [u8]>
     where
         Self: 't,
     {
         match value.tag() {
             Tag::Number => Some(self.text(value)),
-            Tag::Integer => {
-                super::write::write_integer(value.as_integer(), buffer);
-                Some(buffer)
-            }
+            Tag::Integer => Some(super::write::integer_text(value.as_integer(), buffer)),
             _ => None,
         }
     }

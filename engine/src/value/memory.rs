@@ -16,7 +16,7 @@ const OVERLAY_PAIRS_MAX: u32 = 16;
 /// Everything that the values of one execution refer to.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    documents: Vec<Document>,
+    pub(super) documents: Vec<Document>,
     /// How many of `documents` are in use; the rest are kept for reuse.
     documents_used: usize,
     /// Numbers of documents below `documents_used` that compaction found dead.
@@ -32,6 +32,8 @@ pub(crate) struct Memory {
     reached: Vec<bool>,
     /// Members of an overlay on their way to an object of their own.
     flat: Vec<Value>,
+    /// Where the overlay lies that only the running strand's registers refer to: it may be changed where it is.
+    own: Option<u32>,
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "cells and text are bounded by bytes_max, which new() keeps below 4 GiB")]
@@ -55,6 +57,7 @@ impl Memory {
     pub(crate) fn reset(&mut self, keep_bytes: usize) {
         self.cells.clear();
         self.text.clear();
+        self.own = None;
         self.documents_used = 0;
         self.documents_free.clear();
         self.document_bytes = 0;
@@ -139,6 +142,35 @@ impl Memory {
         Ok(Value::string(Source::COMPUTED, narrow(start), narrow(len), len != text.len() + 2))
     }
 
+    /// The string of these pieces, the insides of JSON strings, with the texts of `values` between them, strings bare. The caller has asked for the room, and containers are not among the values.
+    pub(crate) fn add_joined(&mut self, pieces: &[Box<[u8]>], values: &[Value], escaped: bool, constants: &Document) -> Value {
+        let start = self.text.len();
+        let mut escaped = escaped;
+        self.text.push(b'"');
+        for (at, piece) in pieces.iter().enumerate() {
+            self.text.extend_from_slice(piece);
+            let Some(&value) = values.get(at) else { break };
+            match value.tag() {
+                Tag::String | Tag::Number => {
+                    let quote = u32::from(value.tag() == Tag::String);
+                    let (from, to) = ((value.a() + quote) as usize, (value.a() + value.b() - quote) as usize);
+                    escaped |= value.is_escaped();
+                    match self.documents.get(value.source().index()) {
+                        Some(document) => self.text.extend_from_slice(&document.text()[from..to]),
+                        None if value.source() == Source::COMPUTED => self.text.extend_from_within(from..to),
+                        None => self.text.extend_from_slice(&constants.text()[from..to]),
+                    }
+                }
+                Tag::Integer => super::write::write_integer(value.as_integer(), &mut self.text),
+                Tag::True => self.text.extend_from_slice(b"true"),
+                Tag::False => self.text.extend_from_slice(b"false"),
+                _ => self.text.extend_from_slice(b"null"),
+            }
+        }
+        self.text.push(b'"');
+        Value::string(Source::COMPUTED, narrow(start), narrow(self.text.len() - start), escaped)
+    }
+
     /// A string whose inside is given as JSON, escapes and all.
     pub(crate) fn add_quoted(&mut self, inside: &[u8], escaped: bool) -> Result<Value, Quota> {
         self.room_for(inside.len() + 2)?;
@@ -161,6 +193,20 @@ impl Memory {
     #[inline]
     pub(crate) fn set(&mut self, cell: u32, value: Value) {
         self.cells[cell as usize] = value;
+    }
+
+    /// Appends a pair of key and value cells; returns the index of the first. The caller has asked for the room.
+    #[inline]
+    pub(crate) fn push_pair(&mut self, key: Value, value: Value) -> u32 {
+        let start = self.cells.len();
+        self.cells.extend_from_slice(&[key, value]);
+        narrow(start)
+    }
+
+    /// How many cells are in use.
+    #[inline]
+    pub(crate) fn cell_count(&self) -> u32 {
+        narrow(self.cells.len())
     }
 
     /// Sets a key cell and the value cell behind it.
@@ -237,14 +283,43 @@ impl Memory {
         Value::cells(Tag::Object, depth.saturating_add(1), start, count, size)
     }
 
+    /// Says that the overlay which a strand works on may from now on be known elsewhere, so that it must not be changed where it is.
+    #[inline]
+    pub(crate) fn share(&mut self) {
+        self.own = None;
+    }
+
+    /// As [`with_member`](Self::with_member), but an overlay that nothing else refers to is changed where it is: a loop that sets the same member again and again leaves nothing behind. `object` is dead afterwards.
+    ///
+    /// The promise that nothing else refers to it is kept by whoever stores or hands on a whole register: templates, arguments, forks and joins call [`share`](Self::share).
+    #[inline]
+    pub(crate) fn set_member(&mut self, object: Value, symbol: Symbol, value: Value, constants: &Document, symbols: &Symbols) -> Result<Value, Quota> {
+        if object.tag() == Tag::Overlay && self.own == Some(object.a()) && !(value.tag() == Tag::Overlay && value.a() == object.a()) {
+            let (first, count) = (object.a() as usize + 1, object.b() as usize * 2);
+            let pairs = &mut self.cells[first..first + count];
+            if let Some([_, old]) = pairs.as_chunks_mut::<2>().0.iter_mut().find(|[key, _]| key.key_symbol() == symbol) {
+                let size = object.size().saturating_sub(old.size()).saturating_add(value.size());
+                let depth = object.low().max(Self::depth(value).saturating_add(1));
+                *old = value;
+                return Ok(Value::cells(Tag::Overlay, depth, object.a(), object.b(), size));
+            }
+        }
+        let changed = self.with_member(object, symbol, value, constants, symbols)?;
+        self.own = (changed.tag() == Tag::Overlay).then_some(changed.a());
+        Ok(changed)
+    }
+
     /// `object` with the member named by `symbol` set to `value`: in the place of an old member of that name, else at the end. The spine is copied, nothing else.
+    #[inline(never)]
     pub(crate) fn with_member(&mut self, object: Value, symbol: Symbol, value: Value, constants: &Document, symbols: &Symbols) -> Result<Value, Quota> {
         let depth = Self::depth(object).max(Self::depth(value).saturating_add(1));
         let grown = |old: Option<Value>, members: bool| {
             let base = object.size();
             match old {
                 Some(old) => base.saturating_sub(old.size()).saturating_add(value.size()),
-                None => base.saturating_add(key_size(Value::program_key(symbol, None), symbols)).saturating_add(value.size()).saturating_add(u32::from(members)),
+                None => {
+                    base.saturating_add(key_size(Value::program_key(symbol, None), symbols)).saturating_add(value.size()).saturating_add(u32::from(members))
+                }
             }
         };
         match object.tag() {
@@ -305,10 +380,9 @@ impl Memory {
     }
 
     fn overlay(&mut self, base: Value, key: Value, value: Value, depth: u16, size: u32) -> Result<Value, Quota> {
-        let start = self.reserve(3)?;
-        self.set(start, base);
-        self.set(start + 1, key);
-        self.set(start + 2, value);
+        self.room_for(3 * size_of::<Value>())?;
+        let start = narrow(self.cells.len());
+        self.cells.extend_from_slice(&[base, key, value]);
         Ok(Value::cells(Tag::Overlay, depth, start, 1, size))
     }
 
@@ -385,6 +459,7 @@ impl Memory {
         let old_text = std::mem::replace(&mut self.text, std::mem::take(&mut self.spare_text));
         self.cells.clear();
         self.text.clear();
+        self.own = None;
         self.reached.clear();
         self.reached.resize(self.documents_used, false);
         // Document 0 is the record: Execution.Input can always be asked for.

@@ -15,10 +15,10 @@ use std::fmt;
 use std::num::NonZeroU64;
 
 pub(crate) use memory::{Memory, Quota};
-pub(crate) use view::{Member, View};
+pub(crate) use view::{Member, View, constant_value};
 pub(crate) use write::write_integer;
 
-use crate::document::{DOCUMENT_DEPTH_MAX, Kind, Symbol};
+use crate::document::{DOCUMENT_DEPTH_MAX, Kind, SPAN_ESCAPED, Span, Symbol};
 
 /// Where the text of a value or key lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,33 +48,33 @@ impl Source {
     }
 }
 
-/// What a value is and how it is stored.
+/// What a value is and how it is stored. The three lowest bits are its [`Kind`], so that of a token's value is known without a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Tag {
-    Null = 1,
-    False,
-    True,
-    /// A computed 64-bit integer in `a` (low half) and `b`.
-    Integer,
+    Null = 0x80,
+    False = 0x81,
+    True = 0x82,
     /// Number text of `b` bytes at `a` in `source`.
-    Number,
+    Number = 0x83,
     /// String text, quotes included, of `b` bytes at `a` in `source`.
-    String,
+    String = 0x84,
     /// The array at token `a` of document `source`.
-    TokenArray,
+    TokenArray = 0x85,
     /// The object at token `a` of document `source`.
-    TokenObject,
+    TokenObject = 0x86,
+    /// A computed 64-bit integer in `a` (low half) and `b`.
+    Integer = 0x8b,
     /// `b` cells from `a`.
-    Array,
+    Array = 0x8d,
     /// `b` pairs of key and value cells from `a`.
-    Object,
+    Object = 0x8e,
     /// A base object at cell `a`, then `b` pairs that replace or follow its members.
-    Overlay,
+    Overlay = 0x96,
     /// A key: see [`Value::key`].
-    Key,
+    Key = 0xa0,
     /// Left behind by compaction in the old memory only: the contents now start at `a`.
-    Moved,
+    Moved = 0xc0,
 }
 
 /// The text holds escapes.
@@ -90,7 +90,7 @@ const NO_TOKEN: u32 = u32::MAX;
 ///
 /// | word | bits | field |
 /// |---|---|---|
-/// | `head` | 0–7 | the [`Tag`], never 0, so that `Option<Value>` takes no more room |
+/// | `head` | 0–7 | the [`Tag`], never 0, so that `Option<Value>` takes no more room than a value |
 /// | | 8–15 | flags |
 /// | | 16–31 | `low`: the source of text and tokens; the depth of computed containers; the symbol of a key |
 /// | | 32–63 | `a` |
@@ -131,7 +131,14 @@ impl Value {
     #[inline]
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the two halves of the integer are stored apart")]
     pub(crate) fn integer(value: i64) -> Self {
-        let digits = value.unsigned_abs().checked_ilog10().unwrap_or(0) + 1 + u32::from(value < 0);
+        let absolute = value.unsigned_abs();
+        let digits = match absolute {
+            0..10 => 1,
+            10..100 => 2,
+            100..1000 => 3,
+            _ => absolute.ilog10() + 1,
+        };
+        let digits = digits + u32::from(value < 0);
         Self::new(Tag::Integer, 0, 0, value as u32, (value >> 32) as u32, digits)
     }
 
@@ -141,15 +148,22 @@ impl Value {
         i64::from(self.b() as i32) << 32 | i64::from(self.a())
     }
 
-    #[inline]
-    pub(crate) fn number(source: Source, start: u32, len: u32) -> Self {
-        Self::new(Tag::Number, 0, source.0, start, len, len)
-    }
-
     /// A string whose text, quotes included, is `len` bytes at `start`.
     #[inline]
     pub(crate) fn string(source: Source, start: u32, len: u32, escaped: bool) -> Self {
         Self::new(Tag::String, if escaped { ESCAPED } else { 0 }, source.0, start, len, len)
+    }
+
+    /// The scalar of a span, whatever its kind: where its text lies, even where the tag says it all.
+    #[inline]
+    fn scalar(source: Source, span: Span) -> Self {
+        debug_assert!(span.kind() < Kind::Array, "containers are values of their own");
+        let head = Tag::Null as u64 | u64::from(span.packed & 0x7) | u64::from(span.packed & SPAN_ESCAPED) << 4;
+        let head = head | u64::from(source.0) << 16 | u64::from(span.start) << 32;
+        match NonZeroU64::new(head) {
+            Some(head) => Self { head, tail: u64::from(span.len()) << 32 | u64::from(span.len()) },
+            None => unreachable!("the tag is never 0"),
+        }
     }
 
     /// The container at a token, `depth` levels deep.
@@ -182,8 +196,9 @@ impl Value {
         Self::new(Tag::Key, 0, symbol.0, replaces.unwrap_or(NO_TOKEN), 0, u32::from(Source::KEY.0))
     }
 
+    /// The symbol of a key.
     #[inline]
-    fn key_symbol(self) -> Symbol {
+    pub(crate) fn key_symbol(self) -> Symbol {
         Symbol(self.low())
     }
 
@@ -196,8 +211,8 @@ impl Value {
     #[inline]
     pub(crate) fn tag(self) -> Tag {
         let byte = self.head.get().to_le_bytes()[0];
-        debug_assert!((Tag::Null as u8..=Tag::Moved as u8).contains(&byte), "new() is given a Tag");
-        // SAFETY: `head` is made by `new` alone, whose lowest byte is a `Tag` and which nothing else of `new` reaches; `with_a` leaves that byte alone.
+        debug_assert!(matches!(byte, 0x80..=0x86 | 0x8b | 0x8d | 0x8e | 0x96 | 0xa0 | 0xc0), "{byte:#x} is no Tag");
+        // SAFETY: `head` is made by `new`, whose lowest byte is a `Tag`, and by `scalar`, whose lowest byte is that of the scalar `Tag` of the span's kind; nothing else of either reaches that byte, and `with_a` leaves it alone.
         unsafe { std::mem::transmute::<u8, Tag>(byte) }
     }
 
@@ -234,8 +249,9 @@ impl Value {
         Source(self.low())
     }
 
+    /// Whether a string's text, or a key, holds escapes.
     #[inline]
-    fn is_escaped(self) -> bool {
+    pub(crate) fn is_escaped(self) -> bool {
         self.head.get() & ESCAPED != 0
     }
 
@@ -254,14 +270,14 @@ impl Value {
 
     #[inline]
     pub(crate) fn kind(self) -> Kind {
-        match self.tag() {
-            Tag::Null | Tag::Key | Tag::Moved => Kind::Null,
-            Tag::False => Kind::False,
-            Tag::True => Kind::True,
-            Tag::Integer | Tag::Number => Kind::Number,
-            Tag::String => Kind::String,
-            Tag::TokenArray | Tag::Array => Kind::Array,
-            Tag::TokenObject | Tag::Object | Tag::Overlay => Kind::Object,
+        match self.head.get() & 0x7 {
+            0 => Kind::Null,
+            1 => Kind::False,
+            2 => Kind::True,
+            3 => Kind::Number,
+            4 => Kind::String,
+            5 => Kind::Array,
+            _ => Kind::Object,
         }
     }
 }

@@ -19,20 +19,52 @@ pub(crate) struct Member {
     pub(crate) value: Value,
 }
 
+/// The value of one of a program's constants.
+pub(crate) fn constant_value(constants: &Document, token: Token) -> Value {
+    token_value(constants, Source::CONSTANTS, token)
+}
+
 /// The value of a token.
 #[inline]
 pub(super) fn token_value(document: &Document, source: Source, token: Token) -> Value {
     let span = document.span(token);
     match span.kind() {
-        Kind::Null => Value::NULL,
-        Kind::False => Value::boolean(false),
-        Kind::True => Value::boolean(true),
-        Kind::Number => Value::number(source, span.start, span.len()),
-        Kind::String => Value::string(source, span.start, span.len(), document.is_escaped(token)),
-        kind => {
-            let tag = if kind == Kind::Array { Tag::TokenArray } else { Tag::TokenObject };
-            Value::token(tag, source, token.0, document.depth(token), document.compact_len(token))
+        Kind::Array => Value::token(Tag::TokenArray, source, token.0, document.depth(token), document.compact_len(token)),
+        Kind::Object => Value::token(Tag::TokenObject, source, token.0, document.depth(token), document.compact_len(token)),
+        _ => Value::scalar(source, span),
+    }
+}
+
+impl Memory {
+    /// The member of an object with the name of `symbol`, as [`View::member`] finds it, for reads of one step: small enough to be called rather than copied.
+    #[inline(never)]
+    pub(crate) fn member(&self, constants: &Document, object: Value, symbol: Symbol) -> Option<Value> {
+        let mut object = object;
+        if object.tag() == Tag::Overlay {
+            let pairs = self.cells.get(object.a() as usize..)?;
+            let (base, pairs) = pairs.split_first()?;
+            let pairs = pairs.as_chunks::<2>().0.iter().take(object.b() as usize);
+            for [key, value] in pairs {
+                if key.key_symbol() == symbol {
+                    return Some(*value);
+                }
+            }
+            object = *base;
         }
+        if object.tag() == Tag::TokenObject {
+            let source = object.source();
+            let document = self.documents.get(source.index()).unwrap_or(constants);
+            return document.member(Token(object.a()), symbol).map(|token| token_value(document, source, token));
+        }
+        if object.tag() == Tag::Object {
+            let pairs = self.cells.get(object.a() as usize..)?.as_chunks::<2>().0.iter().take(object.b() as usize);
+            for [key, value] in pairs {
+                if key.key_symbol() == symbol {
+                    return Some(*value);
+                }
+            }
+        }
+        None
     }
 }
 
@@ -50,13 +82,18 @@ impl<'v> View<'v> {
 
     #[inline]
     pub(super) fn document(self, source: Source) -> &'v Document {
-        if source == Source::CONSTANTS { self.constants } else { self.memory.document(source) }
+        // No document of the slot has the number that stands for the constants.
+        self.memory.documents.get(source.index()).unwrap_or(self.constants)
     }
 
     /// Bytes from `start` in `source`.
     #[inline]
     fn bytes(self, source: Source, start: u32, len: u32) -> &'v [u8] {
-        let all = if source == Source::COMPUTED { self.memory.text.as_slice() } else { self.document(source).text() };
+        let all = match self.memory.documents.get(source.index()) {
+            Some(document) => document.text(),
+            None if source == Source::COMPUTED => self.memory.text.as_slice(),
+            None => self.constants.text(),
+        };
         &all[start as usize..(start + len) as usize]
     }
 
@@ -96,13 +133,20 @@ impl<'v> View<'v> {
     /// The member of an object with the name of `symbol`.
     #[inline]
     pub(crate) fn member(self, object: Value, symbol: Symbol) -> Option<Value> {
+        let mut object = object;
+        if object.tag() == Tag::Overlay {
+            if let Some(found) = self.pair(object.a() + 1, object.b(), symbol) {
+                return Some(found);
+            }
+            // The base of an overlay is no overlay.
+            object = self.memory.cell(object.a());
+        }
         match object.tag() {
             Tag::TokenObject => {
                 let document = self.document(object.source());
                 document.member(Token(object.a()), symbol).map(|token| token_value(document, object.source(), token))
             }
             Tag::Object => self.pair(object.a(), object.b(), symbol),
-            Tag::Overlay => self.pair(object.a() + 1, object.b(), symbol).or_else(|| self.member(self.memory.cell(object.a()), symbol)),
             _ => None,
         }
     }

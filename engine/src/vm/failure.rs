@@ -225,6 +225,9 @@ impl Slot {
         let Some(index) = code.retriers.iter().position(|retrier| any_matches(&retrier.errors, error, code.kind)) else { return false };
         let retrier = &code.retriers[index];
         let strand = &mut self.strands[id as usize];
+        if strand.retry_count == 0 {
+            strand.retries.clear();
+        }
         strand.retries.resize(code.retriers.len(), 0);
         let done = strand.retries[index];
         if done >= retrier.attempts_max {
@@ -327,7 +330,7 @@ impl Slot {
     fn abort<O: Observer>(&mut self, program: &Program, id: u32, observer: &mut O) {
         let strand = &self.strands[id as usize];
         let kind = program.states[strand.state.0 as usize].kind;
-        let is_between_states = matches!(program.op(strand.pc), Op::Enter { .. });
+        let is_between_states = matches!(program.op(strand.pc), Op::Enter { .. } | Op::Pass { .. });
         let is_iteration = self.frames[strand.frame as usize].map.is_some();
         if !is_between_states && matches!(kind, StateType::Task | StateType::Wait | StateType::Parallel | StateType::Map) {
             self.event(program, observer, id, EventKind::StateAborted(kind), Told::Nothing);

@@ -21,6 +21,8 @@ mod variable;
 
 use std::collections::VecDeque;
 
+pub(crate) use intrinsic::pieces;
+
 pub use effect::{Effect, EffectId, Effects, Reply, ResourceId, Resumed, Timestamp};
 pub use observe::{Data, Decision, Detail, Event, EventKind, Observer, Silent, Variables};
 
@@ -221,9 +223,15 @@ impl Slot {
         if now >= self.deadline {
             return self.time_out(program, effects, observer);
         }
-        let mut fuel = dispatch::Fuel::new(budget, self.memory.computed_bytes());
+        let mut fuel = dispatch::Fuel::new(budget, self.memory.computed_bytes(), self.compact_at);
+        let step = self.run_queue(program, &mut fuel, effects, observer);
+        self.transitions += fuel.used(budget);
+        step
+    }
+
+    fn run_queue<O: Observer>(&mut self, program: &Program, fuel: &mut dispatch::Fuel, effects: &mut Effects, observer: &mut O) -> Step {
         while let Some(strand) = self.queue.pop_front() {
-            match self.advance(program, strand, &mut fuel, effects, observer) {
+            match self.advance(program, strand, fuel, effects, observer) {
                 dispatch::Progress::Parked => {}
                 dispatch::Progress::Yielded => {
                     self.queue.push_front(strand);

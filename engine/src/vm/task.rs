@@ -60,7 +60,7 @@ impl Slot {
     fn timeout_path(&mut self, program: &Program, id: u32, path: PathId) -> Result<Timestamp, Raised> {
         let raw = self.strands[id as usize].raw;
         let value = self.data_path(program, id, path, raw)?;
-        let mut buffer = Vec::new();
+        let mut buffer = [0; 20];
         let seconds = self.view(program).number_text(value, &mut buffer).and_then(number::to_integer);
         match seconds {
             Some(seconds) if (1..=99_999_999).contains(&seconds) => Ok(self.now.plus_ms(seconds.unsigned_abs() * 1000)),
@@ -151,7 +151,7 @@ impl Slot {
         let Some(value) = self.read(program, id, path, cur)? else {
             return Err(self.raise_runtime(program, id, format_args!("The SecondsPath parameter does not reference an input value: {text}")));
         };
-        let mut buffer = Vec::new();
+        let mut buffer = [0; 20];
         match self.view(program).number_text(value, &mut buffer).and_then(number::to_integer) {
             Some(seconds) if seconds < 0 => {
                 Err(self.raise_runtime(program, id, format_args!("The SecondsPath parameter references a negative value: {text} == {seconds}")))

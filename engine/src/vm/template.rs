@@ -24,8 +24,11 @@ impl Slot {
     /// Fills in one node. The recursion is as deep as the template, which is part of a document of bounded depth.
     fn build(&mut self, program: &Program, id: u32, node: Node, cur: Value) -> Result<Value, Raised> {
         match node {
-            Node::Constant(constant) => Ok(self.view(program).constant(program.constant_tokens[constant.index()])),
-            Node::Path { path, field } => match self.read(program, id, path, cur)? {
+            Node::Record { first, count, frame } => {
+                self.build_record(program, id, &program.pools.members[first as usize..(first + count) as usize], frame, cur)
+            }
+            Node::Constant(constant) => Ok(program.constant(constant)),
+            Node::Path { path, field } => match self.read_shared(program, id, path, cur)? {
                 Some(value) => Ok(value),
                 None => Err(self.raise_missing(program, id, &program.path(path).text, &program.pools.texts[field as usize], cur)),
             },
@@ -34,19 +37,11 @@ impl Slot {
                 let start = self.memory.reserve(count as usize * 2).map_err(|quota| self.raise_quota(quota))?;
                 let members = &program.pools.members[first as usize..(first + count) as usize];
                 let (mut size, mut depth) = (frame, 0);
-                for (cell, &(symbol, member)) in (start..).step_by(2).zip(members) {
-                    let value = match member {
-                        // The usual member, without a further call.
-                        Node::Path { path, field } => match self.read(program, id, path, cur)? {
-                            Some(value) => value,
-                            None => return Err(self.raise_missing(program, id, &program.path(path).text, &program.pools.texts[field as usize], cur)),
-                        },
-                        Node::Constant(constant) => self.view(program).constant(program.constant_tokens[constant.index()]),
-                        other => self.build(program, id, other, cur)?,
-                    };
+                for (cell, &(key, member)) in (start..).step_by(2).zip(members) {
+                    let value = self.build(program, id, member, cur)?;
                     size = size.saturating_add(value.size());
                     depth = depth.max(Memory::depth(value));
-                    self.memory.set_pair(cell, Value::program_key(symbol, None), value);
+                    self.memory.set_pair(cell, key, value);
                 }
                 Ok(Value::object(depth.saturating_add(1), start, count, size))
             }
@@ -59,6 +54,29 @@ impl Slot {
                 Ok(self.memory.finish_array(start, count))
             }
         }
+    }
+
+    /// An object whose values take no cells while they are made, as verification has proved: its pairs are appended as they come.
+    fn build_record(&mut self, program: &Program, id: u32, members: &[(Value, Node)], frame: u32, cur: Value) -> Result<Value, Raised> {
+        self.memory.room_for(size_of::<[Value; 2]>() * members.len()).map_err(|quota| self.raise_quota(quota))?;
+        let start = self.memory.cell_count();
+        let (mut size, mut depth) = (frame, 0);
+        for (pair, &(key, member)) in (0..).zip(members) {
+            let value = match member {
+                Node::Path { path, field } => match self.read_shared(program, id, path, cur)? {
+                    Some(value) => value,
+                    None => return Err(self.raise_missing(program, id, &program.path(path).text, &program.pools.texts[field as usize], cur)),
+                },
+                Node::Constant(constant) => program.constant(constant),
+                Node::Intrinsic { call, field } => self.call_function(program, id, call, &program.pools.texts[field as usize], cur)?,
+                Node::Object { .. } | Node::Record { .. } | Node::Array { .. } => unreachable!("verification proves that a record holds no containers"),
+            };
+            size = size.saturating_add(value.size());
+            depth = depth.max(Memory::depth(value));
+            let cell = self.memory.push_pair(key, value);
+            debug_assert_eq!(cell, start + pair * 2, "verification proves that the values take no cells");
+        }
+        Ok(Value::object(depth.saturating_add(1), start, self.memory.cell_count().wrapping_sub(start) / 2, size))
     }
 
     /// `{}`
