@@ -5,7 +5,7 @@ use crate::hir::{Argument, Filter, FilterOperand, IntrinsicCall, Path, Root, Seg
 use crate::program::function::Function;
 use crate::program::op::{IntrinsicId, MergeId, NodeId, Op, PathId};
 use crate::program::pool::{ArgumentCode, ContextField, FilterCode, FilterSide, FormatCode, IntrinsicCode, MergeCode, Merging, Node, PathCode, PathRoot, Step};
-use crate::value::Value;
+use crate::value::{Name, Value};
 
 /// Names of the Context Object, interned when a path takes a part of it as a whole.
 const CONTEXT_NAMES: [&str; 19] = [
@@ -137,7 +137,7 @@ impl Emitter<'_> {
             [Step::Member(symbol)] if root == PathRoot::Data => Some(symbol),
             _ => None,
         };
-        self.pools.paths.push(PathCode { root, steps, member, definite, merges, text: path.text.as_str().into() });
+        self.pools.paths.push(PathCode { root, steps, member, plain: definite && root == PathRoot::Data, definite, merges, text: path.text.as_str().into() });
         self.path_ids.insert(text, id);
         id
     }
@@ -146,7 +146,7 @@ impl Emitter<'_> {
     pub(super) fn merge(&mut self, path: &Path, is_last_use: bool) -> MergeId {
         let id = MergeId(next_id(&self.pools.merges));
         let steps = self.steps(&path.segments);
-        let member = if let [Step::Member(symbol)] = *steps { Some(symbol) } else { None };
+        let member = if let [Step::Member(symbol)] = *steps { Some(Name { symbol, bytes: self.rendered_len(symbol) }) } else { None };
         self.pools.merges.push(MergeCode { steps, member, is_last_use, text: path.text.as_str().into() });
         id
     }

@@ -4,6 +4,7 @@ use super::function::Function;
 use super::op::{ConstantId, IntrinsicId, NodeId, OpId, PathId};
 use crate::document::Symbol;
 use crate::hir::{Comparison, TypeTest};
+use crate::value::Name;
 use crate::value::time::Instant;
 use crate::vm::ResourceId;
 
@@ -16,20 +17,14 @@ pub(crate) struct PathCode {
     pub(crate) steps: Box<[Step]>,
     /// The one member of the data that it names: the usual path.
     pub(crate) member: Option<Symbol>,
+    /// Whether it follows names and indices of the data itself: nearly every path.
+    pub(crate) plain: bool,
     /// Whether it is followed step by step: it names at most one value, and makes none.
     pub(crate) definite: bool,
     /// Whether its last step takes several members together into an object of their own.
     pub(crate) merges: Option<Merging>,
     /// As written, for error texts.
     pub(crate) text: Box<str>,
-}
-
-impl PathCode {
-    /// Whether it follows names and indices of the data itself.
-    #[inline]
-    pub(crate) fn is_plain(&self) -> bool {
-        self.definite && self.root == PathRoot::Data
-    }
 }
 
 /// How a path ends that takes several members together.
@@ -197,7 +192,7 @@ pub(crate) enum ArgumentCode {
 pub(crate) struct MergeCode {
     pub(crate) steps: Box<[Step]>,
     /// The member, where the path is just one: the usual case.
-    pub(crate) member: Option<Symbol>,
+    pub(crate) member: Option<Name>,
     /// Whether the state's input is dead behind it, because neither a retrier nor a catcher can ask for it again.
     pub(crate) is_last_use: bool,
     /// As written, for error texts.

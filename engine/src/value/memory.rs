@@ -1,17 +1,11 @@
 //! The memory of one slot: documents, cells, computed text; bounded, reused, compacted.
 
 use super::{Member, NO_TOKEN, Source, Tag, Value, View};
-use crate::document::{Document, Fault, Symbol, Symbols};
+use crate::document::{Document, Fault, Symbols};
 
 /// The slot's memory limit is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Quota;
-
-/// Values whose room is kept from one flattening to the next.
-const FLAT_KEPT: usize = 1024;
-
-/// Pairs an overlay may hold before it is turned into an object of its own.
-const OVERLAY_PAIRS_MAX: u32 = 16;
 
 /// Everything that the values of one execution refer to.
 #[derive(Debug, Default)]
@@ -31,13 +25,13 @@ pub(crate) struct Memory {
     spare_text: Vec<u8>,
     reached: Vec<bool>,
     /// Members of an overlay on their way to an object of their own.
-    flat: Vec<Value>,
+    pub(super) flat: Vec<Value>,
     /// Where the overlay lies that only the running strand's registers refer to: it may be changed where it is.
-    own: Option<u32>,
+    pub(super) own: Option<u32>,
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "cells and text are bounded by bytes_max, which new() keeps below 4 GiB")]
-fn narrow(length: usize) -> u32 {
+pub(super) fn narrow(length: usize) -> u32 {
     length as u32
 }
 
@@ -128,11 +122,6 @@ impl Memory {
         Ok(Ok(super::view::token_value(document, Source::document(index), document.root())))
     }
 
-    #[inline]
-    pub(super) fn document(&self, source: Source) -> &Document {
-        &self.documents[source.index()]
-    }
-
     /// A string with these characters; `text` is UTF-8 without quotes or escapes.
     pub(crate) fn add_string(&mut self, text: &[u8]) -> Result<Value, Quota> {
         self.room_for(text.len() + 2)?;
@@ -169,6 +158,18 @@ impl Memory {
         }
         self.text.push(b'"');
         Value::string(Source::COMPUTED, narrow(start), narrow(self.text.len() - start), escaped)
+    }
+
+    /// A string whose text, which needs no escapes, `write` appends without quotes; it takes at most `bytes` bytes.
+    #[inline]
+    pub(crate) fn add_plain(&mut self, bytes: usize, write: impl FnOnce(&mut Vec<u8>)) -> Result<Value, Quota> {
+        self.room_for(bytes + 2)?;
+        let start = self.text.len();
+        self.text.reserve(bytes + 2);
+        self.text.push(b'"');
+        write(&mut self.text);
+        self.text.push(b'"');
+        Ok(Value::string(Source::COMPUTED, narrow(start), narrow(self.text.len() - start), false))
     }
 
     /// A string whose inside is given as JSON, escapes and all.
@@ -230,31 +231,20 @@ impl Memory {
         self.cell(object.a() + pair * 2 + 1)
     }
 
-    /// Levels of containers from `value` down; 0 for a scalar.
-    #[inline]
-    pub(crate) fn depth(value: Value) -> u16 {
-        match value.tag() {
-            #[expect(clippy::cast_possible_truncation, reason = "a document is at most DOCUMENT_DEPTH_MAX deep")]
-            Tag::TokenArray | Tag::TokenObject => value.b() as u16,
-            Tag::Array | Tag::Object | Tag::Overlay => value.low(),
-            _ => 0,
-        }
-    }
-
     /// The array over `count` cells from `start`, which are filled in by now.
     pub(crate) fn finish_array(&self, start: u32, count: u32) -> Value {
         let (mut size, mut depth) = (2 + count.saturating_sub(1), 0);
         for cell in start..start + count {
             let value = self.cell(cell);
             size = size.saturating_add(value.size());
-            depth = depth.max(Self::depth(value));
+            depth = depth.max(value.depth());
         }
         Value::cells(Tag::Array, depth.saturating_add(1), start, count, size)
     }
 
     /// Writes the elements of a document's array to the cells from `start`.
     pub(crate) fn spread_tokens(&mut self, array: Value, start: u32, constants: &Document) {
-        let source = array.source();
+        let source = array.token_source();
         let document = if source == Source::CONSTANTS { constants } else { &self.documents[source.index()] };
         for (cell, token) in (start as usize..).zip(document.children(crate::document::Token(array.a()))) {
             self.cells[cell] = super::view::token_value(document, source, token);
@@ -278,143 +268,9 @@ impl Memory {
         for pair in 0..count {
             let (key, value) = (self.cell(start + pair * 2), self.cell(start + pair * 2 + 1));
             size = size.saturating_add(key_size(key, symbols)).saturating_add(value.size());
-            depth = depth.max(Self::depth(value));
+            depth = depth.max(value.depth());
         }
         Value::cells(Tag::Object, depth.saturating_add(1), start, count, size)
-    }
-
-    /// Says that the overlay which a strand works on may from now on be known elsewhere, so that it must not be changed where it is.
-    #[inline]
-    pub(crate) fn share(&mut self) {
-        self.own = None;
-    }
-
-    /// As [`with_member`](Self::with_member), but an overlay that nothing else refers to is changed where it is: a loop that sets the same member again and again leaves nothing behind. `object` is dead afterwards.
-    ///
-    /// The promise that nothing else refers to it is kept by whoever stores or hands on a whole register: templates, arguments, forks and joins call [`share`](Self::share).
-    #[inline]
-    pub(crate) fn set_member(&mut self, object: Value, symbol: Symbol, value: Value, constants: &Document, symbols: &Symbols) -> Result<Value, Quota> {
-        if object.tag() == Tag::Overlay && self.own == Some(object.a()) && !(value.tag() == Tag::Overlay && value.a() == object.a()) {
-            let (first, count) = (object.a() as usize + 1, object.b() as usize * 2);
-            let pairs = &mut self.cells[first..first + count];
-            if let Some([_, old]) = pairs.as_chunks_mut::<2>().0.iter_mut().find(|[key, _]| key.key_symbol() == symbol) {
-                let size = object.size().saturating_sub(old.size()).saturating_add(value.size());
-                let depth = object.low().max(Self::depth(value).saturating_add(1));
-                *old = value;
-                return Ok(Value::cells(Tag::Overlay, depth, object.a(), object.b(), size));
-            }
-        }
-        let changed = self.with_member(object, symbol, value, constants, symbols)?;
-        self.own = (changed.tag() == Tag::Overlay).then_some(changed.a());
-        Ok(changed)
-    }
-
-    /// `object` with the member named by `symbol` set to `value`: in the place of an old member of that name, else at the end. The spine is copied, nothing else.
-    #[inline(never)]
-    pub(crate) fn with_member(&mut self, object: Value, symbol: Symbol, value: Value, constants: &Document, symbols: &Symbols) -> Result<Value, Quota> {
-        let depth = Self::depth(object).max(Self::depth(value).saturating_add(1));
-        let grown = |old: Option<Value>, members: bool| {
-            let base = object.size();
-            match old {
-                Some(old) => base.saturating_sub(old.size()).saturating_add(value.size()),
-                None => {
-                    base.saturating_add(key_size(Value::program_key(symbol, None), symbols)).saturating_add(value.size()).saturating_add(u32::from(members))
-                }
-            }
-        };
-        match object.tag() {
-            Tag::TokenObject => {
-                let document = if object.source() == Source::CONSTANTS { constants } else { self.document(object.source()) };
-                let token = crate::document::Token(object.a());
-                let old = document.member(token, symbol);
-                let size = grown(old.map(|old| super::view::token_value(document, object.source(), old)), object.size() > 2);
-                let key = Value::program_key(symbol, old.map(|old| old.0));
-                self.overlay(object, key, value, depth, size)
-            }
-            Tag::Object if object.b() > OVERLAY_PAIRS_MAX => {
-                let place = (0..object.b()).find(|pair| self.cell(object.a() + pair * 2).key_symbol() == symbol);
-                let size = grown(place.map(|pair| self.cell(object.a() + pair * 2 + 1)), object.b() > 0);
-                self.overlay(object, Value::program_key(symbol, place), value, depth, size)
-            }
-            Tag::Overlay if object.b() >= OVERLAY_PAIRS_MAX => {
-                let flat = self.flatten(object, constants, symbols)?;
-                self.with_member(flat, symbol, value, constants, symbols)
-            }
-            Tag::Object | Tag::Overlay => {
-                let head = u32::from(object.tag() == Tag::Overlay);
-                let pairs = object.a() + head;
-                let place = (0..object.b()).find(|pair| self.cell(pairs + pair * 2).key_symbol() == symbol);
-                if place.is_none() && head == 1 {
-                    let base = self.cell(object.a());
-                    let replaced = self.place_in_base(base, symbol, constants);
-                    let old = replaced.map(|(_, old)| old);
-                    let size = grown(old, object.size() > 2);
-                    let start = self.copy_pairs(object.a(), 1 + object.b() * 2, 2)?;
-                    self.set(start + 1 + object.b() * 2, Value::program_key(symbol, replaced.map(|(place, _)| place)));
-                    self.set(start + 2 + object.b() * 2, value);
-                    return Ok(Value::cells(Tag::Overlay, depth, start, object.b() + 1, size));
-                }
-                let size = grown(place.map(|pair| self.cell(pairs + pair * 2 + 1)), object.b() > 0);
-                let added = u32::from(place.is_none());
-                let start = self.copy_pairs(object.a(), head + object.b() * 2, added * 2)?;
-                let pair = start + head + place.unwrap_or(object.b()) * 2;
-                if place.is_none() {
-                    self.set(pair, Value::program_key(symbol, None));
-                }
-                self.set(pair + 1, value);
-                Ok(Value::cells(object.tag(), depth, start, object.b() + added, size))
-            }
-            _ => unreachable!("with_member() is called on objects only"),
-        }
-    }
-
-    /// The place (token or pair number) and value that `symbol` has in an overlay's base.
-    fn place_in_base(&self, base: Value, symbol: Symbol, constants: &Document) -> Option<(u32, Value)> {
-        if base.tag() == Tag::Object {
-            let pair = (0..base.b()).find(|pair| self.cell(base.a() + pair * 2).key_symbol() == symbol)?;
-            return Some((pair, self.cell(base.a() + pair * 2 + 1)));
-        }
-        let document = if base.source() == Source::CONSTANTS { constants } else { self.document(base.source()) };
-        let token = document.member(crate::document::Token(base.a()), symbol)?;
-        Some((token.0, super::view::token_value(document, base.source(), token)))
-    }
-
-    fn overlay(&mut self, base: Value, key: Value, value: Value, depth: u16, size: u32) -> Result<Value, Quota> {
-        self.room_for(3 * size_of::<Value>())?;
-        let start = narrow(self.cells.len());
-        self.cells.extend_from_slice(&[base, key, value]);
-        Ok(Value::cells(Tag::Overlay, depth, start, 1, size))
-    }
-
-    /// Copies `count` cells from `from` to the end, with room for `extra` more.
-    fn copy_pairs(&mut self, from: u32, count: u32, extra: u32) -> Result<u32, Quota> {
-        self.room_for((count + extra) as usize * size_of::<Value>())?;
-        let start = self.cells.len();
-        self.cells.extend_from_within(from as usize..(from + count) as usize);
-        self.cells.resize(start + (count + extra) as usize, Value::NULL);
-        Ok(narrow(start))
-    }
-
-    /// An overlay as an object of its own.
-    fn flatten(&mut self, overlay: Value, constants: &Document, symbols: &Symbols) -> Result<Value, Quota> {
-        // The view borrows the cells that are to be written, so the members wait elsewhere.
-        let mut flat = std::mem::take(&mut self.flat);
-        flat.clear();
-        for member in View::new(self, constants, symbols).members(overlay) {
-            let mut key = member.key;
-            if key.key_source() == Source::KEY {
-                key = key.with_a(NO_TOKEN);
-            }
-            flat.extend([key, member.value]);
-        }
-        let written = self.room_for(size_of_val(flat.as_slice())).map(|()| {
-            let start = narrow(self.cells.len());
-            self.cells.extend_from_slice(&flat);
-            Value::cells(Tag::Object, overlay.low(), start, narrow(flat.len() / 2), overlay.size())
-        });
-        flat.shrink_to(FLAT_KEPT);
-        self.flat = flat;
-        written
     }
 
     /// The object over these members, which may belong to other objects.
@@ -491,7 +347,12 @@ impl Memory {
     }
 
     fn moved(&mut self, value: Value, old: &mut [Value], old_text: &[u8]) -> Value {
-        let source = if value.tag() == Tag::Key { value.key_source() } else { value.source() };
+        let source = match value.tag() {
+            Tag::Key => value.key_source(),
+            Tag::TokenArray | Tag::TokenObject => value.token_source(),
+            Tag::String | Tag::Number => value.source(),
+            _ => Source::COMPUTED,
+        };
         match value.tag() {
             Tag::Array | Tag::Object | Tag::Overlay => {
                 let count = match value.tag() {

@@ -7,6 +7,7 @@
 mod equal;
 mod memory;
 pub(crate) mod number;
+mod overlay;
 pub(crate) mod time;
 mod view;
 mod write;
@@ -15,6 +16,7 @@ use std::fmt;
 use std::num::NonZeroU64;
 
 pub(crate) use memory::{Memory, Quota};
+pub(crate) use overlay::Name;
 pub(crate) use view::{Member, View, constant_value};
 pub(crate) use write::write_integer;
 
@@ -92,9 +94,9 @@ const NO_TOKEN: u32 = u32::MAX;
 /// |---|---|---|
 /// | `head` | 0–7 | the [`Tag`], never 0, so that `Option<Value>` takes no more room than a value |
 /// | | 8–15 | flags |
-/// | | 16–31 | `low`: the source of text and tokens; the depth of computed containers; the symbol of a key |
+/// | | 16–31 | `low`: the source of text; the depth of containers; the symbol of a key |
 /// | | 32–63 | `a` |
-/// | `tail` | 0–31 | `b` |
+/// | `tail` | 0–31 | `b`; of a token, its source |
 /// | | 32–63 | compact length in bytes, saturating; of a key, its source |
 #[derive(Clone, Copy)]
 pub(crate) struct Value {
@@ -169,7 +171,7 @@ impl Value {
     /// The container at a token, `depth` levels deep.
     #[inline]
     fn token(tag: Tag, source: Source, token: u32, depth: u16, size: u32) -> Self {
-        Self::new(tag, 0, source.0, token, u32::from(depth), size)
+        Self::new(tag, 0, depth, token, u32::from(source.0), size)
     }
 
     /// A computed container of `len` elements or members, whose cells start at `start`.
@@ -244,9 +246,34 @@ impl Value {
         }
     }
 
+    /// The source of a string's or number's text.
     #[inline]
     fn source(self) -> Source {
+        debug_assert!(self.kind() < Kind::Array, "containers have their source elsewhere");
         Source(self.low())
+    }
+
+    /// The document of a token.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "a token's field `b` holds a 16-bit source")]
+    fn token_source(self) -> Source {
+        debug_assert!(matches!(self.tag(), Tag::TokenArray | Tag::TokenObject), "other values have their source elsewhere");
+        Source(self.b() as u16)
+    }
+
+    /// Levels of containers from this value down; 0 for a scalar.
+    #[inline]
+    pub(crate) fn depth(self) -> u16 {
+        if self.kind() >= Kind::Array { self.low() } else { 0 }
+    }
+
+    /// A computed container with another length, and at least `depth` levels deep.
+    #[inline]
+    fn resized(self, size: u32, depth: u16) -> Self {
+        if depth <= self.low() {
+            return Self { tail: u64::from(self.b()) | u64::from(size) << 32, ..self };
+        }
+        Self::cells(self.tag(), depth, self.a(), self.b(), size)
     }
 
     /// Whether a string's text, or a key, holds escapes.

@@ -41,31 +41,28 @@ impl Memory {
     pub(crate) fn member(&self, constants: &Document, object: Value, symbol: Symbol) -> Option<Value> {
         let mut object = object;
         if object.tag() == Tag::Overlay {
-            let pairs = self.cells.get(object.a() as usize..)?;
-            let (base, pairs) = pairs.split_first()?;
-            let pairs = pairs.as_chunks::<2>().0.iter().take(object.b() as usize);
-            for [key, value] in pairs {
-                if key.key_symbol() == symbol {
-                    return Some(*value);
-                }
+            let first = object.a() as usize + 1;
+            if let Some(found) = find(&self.cells[first..first + object.b() as usize * 2], symbol) {
+                return Some(found);
             }
-            object = *base;
+            object = self.cells[object.a() as usize];
         }
-        if object.tag() == Tag::TokenObject {
-            let source = object.source();
-            let document = self.documents.get(source.index()).unwrap_or(constants);
-            return document.member(Token(object.a()), symbol).map(|token| token_value(document, source, token));
-        }
-        if object.tag() == Tag::Object {
-            let pairs = self.cells.get(object.a() as usize..)?.as_chunks::<2>().0.iter().take(object.b() as usize);
-            for [key, value] in pairs {
-                if key.key_symbol() == symbol {
-                    return Some(*value);
-                }
+        match object.tag() {
+            Tag::TokenObject => {
+                let source = object.token_source();
+                let document = self.documents.get(source.index()).unwrap_or(constants);
+                document.member(Token(object.a()), symbol).map(|token| token_value(document, source, token))
             }
+            Tag::Object => find(&self.cells[object.a() as usize..][..object.b() as usize * 2], symbol),
+            _ => None,
         }
-        None
     }
+}
+
+/// The value behind the key with this symbol, among pairs.
+#[inline]
+fn find(pairs: &[Value], symbol: Symbol) -> Option<Value> {
+    pairs.as_chunks::<2>().0.iter().find(|[key, _]| key.key_symbol() == symbol).map(|[_, value]| *value)
 }
 
 impl<'v> View<'v> {
@@ -143,8 +140,8 @@ impl<'v> View<'v> {
         }
         match object.tag() {
             Tag::TokenObject => {
-                let document = self.document(object.source());
-                document.member(Token(object.a()), symbol).map(|token| token_value(document, object.source(), token))
+                let document = self.document(object.token_source());
+                document.member(Token(object.a()), symbol).map(|token| token_value(document, object.token_source(), token))
             }
             Tag::Object => self.pair(object.a(), object.b(), symbol),
             _ => None,
@@ -153,14 +150,13 @@ impl<'v> View<'v> {
 
     #[inline]
     fn pair(self, start: u32, count: u32, symbol: Symbol) -> Option<Value> {
-        let cells = &self.memory.cells[start as usize..(start + count * 2) as usize];
-        cells.chunks_exact(2).find(|pair| pair[0].key_symbol() == symbol).map(|pair| pair[1])
+        find(&self.memory.cells[start as usize..(start + count * 2) as usize], symbol)
     }
 
     /// Number of elements or members; 0 for a scalar.
     pub(crate) fn len(self, value: Value) -> usize {
         match value.tag() {
-            Tag::TokenArray | Tag::TokenObject => self.document(value.source()).children(Token(value.a())).count(),
+            Tag::TokenArray | Tag::TokenObject => self.document(value.token_source()).children(Token(value.a())).count(),
             Tag::Array | Tag::Object => value.b() as usize,
             Tag::Overlay => self.members(value).count(),
             _ => 0,
@@ -171,8 +167,8 @@ impl<'v> View<'v> {
     pub(crate) fn element(self, array: Value, index: usize) -> Option<Value> {
         match array.tag() {
             Tag::TokenArray => {
-                let document = self.document(array.source());
-                document.children(Token(array.a())).nth(index).map(|token| token_value(document, array.source(), token))
+                let document = self.document(array.token_source());
+                document.children(Token(array.a())).nth(index).map(|token| token_value(document, array.token_source(), token))
             }
             Tag::Array if index < array.b() as usize => Some(self.memory.cells[array.a() as usize + index]),
             _ => None,
@@ -183,8 +179,8 @@ impl<'v> View<'v> {
     pub(crate) fn elements(self, array: Value) -> Elements<'v> {
         match array.tag() {
             Tag::TokenArray => {
-                let document = self.document(array.source());
-                Elements { view: self, state: ElementState::Tokens(array.source(), document.children(Token(array.a()))) }
+                let document = self.document(array.token_source());
+                Elements { view: self, state: ElementState::Tokens(array.token_source(), document.children(Token(array.a()))) }
             }
             Tag::Array => Elements { view: self, state: ElementState::Cells(array.a(), array.a() + array.b()) },
             _ => Elements { view: self, state: ElementState::Cells(0, 0) },
@@ -199,7 +195,7 @@ impl<'v> View<'v> {
             _ => (Value::NULL, (0, 0), false),
         };
         let state = match base.tag() {
-            Tag::TokenObject => BaseState::Tokens(base.source(), self.document(base.source()).children(Token(base.a()))),
+            Tag::TokenObject => BaseState::Tokens(base.token_source(), self.document(base.token_source()).children(Token(base.a()))),
             Tag::Object => BaseState::Pairs(0, base.a(), base.b()),
             _ => BaseState::Done,
         };

@@ -15,16 +15,24 @@ fn fingerprint(bytes: &[u8], seed: u64) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325 ^ seed, |state, &byte| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// Appends an execution's name; without allocation unless it must be cut.
-pub(super) fn write_name(text: &str, position: Option<(i32, i64)>, out: &mut Vec<u8>) {
-    let start = out.len();
-    out.extend_from_slice(text.as_bytes());
-    let Some((partition, offset)) = position else { return };
-    let tail = out.len();
+/// Longest topic whose position fits a name uncut, whatever the numbers are: a partition has at most 11 characters and an offset 20.
+const PLAIN_TOPIC_MAX: usize = NAME_CHARACTERS_MAX - 33;
+
+/// Appends `topic-partition-offset`.
+fn write_position(topic: &str, partition: i32, offset: i64, out: &mut Vec<u8>) {
+    out.extend_from_slice(topic.as_bytes());
     out.push(b'-');
     write_integer(i64::from(partition), out);
     out.push(b'-');
     write_integer(offset, out);
+}
+
+/// Appends an execution's name; without allocation unless it must be cut.
+pub(super) fn write_name(text: &str, position: Option<(i32, i64)>, out: &mut Vec<u8>) {
+    let start = out.len();
+    let Some((partition, offset)) = position else { return out.extend_from_slice(text.as_bytes()) };
+    let tail = start + text.len();
+    write_position(text, partition, offset, out);
     if out.len() - start > NAME_CHARACTERS_MAX {
         // A topic's name is ASCII by Kafka's rules; a cut one keeps its beginning and a hash of the whole.
         let tail = out.split_off(tail);
@@ -66,6 +74,9 @@ impl Slot {
             F::Whole | F::Execution | F::State | F::StateMachine | F::Map | F::MapItem => return self.context_object(program, id, field),
             F::ExecutionId => self.execution_arn(program),
             F::ExecutionName => {
+                if let (Some((partition, offset)), true) = (self.name_position, self.is_name_plain && self.name_text.len() <= PLAIN_TOPIC_MAX) {
+                    return self.memory.add_plain(NAME_CHARACTERS_MAX, |out| write_position(&self.name_text, partition, offset, out)).map(Some);
+                }
                 self.name.clear();
                 write_name(&self.name_text, self.name_position, &mut self.name);
                 return self.memory.add_string(&self.name).map(Some);

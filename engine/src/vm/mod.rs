@@ -119,6 +119,8 @@ pub struct Slot {
     name: Vec<u8>,
     name_text: String,
     name_position: Option<(i32, i64)>,
+    /// Whether the text of the name needs no escapes; the records of a topic share theirs.
+    is_name_plain: bool,
     input: Value,
     output: Value,
     ended: Option<Step>,
@@ -164,6 +166,7 @@ impl Slot {
             name: Vec::new(),
             name_text: String::new(),
             name_position: None,
+            is_name_plain: true,
             input: Value::NULL,
             output: Value::NULL,
             ended: None,
@@ -194,16 +197,15 @@ impl Slot {
         self.now = start.now;
         self.deadline = start.now.plus_ms(program.timeout_ms);
         self.random = start.seed;
-        self.name_text.clear();
-        match start.name {
-            ExecutionName::Text(text) => {
-                self.name_text.push_str(text);
-                self.name_position = None;
-            }
-            ExecutionName::Position { topic, partition, offset } => {
-                self.name_text.push_str(topic);
-                self.name_position = Some((partition, offset));
-            }
+        let (name, position) = match start.name {
+            ExecutionName::Text(text) => (text, None),
+            ExecutionName::Position { topic, partition, offset } => (topic, Some((partition, offset))),
+        };
+        self.name_position = position;
+        if self.name_text != name {
+            self.name_text.clear();
+            self.name_text.push_str(name);
+            self.is_name_plain = name.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'));
         }
         self.strands[0].begin(program.entry, self.input, NO_FRAME, 0, 0);
         self.queue.push_back(0);

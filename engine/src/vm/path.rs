@@ -11,7 +11,7 @@ use crate::limits::PATH_VISITS_MAX;
 use crate::program::Program;
 use crate::program::op::{MergeId, PathId};
 use crate::program::pool::{MergeCode, Merging, PathCode, PathRoot, Step};
-use crate::value::{Memory, Quota, Tag, Value};
+use crate::value::{Name, Quota, Tag, Value};
 
 /// Bytes of the match list that are kept from one path to the next.
 const SCRATCH_KEPT_BYTES: usize = 64 << 10;
@@ -21,7 +21,7 @@ impl Slot {
     #[inline]
     pub(super) fn read(&mut self, program: &Program, id: u32, path: PathId, base: Value) -> Result<Option<Value>, Raised> {
         let code = program.path(path);
-        if code.is_plain() {
+        if code.plain {
             return Ok(self.read_plain(program, code, base));
         }
         self.read_slow(program, id, path, base)
@@ -45,7 +45,7 @@ impl Slot {
     #[inline]
     pub(super) fn read_shared(&mut self, program: &Program, id: u32, path: PathId, base: Value) -> Result<Option<Value>, Raised> {
         let code = program.path(path);
-        if !code.is_plain() {
+        if !code.plain {
             return self.read_slow(program, id, path, base);
         }
         let value = self.read_plain(program, code, base);
@@ -157,9 +157,13 @@ impl Slot {
     pub(super) fn merge(&mut self, program: &Program, id: u32, target: MergeId, value: Value) -> Result<Value, Raised> {
         let raw = self.strand(id).raw;
         let code = program.merge(target);
-        if let (Some(symbol), Kind::Object) = (code.member, raw.kind()) {
-            let set = if code.is_last_use { Memory::set_member } else { Memory::with_member };
-            return set(&mut self.memory, raw, symbol, value, &program.constants, &program.symbols).map_err(|quota| self.raise_quota(quota));
+        if let (Some(name), Kind::Object) = (code.member, raw.kind()) {
+            let merged = if code.is_last_use {
+                self.memory.set_member(raw, name, value, &program.constants, &program.symbols)
+            } else {
+                self.memory.with_member(raw, name, value, &program.constants, &program.symbols)
+            };
+            return merged.map_err(|quota| self.raise_quota(quota));
         }
         self.merge_deep(program, id, code, value)
     }
@@ -191,7 +195,8 @@ impl Slot {
                     None => self.nested(program, rest, value)?,
                 };
                 let Some(inner) = inner else { return Ok(None) };
-                self.memory.with_member(base, *symbol, inner, &program.constants, &program.symbols).map(Some)
+                let name = Name { symbol: *symbol, bytes: program.symbols.rendered_len(*symbol) };
+                self.memory.with_member(base, name, inner, &program.constants, &program.symbols).map(Some)
             }
             (Step::Index(index), Kind::Array) => {
                 let Some(at) = element_index(self.view(program).len(base), *index) else { return Ok(None) };

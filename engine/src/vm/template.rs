@@ -5,13 +5,20 @@ use super::failure::Raised;
 use crate::program::Program;
 use crate::program::op::NodeId;
 use crate::program::pool::Node;
-use crate::value::{Memory, Value};
+use crate::value::Value;
 
 impl Slot {
     /// Fills in a whole template over `cur`.
     #[inline]
     pub(super) fn build_root(&mut self, program: &Program, id: u32, node: NodeId, cur: Value) -> Result<Value, Raised> {
-        let value = self.build(program, id, program.pools.nodes[node.index()], cur)?;
+        let value = match program.pools.nodes[node.index()] {
+            // The usual template, without a further call.
+            Node::Record { first, count, frame } => {
+                let members = &program.pools.members[first as usize..(first + count) as usize];
+                self.build_record(program, id, members, frame, cur)?
+            }
+            node => self.build(program, id, node, cur)?,
+        };
         self.within_limit(program, id, value)?;
         Ok(value)
     }
@@ -40,7 +47,7 @@ impl Slot {
                 for (cell, &(key, member)) in (start..).step_by(2).zip(members) {
                     let value = self.build(program, id, member, cur)?;
                     size = size.saturating_add(value.size());
-                    depth = depth.max(Memory::depth(value));
+                    depth = depth.max(value.depth());
                     self.memory.set_pair(cell, key, value);
                 }
                 Ok(Value::object(depth.saturating_add(1), start, count, size))
@@ -57,6 +64,7 @@ impl Slot {
     }
 
     /// An object whose values take no cells while they are made, as verification has proved: its pairs are appended as they come.
+    #[inline(never)]
     fn build_record(&mut self, program: &Program, id: u32, members: &[(Value, Node)], frame: u32, cur: Value) -> Result<Value, Raised> {
         self.memory.room_for(size_of::<[Value; 2]>() * members.len()).map_err(|quota| self.raise_quota(quota))?;
         let start = self.memory.cell_count();
@@ -72,7 +80,7 @@ impl Slot {
                 Node::Object { .. } | Node::Record { .. } | Node::Array { .. } => unreachable!("verification proves that a record holds no containers"),
             };
             size = size.saturating_add(value.size());
-            depth = depth.max(Memory::depth(value));
+            depth = depth.max(value.depth());
             let cell = self.memory.push_pair(key, value);
             debug_assert_eq!(cell, start + pair * 2, "verification proves that the values take no cells");
         }
