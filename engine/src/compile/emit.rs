@@ -10,6 +10,7 @@ use crate::hir::{Resource, State, StateId, StateMachine};
 use crate::program::Pools;
 use crate::program::op::{ConstantId, Op, OpId, PathId};
 use crate::program::pool::StateCode;
+use crate::value::{Name, Value};
 use crate::vm::ResourceId;
 
 /// A place in the code that may not be known yet. While code is emitted, the [`OpId`]s inside ops hold labels.
@@ -136,6 +137,16 @@ impl<'m> Emitter<'m> {
             }
             Symbol::NONE
         })
+    }
+
+    /// A symbol as the name of a member that is set; a refused definition's has none.
+    pub(super) fn name(&self, symbol: Symbol) -> Option<Name> {
+        (symbol != Symbol::NONE).then(|| Name::new(symbol, &self.symbols))
+    }
+
+    /// A symbol as a member's key; a refused definition's has none.
+    pub(super) fn key(&self, symbol: Symbol) -> Value {
+        if symbol == Symbol::NONE { Value::program_key(symbol, None) } else { Value::rendered_key(symbol, &self.symbols) }
     }
 
     /// Bytes that a name takes as a member's key, with quotes and colon.

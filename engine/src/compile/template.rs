@@ -5,7 +5,6 @@ use crate::hir::{Argument, Filter, FilterOperand, IntrinsicCall, Path, Root, Seg
 use crate::program::function::Function;
 use crate::program::op::{IntrinsicId, MergeId, NodeId, Op, PathId};
 use crate::program::pool::{ArgumentCode, ContextField, FilterCode, FilterSide, FormatCode, IntrinsicCode, MergeCode, Merging, Node, PathCode, PathRoot, Step};
-use crate::value::{Name, Value};
 
 /// Names of the Context Object, interned when a path takes a part of it as a whole.
 const CONTEXT_NAMES: [&str; 19] = [
@@ -81,7 +80,7 @@ impl Emitter<'_> {
         for (key, member) in members {
             let symbol = self.symbol(key);
             keys += self.rendered_len(symbol);
-            nodes.push((Value::program_key(symbol, None), self.node(member)));
+            nodes.push((self.key(symbol), self.node(member)));
         }
         let first = next_id(&self.pools.members);
         self.pools.members.extend_from_slice(&nodes);
@@ -146,7 +145,7 @@ impl Emitter<'_> {
     pub(super) fn merge(&mut self, path: &Path, is_last_use: bool) -> MergeId {
         let id = MergeId(next_id(&self.pools.merges));
         let steps = self.steps(&path.segments);
-        let member = if let [Step::Member(symbol)] = *steps { Some(Name { symbol, bytes: self.rendered_len(symbol) }) } else { None };
+        let member = if let [Step::Member(symbol)] = *steps { self.name(symbol) } else { None };
         self.pools.merges.push(MergeCode { steps, member, is_last_use, text: path.text.as_str().into() });
         id
     }

@@ -7,6 +7,9 @@ use crate::document::{Document, Fault, Symbols};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Quota;
 
+/// Documents whose buffers are kept from one execution to the next: the record's and those of the task replies of most workflows.
+const DOCUMENTS_KEPT: usize = 16;
+
 /// Everything that the values of one execution refer to.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
@@ -55,14 +58,14 @@ impl Memory {
         self.documents_used = 0;
         self.documents_free.clear();
         self.document_bytes = 0;
-        if self.documents.len() > 4 {
-            self.documents.truncate(4);
+        if self.documents.len() > DOCUMENTS_KEPT {
+            self.documents.truncate(DOCUMENTS_KEPT);
         }
         if self.cells.capacity() * size_of::<Value>() > keep_bytes || !self.spare_cells.is_empty() || self.spare_cells.capacity() > 0 {
             self.shrink(keep_bytes);
         }
-        if let Some(first) = self.documents.first_mut() {
-            first.shrink(keep_bytes);
+        if keep_bytes < usize::MAX {
+            self.documents.iter_mut().for_each(|document| document.shrink(keep_bytes));
         }
     }
 
@@ -160,16 +163,20 @@ impl Memory {
         Value::string(Source::COMPUTED, narrow(start), narrow(self.text.len() - start), escaped)
     }
 
-    /// A string whose text, which needs no escapes, `write` appends without quotes; it takes at most `bytes` bytes.
+    /// A string of a text that needs no escapes with an integer behind it.
     #[inline]
-    pub(crate) fn add_plain(&mut self, bytes: usize, write: impl FnOnce(&mut Vec<u8>)) -> Result<Value, Quota> {
-        self.room_for(bytes + 2)?;
+    pub(crate) fn add_plain(&mut self, front: &[u8], integer: i64) -> Result<Value, Quota> {
+        let mut digits = [0; 20];
+        let digits = super::write::integer_text(integer, &mut digits);
+        let len = front.len() + digits.len() + 2;
+        self.room_for(len)?;
         let start = self.text.len();
-        self.text.reserve(bytes + 2);
+        self.text.reserve(len);
         self.text.push(b'"');
-        write(&mut self.text);
+        self.text.extend_from_slice(front);
+        self.text.extend_from_slice(digits);
         self.text.push(b'"');
-        Ok(Value::string(Source::COMPUTED, narrow(start), narrow(self.text.len() - start), false))
+        Ok(Value::string(Source::COMPUTED, narrow(start), narrow(len), false))
     }
 
     /// A string whose inside is given as JSON, escapes and all.

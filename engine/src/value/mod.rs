@@ -20,7 +20,7 @@ pub(crate) use overlay::Name;
 pub(crate) use view::{Member, View, constant_value};
 pub(crate) use write::write_integer;
 
-use crate::document::{DOCUMENT_DEPTH_MAX, Kind, SPAN_ESCAPED, Span, Symbol};
+use crate::document::{DOCUMENT_DEPTH_MAX, Kind, SPAN_ESCAPED, Span, Symbol, Symbols};
 
 /// Where the text of a value or key lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +97,7 @@ const NO_TOKEN: u32 = u32::MAX;
 /// | | 16–31 | `low`: the source of text; the depth of containers; the symbol of a key |
 /// | | 32–63 | `a` |
 /// | `tail` | 0–31 | `b`; of a token, its source |
-/// | | 32–63 | compact length in bytes, saturating; of a key, its source |
+/// | | 32–63 | compact length in bytes, saturating; of a key, its source in the low half, of a program's key the length of its text in the high half |
 #[derive(Clone, Copy)]
 pub(crate) struct Value {
     head: NonZeroU64,
@@ -196,6 +196,24 @@ impl Value {
     #[inline]
     pub(crate) fn program_key(symbol: Symbol, replaces: Option<u32>) -> Self {
         Self::new(Tag::Key, 0, symbol.0, replaces.unwrap_or(NO_TOKEN), 0, u32::from(Source::KEY.0))
+    }
+
+    /// A key that the program names, and where its text lies: what templates and result paths write. Keys too long for the field are looked up when they are written.
+    pub(crate) fn rendered_key(symbol: Symbol, symbols: &Symbols) -> Self {
+        let (start, len) = symbols.rendered_place(symbol);
+        match u16::try_from(len) {
+            Ok(len) => Self::new(Tag::Key, 0, symbol.0, NO_TOKEN, start, u32::from(Source::KEY.0) | u32::from(len) << 16),
+            Err(_) => Self::program_key(symbol, None),
+        }
+    }
+
+    /// The text of a program's key with quotes and colon.
+    #[inline]
+    fn rendered(self, symbols: &Symbols) -> &[u8] {
+        match self.size() >> 16 {
+            0 => symbols.rendered(self.key_symbol()),
+            len => symbols.rendered_at(self.b(), len),
+        }
     }
 
     /// The symbol of a key.

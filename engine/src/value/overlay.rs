@@ -12,11 +12,29 @@ const FLAT_KEPT: usize = 1024;
 /// Pairs an overlay may hold before it is turned into an object of its own.
 const OVERLAY_PAIRS_MAX: u32 = 16;
 
-/// A member's name, and the bytes that its key takes with quotes and colon.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A member's name: its key, and the bytes that the key takes with quotes and colon.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Name {
-    pub(crate) symbol: Symbol,
-    pub(crate) bytes: u32,
+    key: Value,
+    bytes: u32,
+}
+
+impl Name {
+    /// The name of a symbol.
+    pub(crate) fn new(symbol: Symbol, symbols: &Symbols) -> Self {
+        Self { key: Value::rendered_key(symbol, symbols), bytes: symbols.rendered_len(symbol) }
+    }
+
+    #[inline]
+    fn symbol(self) -> Symbol {
+        self.key.key_symbol()
+    }
+
+    /// Its key in the place of a base's member, or behind all.
+    #[inline]
+    fn key_at(self, place: Option<(u32, Value)>) -> Value {
+        place.map_or(self.key, |(place, _)| self.key.with_a(place))
+    }
 }
 
 impl Memory {
@@ -34,7 +52,7 @@ impl Memory {
         if object.tag() == Tag::Overlay && self.own == Some(object.a()) && !(value.tag() == Tag::Overlay && value.a() == object.a()) {
             let (first, count) = (object.a() as usize + 1, object.b() as usize * 2);
             let pairs = &mut self.cells[first..first + count];
-            if let Some([_, old]) = pairs.as_chunks_mut::<2>().0.iter_mut().find(|[key, _]| key.key_symbol() == name.symbol) {
+            if let Some([_, old]) = pairs.as_chunks_mut::<2>().0.iter_mut().find(|[key, _]| key.key_symbol() == name.symbol()) {
                 let size = object.size().saturating_sub(old.size()).saturating_add(value.size());
                 *old = value;
                 return Ok(object.resized(size, value.depth().saturating_add(1)));
@@ -51,11 +69,11 @@ impl Memory {
         let depth = object.depth().max(value.depth().saturating_add(1));
         match object.tag() {
             Tag::TokenObject => {
-                let place = self.place_in_base(object, name.symbol, constants);
+                let place = self.place_in_base(object, name.symbol(), constants);
                 self.overlay(object, name, place, value, depth)
             }
             Tag::Object if object.b() > OVERLAY_PAIRS_MAX => {
-                let place = self.place_in_base(object, name.symbol, constants);
+                let place = self.place_in_base(object, name.symbol(), constants);
                 self.overlay(object, name, place, value, depth)
             }
             Tag::Overlay if object.b() >= OVERLAY_PAIRS_MAX => {
@@ -72,15 +90,15 @@ impl Memory {
         let head = u32::from(object.tag() == Tag::Overlay);
         let (first, count) = ((object.a() + head) as usize, object.b() as usize * 2);
         let pairs = self.cells[first..first + count].as_chunks::<2>().0;
-        if let Some(place) = pairs.iter().position(|[key, _]| key.key_symbol() == name.symbol) {
+        if let Some(place) = pairs.iter().position(|[key, _]| key.key_symbol() == name.symbol()) {
             let size = size_with(object, name, Some(pairs[place][1]), value);
             let start = self.copy_cells(object.a(), head + object.b() * 2, 0)?;
             self.set(start + head + narrow(place) * 2 + 1, value);
             return Ok(Value::cells(object.tag(), depth, start, object.b(), size));
         }
-        let place = if head == 1 { self.place_in_base(self.cell(object.a()), name.symbol, constants) } else { None };
+        let place = if head == 1 { self.place_in_base(self.cell(object.a()), name.symbol(), constants) } else { None };
         let size = size_with(object, name, place.map(|(_, old)| old), value);
-        let key = Value::program_key(name.symbol, place.map(|(place, _)| place));
+        let key = name.key_at(place);
         // What nothing else refers to grows where it is, if it lies at the end.
         let start = if self.own == Some(object.a()) && head == 1 && self.cells.len() == first + count {
             self.room_for(size_of::<[Value; 2]>())?;
@@ -108,7 +126,7 @@ impl Memory {
         self.room_for(size_of::<[Value; 3]>())?;
         let size = size_with(base, name, place.map(|(_, old)| old), value);
         let start = narrow(self.cells.len());
-        self.cells.extend_from_slice(&[base, Value::program_key(name.symbol, place.map(|(place, _)| place)), value]);
+        self.cells.extend_from_slice(&[base, name.key_at(place), value]);
         Ok(Value::cells(Tag::Overlay, depth, start, 1, size))
     }
 

@@ -65,12 +65,11 @@ impl View<'_> {
     /// Appends `lead` and a key with its colon.
     #[inline]
     fn put_key(self, lead: u8, key: Value, out: &mut Vec<u8>) {
-        out.push(lead);
         if key.key_source() == Source::KEY {
-            put(out, self.symbols.rendered(key.key_symbol()));
+            put_behind(out, lead, key.rendered(self.symbols));
         } else {
-            put(out, b"\"");
             let all = if key.key_source() == Source::COMPUTED { self.memory.text.as_slice() } else { self.document(key.key_source()).text() };
+            out.extend_from_slice(&[lead, b'"']);
             put(out, &all[key.a() as usize..(key.a() + key.b()) as usize]);
             put(out, b"\":");
         }
@@ -152,6 +151,26 @@ pub(crate) fn write_token(document: &Document, token: Token, out: &mut Vec<u8>) 
         }
         out.push(byte);
     }
+}
+
+/// Appends a byte and bytes.
+#[inline]
+fn put_behind(out: &mut Vec<u8>, lead: u8, bytes: &[u8]) {
+    if bytes.len() > SHORT_MAX || out.capacity() - out.len() <= bytes.len() {
+        out.push(lead);
+        out.extend_from_slice(bytes);
+        return;
+    }
+    let len = out.len();
+    let to = out.spare_capacity_mut().as_mut_ptr().cast::<u8>();
+    // SAFETY: the spare capacity has room for one byte and `bytes.len()` more, as just checked.
+    unsafe { to.write(lead) };
+    // SAFETY: as above, `to` is followed by at least `bytes.len()` bytes of spare capacity.
+    let behind = unsafe { to.add(1) };
+    // SAFETY: the same room, and a vector that is borrowed mutably overlaps no other bytes.
+    unsafe { copy_short(bytes, behind) };
+    // SAFETY: the capacity has been checked, and all bytes up to the new length have been written.
+    unsafe { out.set_len(len + 1 + bytes.len()) };
 }
 
 /// Appends bytes, as `extend_from_slice` does.

@@ -10,35 +10,22 @@ use crate::program::op::{Op, OpId};
 use crate::program::{Program, StateType};
 use crate::value::Value;
 
-/// What is left of a run call's budget.
+/// What is left of a run call's budget; the computed bytes at which the loop stops are [`Slot::stop_at`].
 pub(super) struct Fuel {
     /// Transitions that may still be made.
     transitions: u32,
     /// Computed bytes at which the call hands the thread back.
     bytes_until: usize,
-    /// Computed bytes at which something must be done about them: hand the thread back, or compact.
-    stop_at: usize,
 }
 
 impl Fuel {
-    pub(super) fn new(budget: Budget, computed: usize, compact_at: usize) -> Self {
-        let bytes_until = computed + budget.bytes as usize;
-        Self { transitions: budget.transitions, bytes_until, stop_at: bytes_until.min(compact_at) }
+    pub(super) fn new(budget: Budget, computed: usize) -> Self {
+        Self { transitions: budget.transitions, bytes_until: computed + budget.bytes as usize }
     }
 
     /// Transitions made since the budget was `budget`.
     pub(super) fn used(&self, budget: Budget) -> u64 {
         u64::from(budget.transitions - self.transitions)
-    }
-
-    /// Takes `count` transitions at once, if nothing stands in the way of any of them.
-    #[inline]
-    fn take(&mut self, count: u32, computed: usize) -> bool {
-        if self.transitions < count || computed > self.stop_at {
-            return false;
-        }
-        self.transitions -= count;
-        true
     }
 }
 
@@ -84,12 +71,12 @@ impl Slot {
             let following = OpId(pc.0 + 1);
             match program.op(pc) {
                 // Nobody hears of the states on the way, and the value that would be checked at their ends is checked here.
-                Op::Pass { next, count, .. } if !O::LISTENS && self.is_passable(cur) && fuel.take(count, self.memory.computed_bytes()) => {
+                Op::Pass { next, count, .. } if !O::LISTENS && self.is_passable(cur) && self.take(fuel, count) => {
                     self.events += 2 * u64::from(count);
                     pc = next;
                 }
                 Op::Enter { state } | Op::Pass { state, .. } => {
-                    if !fuel.take(1, self.memory.computed_bytes()) {
+                    if !self.take(fuel, 1) {
                         match self.refuel(id, pc, cur, fuel) {
                             Some(moved) => cur = moved,
                             None => return Ok(Progress::Yielded),
@@ -156,6 +143,21 @@ impl Slot {
         value.is_within(self.limits.payload_bytes_max)
     }
 
+    /// Takes `count` transitions at once, if nothing stands in the way of any of them.
+    #[inline]
+    fn take(&self, fuel: &mut Fuel, count: u32) -> bool {
+        if fuel.transitions < count || self.memory.computed_bytes() > self.stop_at {
+            return false;
+        }
+        fuel.transitions -= count;
+        true
+    }
+
+    /// From here on the loop stops where the budget of bytes ends or the memory is to be compacted, whatever is nearer.
+    pub(super) fn set_stop(&mut self, fuel: &Fuel) {
+        self.stop_at = fuel.bytes_until.min(self.compact_at);
+    }
+
     /// A transition in front of which the fuel or the room for values has run out: `None` when the thread is to be handed back, else the value, which may have moved.
     #[cold]
     #[inline(never)]
@@ -173,8 +175,8 @@ impl Slot {
         }
         self.compact();
         let left = self.memory.computed_bytes();
-        let bytes_until = fuel.bytes_until.saturating_sub(computed) + left;
-        *fuel = Fuel { transitions: fuel.transitions, bytes_until, stop_at: bytes_until.min(self.compact_at) };
+        fuel.bytes_until = fuel.bytes_until.saturating_sub(computed) + left;
+        self.set_stop(fuel);
         Some(self.strands[id as usize].cur)
     }
 

@@ -195,7 +195,7 @@ impl Slot {
                     None => self.nested(program, rest, value)?,
                 };
                 let Some(inner) = inner else { return Ok(None) };
-                let name = Name { symbol: *symbol, bytes: program.symbols.rendered_len(*symbol) };
+                let name = Name::new(*symbol, &program.symbols);
                 self.memory.with_member(base, name, inner, &program.constants, &program.symbols).map(Some)
             }
             (Step::Index(index), Kind::Array) => {

@@ -67,7 +67,8 @@ pub(super) struct Strand {
     /// The variables of its scope by number; those behind the end have no value.
     pub(super) variables: Vec<Option<Value>>,
     pub(super) reply_error: String,
-    pub(super) reply_cause: Option<String>,
+    pub(super) reply_cause: String,
+    pub(super) has_reply_cause: bool,
 }
 
 impl Strand {
@@ -89,7 +90,8 @@ impl Strand {
             retries: Vec::new(),
             variables: Vec::new(),
             reply_error: String::new(),
-            reply_cause: None,
+            reply_cause: String::new(),
+            has_reply_cause: false,
         }
     }
 
@@ -104,6 +106,16 @@ impl Strand {
         self.life = Life::Ready;
         self.inbox = Inbox::Empty;
         self.variables.clear();
+    }
+
+    /// Keeps the cause of a task's failure until the strand runs.
+    pub(super) fn set_reply_cause(&mut self, cause: Option<std::fmt::Arguments<'_>>) {
+        self.reply_cause.clear();
+        self.has_reply_cause = cause.is_some();
+        if let Some(cause) = cause {
+            let written = std::fmt::Write::write_fmt(&mut self.reply_cause, cause);
+            debug_assert!(written.is_ok(), "writing to a String cannot fail");
+        }
     }
 
     /// Enters a state, at the event with this id.

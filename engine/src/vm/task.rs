@@ -91,22 +91,22 @@ impl Slot {
                 Ok(())
             }
             Inbox::Unusable => {
-                let cause = self.strands[id as usize].reply_cause.take();
-                let raised = match cause {
-                    Some(cause) => {
-                        self.failure.set(error::TASK_FAILED, Some(format_args!("{cause}")));
-                        Raised
-                    }
-                    None => self.raise_quota(crate::value::Quota),
+                let strand = &self.strands[id as usize];
+                let raised = if strand.has_reply_cause {
+                    self.failure.set(error::TASK_FAILED, Some(format_args!("{}", strand.reply_cause)));
+                    Raised
+                } else {
+                    self.raise_quota(crate::value::Quota)
                 };
                 self.event(program, observer, id, EventKind::TaskFailed, Told::Nothing);
                 Err(raised)
             }
             Inbox::Failed => {
-                let strand = &mut self.strands[id as usize];
-                match &strand.reply_cause {
-                    Some(cause) => self.failure.set(&strand.reply_error, Some(format_args!("{cause}"))),
-                    None => self.failure.set(&strand.reply_error, None),
+                let strand = &self.strands[id as usize];
+                if strand.has_reply_cause {
+                    self.failure.set(&strand.reply_error, Some(format_args!("{}", strand.reply_cause)));
+                } else {
+                    self.failure.set(&strand.reply_error, None);
                 }
                 self.event(program, observer, id, EventKind::TaskFailed, Told::Nothing);
                 Err(Raised)

@@ -96,9 +96,14 @@ impl Slot {
     /// A template's path that finds nothing (spec/asl.md 2.1: recorded as States.Runtime).
     #[cold]
     pub(super) fn raise_missing(&mut self, program: &Program, id: u32, path: &str, field: &str, input: Value) -> Raised {
-        let mut shown = Vec::new();
+        let mut shown = std::mem::take(&mut self.text);
+        shown.clear();
         self.view(program).write(input, &mut shown);
-        let shown = String::from_utf8_lossy(&shown).into_owned();
-        self.raise_runtime(program, id, format_args!("The JSONPath '{path}' specified for the field '{field}' could not be found in the input '{shown}'"))
+        let text = String::from_utf8_lossy(&shown);
+        let raised =
+            self.raise_runtime(program, id, format_args!("The JSONPath '{path}' specified for the field '{field}' could not be found in the input '{text}'"));
+        drop(text);
+        self.text = shown;
+        raised
     }
 }

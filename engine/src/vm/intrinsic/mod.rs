@@ -12,6 +12,7 @@ mod string;
 mod uuid;
 
 pub(crate) use string::pieces;
+pub(super) use uuid::uuid_text;
 
 use std::fmt;
 
