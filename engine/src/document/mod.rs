@@ -79,7 +79,7 @@ impl Document {
     fn load(&mut self, text: &[u8], symbols: &Symbols) -> Result<scan::Keys, Fault> {
         self.clear();
         if text.len() > DOCUMENT_BYTES_MAX {
-            return Err(Fault::new(FaultKind::TooLarge, 0));
+            return Err(Fault::too_large(DOCUMENT_BYTES_MAX));
         }
         self.bytes.reserve(text.len() + PADDING);
         self.bytes.extend_from_slice(text);

@@ -184,9 +184,9 @@ impl Slot {
         self.forget(usize::MAX);
         self.limits = program.limits;
         self.memory.set_bytes_max(program.limits.slot_bytes_max);
-        self.input = self.memory.add_document(input, &program.symbols).unwrap_or_else(|_| Err(Fault::new(FaultKind::TooLarge, 0)))?;
+        self.input = self.memory.add_document(input, &program.symbols).unwrap_or_else(|_| Err(Fault::too_large(self.limits.slot_bytes_max)))?;
         if self.input.size() > self.limits.payload_bytes_max {
-            return Err(Fault::new(FaultKind::TooLarge, 0));
+            return Err(Fault::too_large(self.limits.payload_bytes_max as usize));
         }
         self.started = start.now;
         self.now = start.now;
