@@ -24,7 +24,7 @@ use std::collections::VecDeque;
 pub use effect::{Effect, EffectId, Effects, Reply, ResourceId, Resumed, Timestamp};
 pub use observe::{Data, Decision, Detail, Event, EventKind, Observer, Silent, Variables};
 
-use crate::document::{Fault, FaultKind};
+use crate::document::Fault;
 use crate::error;
 use crate::hir::WorkflowType;
 use crate::limits::{Budget, Limits};
@@ -179,7 +179,7 @@ impl Slot {
     /// Begins an execution of `program` on `input`, a JSON text. Whatever the slot did before is forgotten, and replies to it become stale.
     ///
     /// # Errors
-    /// A [`Fault`] when `input` is not a JSON document, or one over the payload limit ([`FaultKind::TooLarge`]). The slot is then idle.
+    /// A [`Fault`] when `input` is not a JSON document, or one over the payload limit ([`FaultKind::TooLarge`](crate::document::FaultKind::TooLarge)). The slot is then idle.
     pub fn start(&mut self, program: &Program, input: &[u8], start: &Start<'_>) -> Result<(), Fault> {
         self.forget(usize::MAX);
         self.limits = program.limits;
