@@ -1,6 +1,6 @@
 //! Histories of what no single strand makes: failures beside running branches and iterations, retries, results that are refused.
 
-use expressway_engine::history::{Entry, Fact, Recorder};
+use expressway_engine::history::{Encoder, Entry, Fact, Recorder};
 use expressway_engine::{Budget, Effect, Effects, Reply, Slot, Step};
 
 use crate::support::{START, program, start};
@@ -165,6 +165,38 @@ fn a_task_that_runs_over_its_time_says_so_with_its_bound() {
     assert_eq!(scheduled.fact("parameters"), Some(&Fact::Data("\"late\"".into())));
     assert_eq!(entries[4].fact("error"), Some(&Fact::Text("States.Timeout".into())));
     assert_eq!(entries[4].fact("cause"), None);
+}
+
+/// The details of the event that schedules the Task of a definition of one, as a history shows them.
+fn scheduled(task: &str, input: &str) -> serde_json::Value {
+    let entries = history(&format!(r#"{{"StartAt":"T","States":{{"T":{{"Type":"Task",{task},"End":true}}}}}}"#), input);
+    let mut text = Vec::new();
+    Encoder::default().api(&entries[2], &mut text);
+    let event: serde_json::Value = serde_json::from_slice(&text).expect("a history is JSON");
+    event.get("taskScheduledEventDetails").or_else(|| event.get("lambdaFunctionScheduledEventDetails")).cloned().expect("a scheduled task has details")
+}
+
+#[test]
+fn a_scheduled_task_tells_its_heartbeat_and_its_role() {
+    let literal = r#""Resource":"arn:aws:states:::sqs:sendMessage","HeartbeatSeconds":5,"TimeoutSeconds":7,"Credentials":{"RoleArn":"r"}"#;
+    let expected = serde_json::json!({
+        "heartbeatInSeconds": 5, "parameters": "{}", "region": "us-east-1", "resource": "sendMessage", "resourceType": "sqs",
+        "taskCredentials": {"roleArn": "r"}, "timeoutInSeconds": 7,
+    });
+    assert_eq!(scheduled(literal, "{}"), expected);
+    let paths = r#""Resource":"arn:aws:states:::sqs:sendMessage","InputPath":"$.in","Parameters":{},
+        "HeartbeatSecondsPath":"$.h","TimeoutSecondsPath":"$.t","Credentials":{"RoleArn.$":"States.Format('{}', $.r)"}"#;
+    assert_eq!(scheduled(paths, r#"{"in":{"h":5,"t":7,"r":"r"}}"#), expected);
+}
+
+#[test]
+fn a_function_called_directly_has_a_role_and_no_heartbeat() {
+    let arn = "arn:aws:lambda:us-east-1:111111111111:function:f";
+    let task = format!(r#""Resource":"{arn}","HeartbeatSeconds":5,"Credentials":{{"RoleArn":"a \"r\""}}"#);
+    assert_eq!(
+        scheduled(&task, "{}"),
+        serde_json::json!({"input": "{}", "inputDetails": {"truncated": false}, "resource": arn, "taskCredentials": {"roleArn": "a \"r\""}})
+    );
 }
 
 #[test]

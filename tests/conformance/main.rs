@@ -163,6 +163,13 @@ fn print_text(report: &Report, every_difference: bool) {
         sum.not_applicable += tally.not_applicable;
     }
     println!("{}", line("all", &sum));
+    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+    for reason in report.not_applicable_ids.values() {
+        *reasons.entry(reason).or_default() += 1;
+    }
+    for (reason, count) in reasons {
+        println!("n/a     {reason}: {count}");
+    }
     for (id, difference) in report.differences.iter().filter(|(id, _)| every_difference || !id.ends_with(HISTORY)) {
         println!("failed  {id}\n        {difference}");
     }

@@ -108,7 +108,7 @@ impl Reader<'_> {
         for member in members {
             match member.name.as_str() {
                 "Condition" => wanted = false,
-                "Comment" => {}
+                "Comment" => self.comment(&member.node),
                 name if SELECTORS.contains(&name) || named(name).is_some() => {
                     self.schema(
                         &node.place,
@@ -138,7 +138,8 @@ impl Reader<'_> {
         for member in members {
             match named(&member.name) {
                 Some((name, is_path)) => tests.push((name, is_path, member)),
-                None if member.name == "Comment" || SELECTORS.contains(&member.name.as_str()) => {}
+                None if member.name == "Comment" => self.comment(&member.node),
+                None if SELECTORS.contains(&member.name.as_str()) => {}
                 None => unknown.push(member),
             }
         }

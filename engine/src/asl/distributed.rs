@@ -29,6 +29,10 @@ impl Reader<'_> {
     fn reader_config(&mut self, node: &Node) {
         let members = self.members(node);
         self.at_most_one(&node.place, &members, &["MaxItems", "MaxItemsPath"]);
+        let is_given = |member: &Member| member.name == "CSVHeaderLocation" && self.text_of(&member.node).as_deref() == Some("GIVEN");
+        if members.iter().any(is_given) && !members.iter().any(|member| member.name == "CSVHeaders") {
+            self.schema(&node.place, "These fields are required: [CSVHeaders]");
+        }
         for member in &members {
             let value = &member.node;
             match member.name.as_str() {

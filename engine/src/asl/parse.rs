@@ -85,9 +85,7 @@ impl Reader<'_> {
         let mut states = None;
         for member in self.members(node) {
             match member.name.as_str() {
-                "Comment" => {
-                    self.string(&member.node);
-                }
+                "Comment" => self.comment(&member.node),
                 "StartAt" => body.start_at = self.located_string(&member.node),
                 "States" => states = Some(member.node.clone()),
                 "ProcessorConfig" if is_processor => body.processor = self.processor_config(&member.node),

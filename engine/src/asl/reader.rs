@@ -159,6 +159,11 @@ impl<'d> Reader<'d> {
         text
     }
 
+    /// A `Comment`, wherever it stands: a string that nobody reads.
+    pub(super) fn comment(&mut self, node: &Node) {
+        self.string(node);
+    }
+
     pub(super) fn located_string(&mut self, node: &Node) -> Option<Located<String>> {
         self.string(node).map(|value| Located { value, place: node.place.clone() })
     }

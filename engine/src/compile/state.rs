@@ -8,7 +8,7 @@ use crate::hir::{
 };
 use crate::program::op::{AssignId, CallId, FailId, ForkId, MapId, Op, WaitId};
 use crate::program::pool::{
-    CallCode, CatchCode, ConcurrencyCode, FailCode, FailSide, ForkCode, MapCode, RetryCode, SecondsCode, StateCode, StateType, WaitCode,
+    CallCode, CatchCode, ConcurrencyCode, FailCode, FailSide, ForkCode, InputCode, MapCode, RetryCode, SecondsCode, StateCode, StateType, WaitCode,
 };
 use crate::value::time;
 
@@ -176,14 +176,25 @@ impl Emitter<'_> {
         if let Some(parameters) = &state.parameters {
             self.build(parameters);
         }
-        let timeout = task.timeout.as_ref().map(|seconds| match seconds {
-            Seconds::Literal(seconds) => SecondsCode::Literal(*seconds),
-            Seconds::Path(path) => SecondsCode::Path(self.path(path)),
-        });
+        let timeout = task.timeout.as_ref().map(|seconds| self.seconds(seconds));
+        let heartbeat = task.heartbeat.as_ref().map(|seconds| self.seconds(seconds));
+        let role_arn = task.role_arn.as_ref().map(|role| self.template(role));
+        let input = match &state.input_path {
+            DataPath::Null => InputCode::Empty,
+            DataPath::Path(path) if path.is_identity() => InputCode::Whole,
+            DataPath::Path(path) => InputCode::Path(self.path(path)),
+        };
         let resource = self.resource(&task.resource);
         let call = CallId(next_id(&self.pools.calls));
-        self.pools.calls.push(CallCode { resource, timeout, result_name: result_name(&task.resource, &state.name) });
+        self.pools.calls.push(CallCode { resource, timeout, heartbeat, role_arn, input, result_name: result_name(&task.resource, &state.name) });
         self.emit(Op::Call { call });
+    }
+
+    fn seconds(&mut self, seconds: &Seconds) -> SecondsCode {
+        match seconds {
+            Seconds::Literal(seconds) => SecondsCode::Literal(*seconds),
+            Seconds::Path(path) => SecondsCode::Path(self.path(path)),
+        }
     }
 
     fn parallel(&mut self, branches: &[SubMachine], state: &State) {

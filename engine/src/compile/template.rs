@@ -217,7 +217,7 @@ fn context_field(segments: &[Segment]) -> (PathRoot, u8) {
         (Some("Map"), Some("Item"), Some("Value")) => (ContextField::MapItemValue, 3),
         (Some("Map"), Some("Item"), _) => (ContextField::MapItem, 2),
         (Some("Map"), ..) => (ContextField::Map, 1),
-        (Some(_), ..) => (ContextField::Missing, 1),
+        (Some(_), ..) => (ContextField::Missing, 0),
         (None, ..) => (ContextField::Whole, 0),
     };
     (PathRoot::Context(field), steps)

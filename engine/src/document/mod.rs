@@ -86,7 +86,7 @@ impl Document {
     fn copy(&mut self, text: &[u8]) -> Result<(), Fault> {
         self.clear();
         if text.len() > DOCUMENT_BYTES_MAX {
-            return Err(Fault::new(FaultKind::TooLarge, 0));
+            return Err(Fault::too_large(DOCUMENT_BYTES_MAX));
         }
         self.bytes.reserve(text.len() + PADDING);
         self.bytes.extend_from_slice(text);

@@ -13,7 +13,7 @@ const TRANSITION: [&str; 2] = ["Next", "End"];
 
 const HANDLERS: [&str; 2] = ["Retry", "Catch"];
 
-const JSON_PATH_ONLY: [&str; 19] = [
+const JSON_PATH_ONLY: [&str; 16] = [
     "InputPath",
     "OutputPath",
     "ResultPath",
@@ -30,9 +30,6 @@ const JSON_PATH_ONLY: [&str; 19] = [
     "ToleratedFailurePercentagePath",
     "ErrorPath",
     "CausePath",
-    "MaxItemsPath",
-    "MaxItemsPerBatchPath",
-    "MaxInputBytesPerBatchPath",
 ];
 
 const JSONATA_ONLY: [&str; 3] = ["Arguments", "Output", "Items"];

@@ -19,12 +19,26 @@ pub(super) fn check(body: &SubMachine, findings: &mut Findings<'_>) {
     let mut names = HashSet::new();
     check_names(body, &mut names, findings);
     check_targets(body, &names, findings);
-    let here: HashSet<&str> = body.states.iter().map(|state| state.name.value.as_str()).collect();
-    if body.states.is_empty() || body.states.iter().any(|state| is_terminal(state) || is_open(state, &here)) {
+    if may_end(body) {
         check_reachability(body, findings);
     } else {
         findings.without_place(ENDLESS, Code::MissingEndState, "Workflow has no terminal state");
     }
+    body.states.iter().flat_map(State::inner).for_each(|inner| check_ends(inner, findings));
+}
+
+/// Warns of branches and processors that never end; what the service says of them is not recorded.
+fn check_ends(body: &SubMachine, findings: &mut Findings<'_>) {
+    if !may_end(body) {
+        findings.warning(Code::MissingEndState, &body.place, "No state here ends the branch or iteration");
+    }
+    body.states.iter().flat_map(State::inner).for_each(|inner| check_ends(inner, findings));
+}
+
+/// Whether a state of this level ends it, or lacks so much that this cannot be told.
+fn may_end(body: &SubMachine) -> bool {
+    let here: HashSet<&str> = body.states.iter().map(|state| state.name.value.as_str()).collect();
+    body.states.is_empty() || body.states.iter().any(|state| is_terminal(state) || is_open(state, &here))
 }
 
 /// Names are unique in the whole definition, whatever the level.

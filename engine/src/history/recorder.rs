@@ -20,7 +20,7 @@ pub struct Entry {
     pub details: Option<Vec<(&'static str, Fact)>>,
 }
 
-/// One member of an entry's details.
+/// One member of an entry's details. Exhaustive on purpose: whoever compares histories must know every form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fact {
     /// A text.
@@ -31,6 +31,8 @@ pub enum Fact {
     Data(Box<str>),
     /// Variables with their data, JSON texts.
     Variables(Vec<(Box<str>, Box<str>)>),
+    /// An object with one member, a text.
+    Member(&'static str, Box<str>),
 }
 
 impl Fact {
@@ -44,6 +46,7 @@ impl Fact {
             Detail::Text(text) => Self::Text((*text).into()),
             Detail::Number(number) => Self::Number(*number),
             Detail::Data(data) => Self::Data(text(data)),
+            Detail::Member(name, text) => Self::Member(name, (*text).into()),
             Detail::Variables(variables) => {
                 let mut pairs = Vec::new();
                 variables.each(&mut |name, data| pairs.push((name.into(), text(&data))));
@@ -97,6 +100,7 @@ impl Told for Entry {
                 Fact::Text(text) => tell(name, Detail::Text(text)),
                 Fact::Number(number) => tell(name, Detail::Number(*number)),
                 Fact::Data(json) => tell(name, Detail::Data(Data::of_text(json))),
+                Fact::Member(member, text) => tell(name, Detail::Member(member, text)),
                 Fact::Variables(pairs) => tell(name, Detail::Variables(Variables::of_texts(pairs))),
             }
         }

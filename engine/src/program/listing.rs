@@ -77,12 +77,14 @@ fn print_op(program: &Program, op: &Op) -> String {
         Op::Wait { wait } => format!("wait {}", wait_text(program, &pools.waits[wait.index()])),
         Op::Call { call } => {
             let call = &pools.calls[call.index()];
-            let timeout = match call.timeout {
+            let seconds = |what: &str, seconds: Option<SecondsCode>| match seconds {
                 None => String::new(),
-                Some(SecondsCode::Literal(seconds)) => format!(" timeout {seconds} s"),
-                Some(SecondsCode::Path(id)) => format!(" timeout {} s", path(program, id)),
+                Some(SecondsCode::Literal(seconds)) => format!(" {what} {seconds} s"),
+                Some(SecondsCode::Path(id)) => format!(" {what} {} s", path(program, id)),
             };
-            format!("call {}{timeout}", program.resources[call.resource.0 as usize].arn)
+            let role = call.role_arn.map_or_else(String::new, |node| format!(" as {}", root(program, node)));
+            let (timeout, heartbeat) = (seconds("timeout", call.timeout), seconds("heartbeat", call.heartbeat));
+            format!("call {}{timeout}{heartbeat}{role}", program.resources[call.resource.0 as usize].arn)
         }
         Op::Fork { fork } => format!("fork {:?}", pools.forks[fork.index()].branches.iter().map(|branch| branch.0).collect::<Vec<_>>()),
         Op::Map { map } => {

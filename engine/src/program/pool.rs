@@ -264,8 +264,24 @@ pub(crate) enum WaitCode {
 pub(crate) struct CallCode {
     pub(crate) resource: ResourceId,
     pub(crate) timeout: Option<SecondsCode>,
+    pub(crate) heartbeat: Option<SecondsCode>,
+    /// The role of `Credentials`.
+    pub(crate) role_arn: Option<NodeId>,
+    /// What the paths of these read: the state's InputPath once more, because `cur` is what Parameters made by then.
+    pub(crate) input: InputCode,
     /// The name that a result over the limit is reported under.
     pub(crate) result_name: Box<str>,
+}
+
+/// How a state's effective input is found in its raw one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum InputCode {
+    /// It is the raw one.
+    Whole,
+    /// By InputPath.
+    Path(PathId),
+    /// InputPath is null.
+    Empty,
 }
 
 /// A number of seconds.

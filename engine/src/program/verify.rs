@@ -2,7 +2,7 @@
 
 use super::function::Function;
 use super::op::{IntrinsicId, Op, OpId, PathId};
-use super::pool::{ArgumentCode, Check, ConcurrencyCode, FailSide, FilterCode, FilterSide, Node, SecondsCode, Side, Step, WaitCode};
+use super::pool::{ArgumentCode, CallCode, Check, ConcurrencyCode, FailSide, FilterCode, FilterSide, InputCode, Node, SecondsCode, Side, Step, WaitCode};
 use super::{Pools, Program};
 
 impl Program {
@@ -96,6 +96,9 @@ impl Program {
         for (at, test) in pools.tests.iter().enumerate() {
             self.has_path(test.path).and_then(|()| self.check_refers(&test.check)).ok_or_else(|| format!("test {at} is broken"))?;
         }
+        for (at, call) in pools.calls.iter().enumerate() {
+            self.task_refers(call).ok_or_else(|| format!("call {at} is broken"))?;
+        }
         let steps = pools.paths.iter().flat_map(|path| path.steps.iter()).chain(pools.merges.iter().flat_map(|merge| merge.steps.iter()));
         for step in steps {
             self.step_refers(step).ok_or("a path's filter is broken")?;
@@ -106,6 +109,19 @@ impl Program {
             self.has_op(target).ok_or("a branch leads nowhere")?;
         }
         Ok(())
+    }
+
+    fn task_refers(&self, call: &CallCode) -> Option<()> {
+        self.resources.get(call.resource.0 as usize)?;
+        for seconds in [call.timeout, call.heartbeat] {
+            if let Some(SecondsCode::Path(path)) = seconds {
+                self.has_path(path)?;
+            }
+        }
+        if let InputCode::Path(path) = call.input {
+            self.has_path(path)?;
+        }
+        call.role_arn.is_none_or(|node| node.index() < self.pools.nodes.len()).then_some(())
     }
 
     /// An array's nodes stand before it.

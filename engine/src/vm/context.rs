@@ -1,10 +1,11 @@
 //! The Context Object, made field by field when something asks for it (spec/asl.md 4).
 
 use super::failure::Raised;
+use super::select::walk;
 use super::strand::NO_FRAME;
 use super::{ExecutionName, NAME_CHARACTERS_MAX, Slot, Timestamp};
 use crate::hir::WorkflowType;
-use crate::program::pool::ContextField;
+use crate::program::pool::{ContextField, Step};
 use crate::program::{Program, StateType};
 use crate::value::{Quota, Value, time, write_integer};
 
@@ -200,6 +201,24 @@ impl Slot {
         Ok(Some(self.memory.finish_object(start, count, &program.symbols)))
     }
 
+    /// The names that lead to a field, and where on the way from there along `steps` nothing is found, counted from the first name.
+    pub(super) fn missing_in_context(
+        &mut self,
+        program: &Program,
+        id: u32,
+        field: ContextField,
+        steps: &[Step],
+    ) -> Result<(&'static [&'static str], usize), Raised> {
+        let names = names(field);
+        let at = match self.context(program, id, field)? {
+            Some(root) => names.len() + walk(self.view(program), root, steps).err().unwrap_or(0),
+            // Outside of an iteration the whole of it is missing.
+            None if names.first() == Some(&"Map") => 0,
+            None => names.len().saturating_sub(1),
+        };
+        Ok((names, at))
+    }
+
     /// Index and value of the innermost Map iteration around a strand.
     fn map_item(&self, program: &Program, id: u32) -> Option<(u32, Value)> {
         if self.selecting.is_some() {
@@ -214,6 +233,32 @@ impl Slot {
             strand = &self.strands[frame.owner as usize];
         }
         None
+    }
+}
+
+/// The names that lead to a field.
+fn names(field: ContextField) -> &'static [&'static str] {
+    use ContextField as F;
+    match field {
+        F::Whole | F::Missing => &[],
+        F::Execution => &["Execution"],
+        F::ExecutionId => &["Execution", "Id"],
+        F::ExecutionInput => &["Execution", "Input"],
+        F::ExecutionName => &["Execution", "Name"],
+        F::ExecutionRoleArn => &["Execution", "RoleArn"],
+        F::ExecutionStartTime => &["Execution", "StartTime"],
+        F::ExecutionRedriveCount => &["Execution", "RedriveCount"],
+        F::State => &["State"],
+        F::StateEnteredTime => &["State", "EnteredTime"],
+        F::StateName => &["State", "Name"],
+        F::StateRetryCount => &["State", "RetryCount"],
+        F::StateMachine => &["StateMachine"],
+        F::StateMachineId => &["StateMachine", "Id"],
+        F::StateMachineName => &["StateMachine", "Name"],
+        F::Map => &["Map"],
+        F::MapItem => &["Map", "Item"],
+        F::MapItemIndex => &["Map", "Item", "Index"],
+        F::MapItemValue => &["Map", "Item", "Value"],
     }
 }
 

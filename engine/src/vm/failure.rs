@@ -8,6 +8,7 @@ use super::strand::{Life, NO_FRAME};
 use super::{Effect, EffectId, Effects, Failure, Slot, Step};
 use crate::document::DOCUMENT_DEPTH_MAX;
 use crate::error;
+use crate::limits::{CAUSE_CHARS_MAX, ERROR_CHARS_MAX};
 use crate::program::op::{FailId, Op};
 use crate::program::pool::FailSide;
 use crate::program::{Program, StateType};
@@ -40,6 +41,7 @@ impl FailureText {
             self.cause.clear();
             let written = fmt::Write::write_fmt(&mut self.cause, cause);
             debug_assert!(written.is_ok(), "writing to a String cannot fail");
+            cut(&mut self.cause, CAUSE_CHARS_MAX);
             self.has_cause = true;
         }
     }
@@ -47,11 +49,36 @@ impl FailureText {
     fn set_error(&mut self, error: &str) {
         self.error.clear();
         self.error.push_str(error);
+        cut(&mut self.error, ERROR_CHARS_MAX);
         self.has_error = true;
+    }
+
+    fn set_cause(&mut self, cause: &str) {
+        self.cause.clear();
+        self.cause.push_str(cause);
+        cut(&mut self.cause, CAUSE_CHARS_MAX);
+        self.has_cause = true;
     }
 
     pub(super) fn get(&self) -> Failure<'_> {
         Failure { error: self.has_error.then_some(self.error.as_str()), cause: self.has_cause.then_some(self.cause.as_str()) }
+    }
+}
+
+/// Cuts `text` to its first `limit` characters.
+fn cut(text: &mut String, limit: usize) {
+    // A character has at least a byte, so a short text need not be counted.
+    if text.len() > limit
+        && let Some((end, _)) = text.char_indices().nth(limit)
+    {
+        text.truncate(end);
+    }
+}
+
+fn literal(side: Option<&FailSide>) -> Option<&str> {
+    match side {
+        Some(FailSide::Literal(text)) => Some(text),
+        _ => None,
     }
 }
 
@@ -136,18 +163,11 @@ impl Slot {
             }
         }
         self.failure.clear();
-        if let Some(FailSide::Literal(text)) = &code.error {
-            self.failure.set_error(text);
-        } else if let Some(text) = &error {
+        if let Some(text) = literal(code.error.as_ref()).or(error.as_deref()) {
             self.failure.set_error(text);
         }
-        if let Some(FailSide::Literal(text)) = &code.cause {
-            self.failure.cause.clear();
-            self.failure.cause.push_str(text);
-            self.failure.has_cause = true;
-        } else if let Some(text) = cause {
-            self.failure.cause = text;
-            self.failure.has_cause = true;
+        if let Some(text) = literal(code.cause.as_ref()).or(cause.as_deref()) {
+            self.failure.set_cause(text);
         }
         Raised
     }

@@ -40,7 +40,7 @@ impl Slot {
         if items.kind() != Kind::Array {
             return Err(self.raise_runtime(program, id, format_args!("Reference path \"{path_text}\" must point to array.")));
         }
-        let limit = self.concurrency(program, id, code.concurrency)?;
+        let limit = self.concurrency(program, id, code.concurrency, cur)?;
         let total = self.view(program).len(items);
         self.event(program, observer, id, EventKind::BranchesStarted, Told::Length(narrow(total)));
         let items = self.spread(program, items, total).map_err(|quota| self.raise_quota(quota))?;
@@ -55,12 +55,12 @@ impl Slot {
         Ok(None)
     }
 
-    fn concurrency(&mut self, program: &Program, id: u32, code: ConcurrencyCode) -> Result<u32, Raised> {
+    /// MaxConcurrency, or what its path says of the effective input.
+    fn concurrency(&mut self, program: &Program, id: u32, code: ConcurrencyCode, cur: Value) -> Result<u32, Raised> {
         let asked = match code {
             ConcurrencyCode::Literal(limit) => limit,
             ConcurrencyCode::Path(path) => {
-                let raw = self.strands[id as usize].raw;
-                let value = self.data_path(program, id, path, raw)?;
+                let value = self.data_path(program, id, path, cur)?;
                 let mut buffer = [0; 20];
                 // Recorded for the like fields of a distributed Map: a string that holds an integer will do.
                 let limit = match self.view(program).number_text(value, &mut buffer) {

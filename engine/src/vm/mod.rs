@@ -26,7 +26,7 @@ pub(crate) use intrinsic::pieces;
 pub use effect::{Effect, EffectId, Effects, Reply, ResourceId, Resumed, Timestamp};
 pub use observe::{Data, Decision, Detail, Event, EventKind, Observer, Silent, Variables};
 
-use crate::document::{Fault, FaultKind, Shapes};
+use crate::document::{Fault, Shapes};
 use crate::error;
 use crate::hir::WorkflowType;
 use crate::limits::{Budget, Limits};
@@ -190,7 +190,7 @@ impl Slot {
     /// Begins an execution of `program` on `input`, a JSON text. Whatever the slot did before is forgotten, and replies to it become stale.
     ///
     /// # Errors
-    /// A [`Fault`] when `input` is not a JSON document, or one over the payload limit ([`FaultKind::TooLarge`]). The slot is then idle.
+    /// A [`Fault`] when `input` is not a JSON document, or one over the payload limit ([`FaultKind::TooLarge`](crate::document::FaultKind::TooLarge)). The slot is then idle.
     pub fn start(&mut self, program: &Program, input: &[u8], start: &Start<'_>) -> Result<(), Fault> {
         self.clear_for(program);
         let read = self.memory.add_document(input, &program.symbols);
@@ -216,9 +216,9 @@ impl Slot {
 
     #[inline]
     fn begin(&mut self, program: &Program, read: Result<Result<Value, Fault>, Quota>, start: &Start<'_>) -> Result<(), Fault> {
-        self.input = read.unwrap_or_else(|_| Err(Fault::new(FaultKind::TooLarge, 0)))?;
+        self.input = read.unwrap_or_else(|_| Err(Fault::too_large(self.limits.slot_bytes_max)))?;
         if self.input.size() > self.limits.payload_bytes_max {
-            return Err(Fault::new(FaultKind::TooLarge, 0));
+            return Err(Fault::too_large(self.limits.payload_bytes_max as usize));
         }
         self.started = start.now;
         self.now = start.now;

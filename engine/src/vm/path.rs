@@ -174,12 +174,20 @@ impl Slot {
             return Ok(value);
         }
         let code = program.path(path);
-        let missing = match code.root {
-            PathRoot::Data => walk(self.view(program), base, &code.steps).err().unwrap_or(0),
-            PathRoot::Context(_) | PathRoot::Variable(_) | PathRoot::Unassigned => code.steps.len().saturating_sub(1),
+        let last = code.steps.len().saturating_sub(1);
+        let lost = |root: Option<Value>| root.map_or(last, |root| walk(self.view(program), root, &code.steps).err().unwrap_or(0));
+        let (names, missing) = match code.root {
+            PathRoot::Data => (&[][..], lost(Some(base))),
+            PathRoot::Variable(variable) => (&[][..], lost(self.variable(id, variable))),
+            PathRoot::Unassigned => (&[][..], last),
+            PathRoot::Context(field) => self.missing_in_context(program, id, field, &code.steps)?,
         };
         let mut place = String::from("$");
-        for step in code.steps.iter().take(missing + 1) {
+        for name in names.iter().take(missing + 1) {
+            let written = write!(place, "['{name}']");
+            debug_assert!(written.is_ok(), "writing to a String cannot fail");
+        }
+        for step in code.steps.iter().take((missing + 1).saturating_sub(names.len())) {
             let written = match step {
                 Step::Member(symbol) => write!(place, "['{}']", program.symbols.name(*symbol)),
                 Step::Index(index) => write!(place, "[{index}]"),
@@ -187,7 +195,7 @@ impl Slot {
             };
             debug_assert!(written.is_ok(), "writing to a String cannot fail");
         }
-        let (text, reason) = (&code.text, if missing + 1 >= code.steps.len() { "No results for path:" } else { "Missing property in path" });
+        let (text, reason) = (&code.text, if missing + 1 >= names.len() + code.steps.len() { "No results for path:" } else { "Missing property in path" });
         Err(self.raise_runtime(program, id, format_args!("Invalid path '{text}' : {reason} {place}")))
     }
 

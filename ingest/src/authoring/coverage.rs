@@ -97,7 +97,7 @@ impl Coverage {
         let lines = Lines::new(text, source);
         let places = tree.as_ref().map(states_by_name).unwrap_or_default();
         let mut points = Vec::new();
-        for (state, id) in machine.states.iter().zip(0..) {
+        for (state, id) in machine.states().iter().zip(0..) {
             let hits = hits.of(StateId(id)).cloned().unwrap_or_default();
             add_points(&mut points, state, machine, &hits, places.get(state.name.as_str()).copied(), &lines);
         }
@@ -135,7 +135,7 @@ fn share<'p>(points: impl Iterator<Item = &'p Point>) -> Share {
 }
 
 fn add_points(points: &mut Vec<Point>, state: &State, machine: &StateMachine, hits: &StateHits, place: Option<&ast::State>, lines: &Lines) {
-    let name = |id: StateId| machine.states[id.0 as usize].name.as_str();
+    let name = |id: StateId| machine.states()[id.0 as usize].name.as_str();
     let own_line = lines.of_state(&state.name, place.map(|place| place.name.place.offset));
     let line = |offset: Option<usize>| lines.of_part(own_line, offset);
     let mut add = |kind, what: String, offset: Option<usize>, hits: u64| points.push(Point { kind, state: state.name.clone(), what, line: line(offset), hits });

@@ -119,7 +119,7 @@ fn run_now(name: &str, input: &str, test_case: Option<&String>, machine: &Machin
     let case = Case::from_value(&json!({"name": name, "input": input, "mocks": mocks, "expect": {"output": null}}))?;
     let answers = suite::test_case(&case, settings.mocks.as_ref(), state_machine)?;
     let ran = runner::run(&case, machine, answers.as_ref()).map_err(|problem| problem.text)?;
-    let path = ran.trail.path.iter().map(|id| machine.hir.states[id.0 as usize].name.clone()).collect();
+    let path = ran.trail.path.iter().map(|id| machine.hir.states()[id.0 as usize].name.clone()).collect();
     let output = (ran.ended.status == Status::Succeeded).then(|| serde_json::from_slice(&ran.ended.output)).transpose();
     Ok(Execution {
         input,
