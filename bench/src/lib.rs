@@ -3,6 +3,7 @@
 //! In go simulated devices' messages ([`messages`], [`expressway_ingest::devices`]) and the canonical workflow ([`workflow`]); out comes one result a case, with its spread and the facts it is quoted with ([`record`], [`probe`]).
 //!
 //! - [`heartbeat`]: the engine alone, messages in memory. No Kafka, no hand-over between threads.
+//! - [`load`]: load at a fixed rate and latencies from the intended instant, for whoever measures latency.
 //! - [`kafka`]: from Kafka to Kafka on a real broker, beside the floor of the same loop. Throughput, not latency.
 //! - `benches/` (criterion): the stages one by one, for finding out where a change went.
 //!
@@ -25,6 +26,7 @@ mod clock;
 pub mod error;
 pub mod heartbeat;
 pub mod kafka;
+pub mod load;
 pub mod messages;
 pub mod probe;
 pub mod record;
