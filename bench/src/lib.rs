@@ -2,7 +2,7 @@
 //!
 //! In go simulated devices' messages ([`messages`], [`expressway_ingest::devices`]) and the canonical workflow ([`workflow`]); out comes one result a case, with its spread and the facts it is quoted with ([`record`], [`probe`]).
 //!
-//! - [`heartbeat`]: the engine alone, messages in memory. No Kafka, no hand-over between threads.
+//! - [`cases`]: what can be run, one module a case; [`timing`] runs those that stay in this process, without Kafka and without hand-over between threads.
 //! - [`load`]: load at a fixed rate and latencies from the intended instant, for whoever measures latency.
 //! - [`kafka`]: from Kafka to Kafka on a real broker, beside the floor of the same loop. Throughput, not latency.
 //! - `benches/` (criterion): the stages one by one, for finding out where a change went.
@@ -22,20 +22,18 @@
 //! ```
 
 pub mod alloc;
+pub mod cases;
 mod clock;
 pub mod error;
-pub mod heartbeat;
 pub mod kafka;
 pub mod load;
 pub mod messages;
+pub mod outcome;
 pub mod probe;
 pub mod record;
 pub mod reference;
 pub mod spread;
+pub mod timing;
 pub mod workflow;
 
-/// The cases that `run` takes, each with what it measures.
-pub const CASES: [(&str, &str); 2] = [
-    ("heartbeat", "the engine alone: messages in memory, pinned threads, allocations counted"),
-    ("kafka-heartbeat", "from Kafka to Kafka on a real broker, beside the floor: the same loop without the engine"),
-];
+pub use cases::{CASES, heartbeat};

@@ -55,6 +55,9 @@ impl Schedule {
     }
 
     /// When send number `index`, from 0, was meant to happen.
+    ///
+    /// # Panics
+    /// Never: a part of a second has few nanoseconds.
     #[must_use]
     pub fn intended(&self, index: u64) -> Instant {
         let (seconds, rest) = (index / self.rate, index % self.rate);
