@@ -24,14 +24,18 @@
 pub mod alloc;
 pub mod cases;
 mod clock;
+pub mod definitions;
 pub mod error;
 pub mod kafka;
 pub mod load;
 pub mod messages;
+mod mock;
 pub mod outcome;
 pub mod probe;
+mod random;
 pub mod record;
 pub mod reference;
+pub mod shapes;
 pub mod spread;
 pub mod timing;
 pub mod workflow;

@@ -77,20 +77,26 @@ pub struct OpenLoop {
 }
 
 impl OpenLoop {
-    /// Calls `work` with the number of each send, never before it is due, and records when it came back. Between two sends the thread spins: a sleep would wake up late by more than what is measured.
-    pub fn drive(&self, latency: &mut Latency, mut work: impl FnMut(u64)) {
-        let mut sent = 0;
+    /// Calls `work` with the number of each send, never before it is due, and records when it came back. Returns how long it was busy: between two sends the thread spins, since a sleep would wake up late by more than what is measured.
+    pub fn drive(&self, latency: &mut Latency, mut work: impl FnMut(u64)) -> Duration {
+        let (mut sent, mut busy) = (0, Duration::ZERO);
         while sent < self.count {
-            let due = self.schedule.due(Instant::now()).min(self.count);
+            let now = Instant::now();
+            let due = self.schedule.due(now).min(self.count);
             if due == sent {
                 spin_loop();
+                continue;
             }
+            let mut done = now;
             while sent < due {
                 work(sent);
-                latency.record(self.schedule.intended(sent), Instant::now());
+                done = Instant::now();
+                latency.record(self.schedule.intended(sent), done);
                 sent += 1;
             }
+            busy += done - now;
         }
+        busy
     }
 }
 

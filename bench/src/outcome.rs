@@ -23,7 +23,7 @@ pub struct Outcome {
     pub executions_per_s: f64,
     /// Time of one thread for one execution, in the best pass.
     pub ns_per_execution: f64,
-    /// Middle latency of a single execution.
+    /// Middle latency of a single execution; 0 where single ones are not timed.
     pub p50_ns: u64,
     /// Latency that one execution in a hundred exceeds.
     pub p99_ns: u64,
@@ -98,7 +98,7 @@ impl Outcome {
             "executions": self.executions,
             "executions_per_s": number(self.executions_per_s, 0),
             "ns_per_execution": number(self.ns_per_execution, 1),
-            "latency_ns": {"p50": self.p50_ns, "p99": self.p99_ns},
+            "latency_ns": (self.p50_ns > 0).then(|| json!({"p50": self.p50_ns, "p99": self.p99_ns})),
             "allocations_per_execution": allocations,
         });
         json.extend(shared.as_object().cloned().unwrap_or_default());
@@ -136,7 +136,9 @@ impl fmt::Display for Outcome {
         )?;
         writeln!(f, "  {:>12.1} ns median pass, {:.1} ns worst", self.spread.median, self.spread.max)?;
         writeln!(f, "  {:>12.1} ns of processor time in the median pass, {:.1} in the best", self.cpu_spread.median, self.cpu_spread.min)?;
-        writeln!(f, "  {:>12} ns p50 of single executions, {} ns p99 (one clock reading included)", self.p50_ns, self.p99_ns)?;
+        if self.p50_ns > 0 {
+            writeln!(f, "  {:>12} ns p50 of single executions, {} ns p99 (one clock reading included)", self.p50_ns, self.p99_ns)?;
+        }
         match self.allocations_per_execution {
             Some(mean) => writeln!(f, "  {mean:>12} allocations an execution"),
             None => writeln!(f, "  {:>12} allocations: not counted", "-"),

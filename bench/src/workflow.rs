@@ -15,7 +15,7 @@ pub const HEARTBEAT: &str = include_str!("../../configs/definitions/heartbeat.as
 pub const TOPIC: &str = "heartbeats";
 
 /// When every execution starts: 2026-11-20T12:00:00Z.
-const NOW: Timestamp = Timestamp(1_795_176_000_000);
+pub const NOW: Timestamp = Timestamp(1_795_176_000_000);
 
 /// Compiles a definition as Express.
 ///

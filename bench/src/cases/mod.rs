@@ -2,8 +2,16 @@
 //!
 //! A case has flags, runs, checks what it ran and reports. [`CASES`] is all that the command line knows of it: a further case is a module and a line there.
 
+pub mod choice_rules;
+pub mod fork;
 pub mod heartbeat;
+pub mod heartbeat_rate;
+pub mod heartbeat_shapes;
 pub mod kafka_heartbeat;
+pub mod payload;
+pub mod scale;
+pub mod suspended;
+pub mod transitions;
 
 use clap::{ArgMatches, Args as _, Command};
 use serde_json::Value;
@@ -54,6 +62,76 @@ pub const CASES: &[Case] = &[
         flags: heartbeat::Flags::augment_args,
         run: heartbeat::from_flags,
         all: &[&[], &["--cores", "2"]],
+    },
+    Case {
+        name: "heartbeat-shapes",
+        summary: "the same over messages of many shapes, mixed at random",
+        flags: heartbeat_shapes::Flags::augment_args,
+        run: heartbeat_shapes::from_flags,
+        all: &[&["--shapes", "1"], &["--shapes", "4"], &["--shapes", "8"], &["--shapes", "1000"]],
+    },
+    Case {
+        name: "heartbeat-rate",
+        summary: "latency of the engine alone at an offered rate, open loop",
+        flags: heartbeat_rate::Flags::augment_args,
+        run: heartbeat_rate::from_flags,
+        all: &[&[]],
+    },
+    Case {
+        name: "transitions",
+        summary: "a Pass state without data work, with a constant or with a template, all around it subtracted",
+        flags: transitions::Flags::augment_args,
+        run: transitions::from_flags,
+        all: &[&["--kind", "pass"], &["--kind", "constant"], &["--kind", "template"]],
+    },
+    Case {
+        name: "choice-rules",
+        summary: "a Choice state with many rules, random way, all around it subtracted",
+        flags: choice_rules::Flags::augment_args,
+        run: choice_rules::from_flags,
+        all: &[&["--kind", "string", "--rules", "20"], &["--kind", "number", "--rules", "1"], &["--kind", "number", "--rules", "20"]],
+    },
+    Case {
+        name: "map20",
+        summary: "a Map over 20 items that adds and formats in each",
+        flags: fork::MapFlags::augment_args,
+        run: fork::map_from_flags,
+        all: &[&[]],
+    },
+    Case {
+        name: "parallel",
+        summary: "a Parallel state with a template in each branch",
+        flags: fork::ParallelFlags::augment_args,
+        run: fork::parallel_from_flags,
+        all: &[&[]],
+    },
+    Case {
+        name: "payload",
+        summary: "the canonical workflow over large documents: texts, numbers, nesting, many heartbeats",
+        flags: payload::Flags::augment_args,
+        run: payload::from_flags,
+        all: &[
+            &["--style", "heartbeat", "--bytes", "1000"],
+            &["--style", "heartbeat", "--bytes", "10000"],
+            &["--style", "heartbeat", "--bytes", "100000"],
+            &["--style", "strings", "--bytes", "10000"],
+            &["--style", "numbers", "--bytes", "10000"],
+            &["--style", "nested", "--bytes", "10000"],
+        ],
+    },
+    Case {
+        name: "scale",
+        summary: "two cores against one, beside what the machine itself makes of a second core",
+        flags: scale::Flags::augment_args,
+        run: scale::from_flags,
+        all: &[&[]],
+    },
+    Case {
+        name: "suspended",
+        summary: "memory of executions that wait, of an idle slot and of a shard",
+        flags: suspended::Flags::augment_args,
+        run: suspended::from_flags,
+        all: &[&[]],
     },
     Case {
         name: "kafka-heartbeat",
