@@ -5,6 +5,7 @@
 //! - [`cases`]: what can be run, one module a case; [`timing`] runs those that stay in this process, without Kafka and without hand-over between threads.
 //! - [`load`]: load at a fixed rate and latencies from the intended instant, for whoever measures latency.
 //! - [`kafka`]: from Kafka to Kafka on a real broker, beside the floor of the same loop. Throughput, not latency.
+//! - [`sweep`]: a case over the values of a parameter, with a chart; [`instructions`]: the regression gate.
 //! - `benches/` (criterion): the stages one by one, for finding out where a change went.
 //!
 //! A case checks before it times: a wrong output or a lost record is an error, not a footnote. Debug builds are refused. Nothing here is tuned that the service does not do: the engine is called as a shard calls it.
@@ -26,6 +27,7 @@ pub mod cases;
 mod clock;
 pub mod definitions;
 pub mod error;
+pub mod instructions;
 pub mod kafka;
 pub mod load;
 pub mod messages;
@@ -37,6 +39,7 @@ pub mod record;
 pub mod reference;
 pub mod shapes;
 pub mod spread;
+pub mod sweep;
 pub mod timing;
 pub mod workflow;
 

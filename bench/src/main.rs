@@ -2,13 +2,15 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Args, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use expressway_bench::cases::{self, CASES, Case, Report};
 use expressway_bench::error::Error;
-use expressway_bench::{alloc, probe, record};
+use expressway_bench::instructions::accepted::Accepted;
+use expressway_bench::sweep::SWEEPS;
+use expressway_bench::{alloc, instructions as counting, probe, record, sweep};
 
 #[global_allocator]
 static ALLOCATOR: alloc::Counting = alloc::Counting;
@@ -47,8 +49,42 @@ enum Verb {
         /// The later results.
         after: PathBuf,
     },
+    /// Run a case over the values of one of its parameters, with a chart
+    Sweep {
+        /// The sweep, or all of them: transitions, payload, shapes, failing, batch, cores, kafka-shards, kafka-partitions
+        name: String,
+        #[command(flatten)]
+        flags: sweep::Flags,
+        /// Also add the result, with machine, commit and command, to this file of JSON lines
+        #[arg(long, value_name = "FILE")]
+        record: Option<PathBuf>,
+        /// Draw the chart into this file; of all sweeps, into this folder
+        #[arg(long, value_name = "FILE")]
+        svg: Option<PathBuf>,
+    },
+    /// Count instructions under valgrind and compare them with the accepted counts
+    Instructions(InstructionsFlags),
     /// List the cases
     List,
+}
+
+#[derive(Debug, Args)]
+struct InstructionsFlags {
+    /// Accept what is counted: writes the file
+    #[arg(long)]
+    accept: bool,
+    /// The file of accepted counts
+    #[arg(long, value_name = "FILE", default_value = "bench/instructions.json")]
+    file: PathBuf,
+    /// Leave a profile of each case in this folder, for callgrind_annotate
+    #[arg(long, value_name = "FOLDER")]
+    dumps: Option<PathBuf>,
+    /// Also add the counts, with machine, commit and command, to this file of JSON lines
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// Run a case phase by phase: what valgrind is given
+    #[arg(long, hide = true, value_name = "CASE")]
+    phases: Option<String>,
 }
 
 /// The cases are subcommands of `run`, added from their table.
@@ -93,11 +129,11 @@ fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Error> {
     match cli.verb {
         None => run_case(cli.format, None, "heartbeat", None),
         Some(Verb::List) => {
-            for Case { name, summary, .. } in CASES {
-                print(cli.format, &Report { json: serde_json::json!({"case": name, "summary": summary}), text: format!("{name:<16} {summary}"), wrong: None });
-            }
+            list(cli.format);
             Ok(())
         }
+        Some(Verb::Sweep { name, flags, record, svg }) => run_sweeps(cli.format, &name, &flags, record.as_deref(), svg.as_deref()),
+        Some(Verb::Instructions(flags)) => instructions(cli.format, &flags),
         Some(Verb::Compare { before, after }) => {
             print!("{}", record::compare(&record::read(&before)?, &record::read(&after)?));
             Ok(())
@@ -126,6 +162,59 @@ fn run_case(format: Form, record: Option<PathBuf>, name: &str, asked: Option<&Ar
             CASES.iter().flat_map(|case| case.all.iter().map(move |flags| (case, flags))).try_for_each(|(case, flags)| finish(case.run_with(flags, progress)?))
         }
     }
+}
+
+fn list(format: Form) {
+    for Case { name, summary, .. } in CASES {
+        print(format, &Report { json: serde_json::json!({"case": name, "summary": summary}), text: format!("{name:<17} {summary}"), wrong: None });
+    }
+    for sweep::Sweep { name, summary, .. } in SWEEPS {
+        print(format, &Report { json: serde_json::json!({"sweep": name, "summary": summary}), text: format!("sweep {name:<17} {summary}"), wrong: None });
+    }
+}
+
+/// Runs the sweep of that name, or all for which there is what they need.
+fn run_sweeps(format: Form, name: &str, flags: &sweep::Flags, record: Option<&Path>, svg: Option<&Path>) -> Result<(), Error> {
+    probe::require_optimised()?;
+    let chosen: Vec<_> = match (name, sweep::find(name)) {
+        ("all", _) => SWEEPS.iter().filter(|sweep| flags.brokers.is_some() || !sweep.needs_brokers).collect(),
+        (_, Some(sweep)) => vec![sweep],
+        (_, None) => return Err(Error::Usage(format!("there is no sweep {name}; see expressway-bench list"))),
+    };
+    warn(&[]);
+    for sweep in chosen {
+        let chart = sweep.run(flags, &mut |line| eprintln!("{line}"))?;
+        let report = Report::from(&chart);
+        print(format, &report);
+        record.map_or(Ok(()), |file| record::append(file, &report.json))?;
+        let file = svg.map(|path| if name == "all" { path.join(format!("{}.svg", sweep.name)) } else { path.to_owned() });
+        file.map_or(Ok(()), |file| write_chart(&file, &sweep::svg(&chart)?))?;
+    }
+    Ok(())
+}
+
+fn write_chart(file: &Path, text: &str) -> Result<(), Error> {
+    let written = file.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(file, text));
+    written.map_err(|error| Error::surroundings(format!("writing {}", file.display()), error))
+}
+
+fn instructions(format: Form, flags: &InstructionsFlags) -> Result<(), Error> {
+    if let Some(case) = &flags.phases {
+        println!("{}", counting::child(case)?);
+        return Ok(());
+    }
+    probe::require_optimised()?;
+    let found = counting::count(flags.dumps.as_deref())?;
+    let mut wrong = None;
+    for report in counting::reports(&found, &Accepted::read(&flags.file)?) {
+        print(format, &report);
+        wrong = wrong.or(report.wrong);
+    }
+    flags.record.as_ref().map_or(Ok(()), |file| found.iter().try_for_each(|found| record::append(file, &found.to_json())))?;
+    if flags.accept {
+        return Accepted::of(&found).write(&flags.file);
+    }
+    wrong.map_or(Ok(()), Err)
 }
 
 fn warn(expected: &[u32]) {

@@ -1,6 +1,9 @@
 //! Messages in memory: one buffer, read in order, as records lie in a fetched batch.
 
 use expressway_ingest::devices::{Devices, Settings};
+use serde_json::{Value, json};
+
+use crate::random::Random;
 
 /// Messages, as many as a pass runs over.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +28,21 @@ impl Messages {
             messages.push(devices.next_record().value.unwrap_or_default());
         }
         messages
+    }
+
+    /// `count` alerts with readings, the same ones for the same seed.
+    #[must_use]
+    pub fn alerts(count: u32, seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let mut alert = |number: u32| {
+            let readings: Vec<Value> = (0..6).map(|_| json!({"temp": 20 + random.below(80), "at": format!("12:{:02}", random.below(60))})).collect();
+            json!({
+                "deviceId": format!("dev-{number:06}"), "type": "alert", "ts": "2026-11-20T12:00:00Z", "battery": random.below(101),
+                "site": {"id": format!("s-{}", random.below(64)), "zone": "b"}, "readings": readings,
+            })
+            .to_string()
+        };
+        (0..count).map(&mut alert).collect()
     }
 
     /// Adds one at the end.

@@ -11,6 +11,12 @@ use crate::error::Error;
 /// The canonical workflow, the very file that the service runs.
 pub const HEARTBEAT: &str = include_str!("../../configs/definitions/heartbeat.asl.json");
 
+/// An alert with readings: a Parallel state with a Map in it.
+pub const ALERT: &str = include_str!("../../configs/definitions/alert.asl.json");
+
+/// A registration: tasks, retries, catchers.
+pub const REGISTRATION: &str = include_str!("../../configs/definitions/registration.asl.json");
+
 /// The topic that executions are named after.
 pub const TOPIC: &str = "heartbeats";
 
@@ -166,8 +172,7 @@ mod tests {
 
     #[test]
     fn what_an_execution_asks_for_is_answered_at_once() {
-        let definition = include_str!("../../configs/definitions/registration.asl.json");
-        let program = program(definition, "registration").unwrap();
+        let program = program(REGISTRATION, "registration").unwrap();
         let mut runner = Runner::answering(&program, br#"{"owner":"fleet-7"}"#);
         for _ in 0..2 {
             assert_eq!(String::from_utf8_lossy(runner.execute(br#"{"deviceId":"d","unreachable":0}"#, 1)), r#"{"owner":"fleet-7"}"#);

@@ -1,10 +1,8 @@
 //! Case `kafka-heartbeat`: flags and verdict of [`crate::kafka`].
 
 use clap::{ArgMatches, Args, FromArgMatches as _};
-use expressway_ingest::config::LogFormat;
-use expressway_ingest::telemetry;
 
-use super::{Report, usage};
+use super::{Report, start_logging, usage};
 use crate::error::Error;
 use crate::{kafka, probe};
 
@@ -42,7 +40,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 /// `run kafka-heartbeat`.
 pub(super) fn from_flags(matches: &ArgMatches, progress: &mut dyn FnMut(&str)) -> Result<Report, Error> {
     let asked = Flags::from_arg_matches(matches).map_err(usage)?;
-    telemetry::start("warn", LogFormat::Text).map_err(|error| Error::surroundings("logging", error))?;
+    start_logging()?;
     let settings = kafka::Settings {
         brokers: asked.brokers,
         records: asked.records,

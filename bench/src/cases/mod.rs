@@ -13,7 +13,11 @@ pub mod scale;
 pub mod suspended;
 pub mod transitions;
 
+use std::sync::OnceLock;
+
 use clap::{ArgMatches, Args as _, Command};
+use expressway_ingest::config::LogFormat;
+use expressway_ingest::telemetry;
 use serde_json::Value;
 
 use crate::error::Error;
@@ -163,6 +167,13 @@ impl Case {
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Case> {
     CASES.iter().find(|case| case.name == name)
+}
+
+/// Lets the service's warnings be seen; once a process.
+fn start_logging() -> Result<(), Error> {
+    static STARTED: OnceLock<Result<(), String>> = OnceLock::new();
+    let started = STARTED.get_or_init(|| telemetry::start("warn", LogFormat::Text).map(drop).map_err(|error| error.to_string()));
+    started.clone().map_err(|error| Error::surroundings("logging", error))
 }
 
 fn usage(error: clap::Error) -> Error {

@@ -104,14 +104,19 @@ pub(super) fn from_flags(matches: &ArgMatches, _: &mut dyn FnMut(&str)) -> Resul
 /// # Errors
 /// An output differs from what serde_json makes by hand, or the thread cannot be pinned.
 pub fn run(style: Style, bytes: u32, pass_bytes: u32, passes: u32) -> Result<Outcome, Error> {
-    let inputs = inputs(style, bytes, (pass_bytes / bytes).clamp(8, 20_000));
-    let mean = inputs.size() as f64 / inputs.len() as f64;
-    let workload = Workload { program: program(HEARTBEAT, "heartbeat")?, inputs: vec![inputs], expected: Box::new(reference::heartbeat) };
+    let workload = workload(style, bytes, (pass_bytes / bytes).clamp(8, 20_000))?;
+    let mean = workload.inputs[0].size() as f64 / workload.inputs[0].len() as f64;
     let timings = time(&[Stage::of(&workload)], passes)?;
     let outcome = Outcome::of("payload", vec![("style", style.name().into()), ("bytes", bytes.into())], &timings[0]);
     let per_byte = outcome.ns_per_execution / mean;
     let outcome = outcome.with("ns_per_byte", (per_byte, None), 3, format!("ns a byte, {:.2} GB/s", 1.0 / per_byte));
     Ok(outcome.with("input_bytes_mean", (mean, None), 0, "bytes a message in the mean"))
+}
+
+/// The canonical workflow over so many messages of that size.
+pub(crate) fn workload(style: Style, bytes: u32, messages: u32) -> Result<Workload, Error> {
+    let inputs = vec![inputs(style, bytes, messages)];
+    Ok(Workload { program: program(HEARTBEAT, "heartbeat")?, inputs, expected: Box::new(reference::heartbeat) })
 }
 
 fn inputs(style: Style, bytes: u32, count: u32) -> Messages {
