@@ -108,6 +108,26 @@ impl Rules {
     }
 }
 
+/// Which ways messages take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Hit {
+    /// Any, each as often: no processor can guess it.
+    Random,
+    /// The last one, always: what the tests themselves cost.
+    Last,
+}
+
+impl Hit {
+    /// Its name on the command line and in results.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Random => "random",
+            Self::Last => "last",
+        }
+    }
+}
+
 /// What the states behind a Choice do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trace {

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::probe;
 
 /// Members of a result that tell cases apart: what was asked for; the rest is measured.
-const IDENTITY: [&str; 19] = [
+const IDENTITY: [&str; 20] = [
     "case",
     "of",
     "sweep",
@@ -20,6 +20,7 @@ const IDENTITY: [&str; 19] = [
     "kind",
     "states",
     "rules",
+    "hit",
     "style",
     "bytes",
     "shapes",
@@ -35,7 +36,7 @@ const IDENTITY: [&str; 19] = [
 ];
 
 /// Measured members that are compared, and whether more is better.
-const MEASURES: [(&str, bool); 36] = [
+const MEASURES: [(&str, bool); 37] = [
     ("executions_per_s", true),
     ("floor_records_per_s", true),
     ("share_of_floor", true),
@@ -43,7 +44,9 @@ const MEASURES: [(&str, bool); 36] = [
     ("machine_factor", true),
     ("ns_per_execution", false),
     ("ns_per_transition", false),
+    ("cpu_ns_per_transition", false),
     ("ns_per_choice", false),
+    ("cpu_ns_per_choice", false),
     ("ns_per_test", false),
     ("ns_per_item", false),
     ("ns_per_branch", false),
@@ -60,7 +63,6 @@ const MEASURES: [(&str, bool); 36] = [
     ("instructions/write", false),
     ("instructions/all", false),
     ("bytes_per_suspended_execution", false),
-    ("rss_bytes_per_suspended_execution", false),
     ("bytes_per_idle_slot", false),
     ("service_bytes_per_suspended_execution", false),
     ("service_rss_bytes_per_suspended_execution", false),

@@ -94,6 +94,12 @@ impl Timing {
         times.iter().map(|time| 1e9 / per_second(self.executions, *time))
     }
 
+    /// As [`less`](Self::less), in processor time.
+    #[must_use]
+    pub fn less_cpu(&self, without: &Self, units: f64) -> f64 {
+        (self.cpu_spread().min - without.cpu_spread().min) / units
+    }
+
     /// What each of `units` takes that an execution of `self` has and one of `without` has not: the difference of the best passes, and pass by pass its spread.
     #[must_use]
     pub fn less(&self, without: &Self, units: f64) -> (f64, Spread) {
@@ -115,15 +121,11 @@ pub fn time(stages: &[Stage<'_>], passes: u32) -> Result<Vec<Timing>, Error> {
     let barrier = &Barrier::new(cores + 1);
     std::thread::scope(|scope| {
         let threads: Vec<_> = places.iter().enumerate().map(|(core, &place)| scope.spawn(move || on_core(core, place, stages, passes, barrier))).collect();
-        let mut timings = time_passes(stages, passes, barrier);
-        for thread in threads {
-            let measured = thread.join().expect("a measuring thread does not panic")?;
-            for (timing, measured) in timings.iter_mut().zip(measured) {
-                timing.latency.add(&measured.latency);
-                timing.cpu.extend(measured.cpu);
-            }
-        }
-        Ok(timings)
+        let allocations = count_allocations(stages, passes, barrier);
+        let measured: Result<Vec<_>, Error> = threads.into_iter().map(|thread| thread.join().expect("a measuring thread does not panic")).collect();
+        let measured = measured?;
+        let by_stage = stages.iter().zip(allocations).enumerate();
+        Ok(by_stage.map(|(index, (stage, allocations))| together(stage, allocations, measured.iter().map(|stages| &stages[index]))).collect())
     })
 }
 
@@ -162,9 +164,10 @@ fn pin_to(place: CoreId) -> Result<(), Error> {
     }
 }
 
-/// What one thread measured itself of one stage.
-#[derive(Default)]
+/// What one thread measured of one stage. It reads the clock itself: whoever waits for it may be kept off the processor.
 struct Measured {
+    /// Start and end of each pass.
+    times: Vec<(Instant, Instant)>,
     /// Processor time of each pass.
     cpu: Vec<Duration>,
     /// Single executions.
@@ -223,15 +226,18 @@ fn on_core(core: usize, place: CoreId, stages: &[Stage<'_>], passes: u32, barrie
         checked
     });
     let capacity = usize::try_from(passes).expect("a number of passes fits");
-    let mut measured: Vec<Measured> = parts.iter().map(|_| Measured { cpu: Vec::with_capacity(capacity), ..Measured::default() }).collect();
+    let empty = || Measured { times: Vec::with_capacity(capacity), cpu: Vec::with_capacity(capacity), latency: Latency::new() };
+    let mut measured: Vec<Measured> = parts.iter().map(|_| empty()).collect();
     barrier.wait();
     for _ in 0..passes {
         for (part, measured) in parts.iter_mut().zip(&mut measured) {
             barrier.wait();
-            let before = probe::thread_cpu();
-            part.pass();
             if !matches!(part, Part::Waits) {
+                let (before, start) = (probe::thread_cpu(), Instant::now());
+                part.pass();
+                let end = Instant::now();
                 measured.cpu.push(probe::thread_cpu().saturating_sub(before));
+                measured.times.push((start, end));
             }
             barrier.wait();
         }
@@ -288,33 +294,41 @@ fn spin() {
     }
 }
 
-/// Time of each pass, and the allocations of all. Nothing else happens in the process meanwhile.
-fn time_passes(stages: &[Stage<'_>], passes: u32, barrier: &Barrier) -> Vec<Timing> {
-    let capacity = usize::try_from(passes).expect("a number of passes fits");
-    let mut timings: Vec<Timing> = stages.iter().map(|stage| empty(stage, capacity)).collect();
+/// Allocations of all passes of each stage. Nothing else happens in the process meanwhile.
+fn count_allocations(stages: &[Stage<'_>], passes: u32, barrier: &Barrier) -> Vec<u64> {
+    let mut counts = vec![0; stages.len()];
     // All are warm; from here on the threads only wait and run passes.
     barrier.wait();
     for _ in 0..passes {
-        for timing in &mut timings {
+        for count in &mut counts {
             // Counted from before the start signal, so that an allocation right after it is not missed; waiting allocates nothing.
             let before = alloc::allocations();
             barrier.wait();
-            let start = Instant::now();
             barrier.wait();
-            timing.times.push(start.elapsed());
-            timing.allocations += alloc::allocations() - before;
+            *count += alloc::allocations() - before;
         }
     }
     barrier.wait();
-    timings
+    counts
 }
 
-fn empty(stage: &Stage<'_>, capacity: usize) -> Timing {
+/// A stage's timing from what its threads measured: a pass lasts from the first one's start to the last one's end.
+fn together<'m>(stage: &Stage<'_>, allocations: u64, threads: impl Iterator<Item = &'m Measured>) -> Timing {
     let executions = match stage.load {
         Load::Workload(workload) => workload.inputs.first().map_or(0, Messages::len) as u64,
         Load::Spin => 1,
     };
-    Timing { cores: stage.cores, executions, times: Vec::with_capacity(capacity), cpu: Vec::new(), allocations: 0, latency: Latency::new() }
+    let threads: Vec<_> = threads.take(stage.cores).collect();
+    let passes = threads.iter().map(|thread| thread.times.len()).min().unwrap_or(0);
+    let length = |pass: usize| {
+        let starts = threads.iter().map(|thread| thread.times[pass].0).min();
+        let ends = threads.iter().map(|thread| thread.times[pass].1).max();
+        starts.zip(ends).map_or(Duration::ZERO, |(start, end)| end - start)
+    };
+    let mut latency = Latency::new();
+    threads.iter().for_each(|thread| latency.add(&thread.latency));
+    let cpu = threads.iter().flat_map(|thread| thread.cpu.iter().copied()).collect();
+    Timing { cores: stage.cores, executions, times: (0..passes).map(length).collect(), cpu, allocations, latency }
 }
 
 #[cfg(test)]
@@ -335,6 +349,15 @@ mod tests {
         assert!((best - 11.0).abs() < 1e-9, "120 less 10, by ten: {best}");
         let near = |found: f64, expected: f64| (found - expected).abs() < 1e-9;
         assert!(near(spread.min, 10.0) && near(spread.median, 11.0) && near(spread.max, 12.0), "{spread:?}");
+    }
+
+    #[test]
+    fn a_pass_lasts_from_the_first_start_to_the_last_end() {
+        let (zero, ms) = (Instant::now(), Duration::from_millis(1));
+        let thread =
+            |start: u32, end: u32| Measured { times: vec![(zero + start * ms, zero + end * ms)], cpu: vec![(end - start) * ms], latency: Latency::new() };
+        let timing = together(&Stage { load: Load::Spin, cores: 2 }, 7, [thread(0, 10), thread(3, 12), thread(50, 99)].iter());
+        assert_eq!((timing.times, timing.cpu, timing.allocations), (vec![12 * ms], vec![10 * ms, 9 * ms], 7));
     }
 
     #[test]

@@ -93,7 +93,12 @@ pub const CASES: &[Case] = &[
         summary: "a Choice state with many rules, random way, all around it subtracted",
         flags: choice_rules::Flags::augment_args,
         run: choice_rules::from_flags,
-        all: &[&["--kind", "string", "--rules", "20"], &["--kind", "number", "--rules", "1"], &["--kind", "number", "--rules", "20"]],
+        all: &[
+            &["--kind", "string", "--rules", "20"],
+            &["--kind", "number", "--rules", "1", "--hit", "last"],
+            &["--kind", "number", "--rules", "1"],
+            &["--kind", "number", "--rules", "20"],
+        ],
     },
     Case {
         name: "map20",

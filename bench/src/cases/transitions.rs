@@ -12,8 +12,8 @@ use crate::outcome::Outcome;
 use crate::timing::{PASSES, Stage, Workload, time};
 use crate::workflow::program;
 
-/// States of all executions of a pass together; few enough for some 50 ms.
-const STATES_PER_PASS: u32 = 3_000_000;
+/// States of all executions of a pass together; few enough for some 20 ms.
+const STATES_PER_PASS: u32 = 1_000_000;
 
 /// Distinct messages: enough that branch predictors do not learn them by heart, few enough for the second-level cache.
 const MESSAGES_MAX: u32 = 20_000;
@@ -46,7 +46,9 @@ pub fn run(kind: Work, states: u32, states_per_pass: u32, passes: u32) -> Result
     let (transition, spread) = timings[0].less(&timings[1], f64::from(states - 1));
     let outcome = Outcome::of("transitions", vec![("kind", kind.name().into()), ("states", states.into())], &timings[0]);
     let meaning = format!("ns a transition, {} ns of an execution with one state subtracted", timings[1].spread().min.round());
-    Ok(outcome.with("ns_per_transition", (transition, Some(spread)), 2, meaning))
+    let cpu = timings[0].less_cpu(&timings[1], f64::from(states - 1));
+    let outcome = outcome.with("ns_per_transition", (transition, Some(spread)), 2, meaning);
+    Ok(outcome.with("cpu_ns_per_transition", (cpu, None), 2, "ns of processor time a transition"))
 }
 
 /// A chain of states over so many heartbeats.

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use serde_json::json;
 
 use crate::cases::{choice_rules, fork, heartbeat, heartbeat_shapes, payload, transitions};
-use crate::definitions::{Rules, Work};
+use crate::definitions::{Hit, Rules, Work};
 use crate::error::Error;
 use crate::messages::Messages;
 use crate::reference;
@@ -32,6 +32,22 @@ const fn case(name: &'static str, workload: fn() -> Result<Workload, Error>) -> 
     Case { name, reply: b"null", workload }
 }
 
+impl Case {
+    /// Its program, messages and what is expected of them.
+    ///
+    /// # Errors
+    /// Its definition is refused, which does not happen to a definition of this project.
+    pub fn workload(&self) -> Result<Workload, Error> {
+        (self.workload)()
+    }
+
+    /// A runner that answers its executions.
+    #[must_use]
+    pub fn runner<'w>(&self, workload: &'w Workload) -> Runner<'w> {
+        Runner::answering(&workload.program, self.reply)
+    }
+}
+
 /// The canonical cases.
 pub const CASES: &[Case] = &[
     case("heartbeat", || heartbeat::workload(1, 1_000)),
@@ -42,8 +58,8 @@ pub const CASES: &[Case] = &[
     case("transitions-pass", || transitions::workload(Work::Pass, 100, 100)),
     case("transitions-constant", || transitions::workload(Work::Constant, 100, 100)),
     case("transitions-template", || transitions::workload(Work::Template, 100, 100)),
-    case("choice-strings", || choice_rules::workload(Rules::String, 20, 8, 400)),
-    case("choice-numbers", || choice_rules::workload(Rules::Number, 1, 8, 400)),
+    case("choice-strings", || choice_rules::workload(Rules::String, 20, 8, Hit::Random, 400)),
+    case("choice-numbers", || choice_rules::workload(Rules::Number, 1, 8, Hit::Random, 400)),
     case("map20", || fork::map_workload(20, 100)),
     case("parallel", || fork::parallel_workload(4, 200)),
 ];
@@ -65,9 +81,9 @@ fn registration() -> Result<Workload, Error> {
 /// There is no such case, or an output is wrong.
 pub fn child(name: &str) -> Result<String, Error> {
     let Some(case) = CASES.iter().find(|case| case.name == name) else { return Err(Error::Usage(format!("no instructions of {name} are counted"))) };
-    let workload = (case.workload)()?;
+    let workload = case.workload()?;
     let messages = &workload.inputs[0];
-    let mut runner = Runner::answering(&workload.program, case.reply);
+    let mut runner = case.runner(&workload);
     check(&mut runner, messages, &*workload.expected)?;
     for depth in 1..=DEPTHS {
         // Once to be warm, then what is counted.
