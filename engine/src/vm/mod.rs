@@ -27,7 +27,7 @@ pub use observe::{Data, Decision, Detail, Event, EventKind, Observer, Silent, Va
 use crate::document::{Fault, FaultKind};
 use crate::error;
 use crate::hir::WorkflowType;
-use crate::limits::{Budget, Limits};
+use crate::limits::{Budget, HISTORY_EVENTS_MAX, Limits};
 use crate::program::Program;
 use crate::value::{Memory, Value, View};
 use failure::FailureText;
@@ -222,9 +222,16 @@ impl Slot {
             return self.time_out(program, effects, observer);
         }
         let mut fuel = dispatch::Fuel::new(budget, self.memory.computed_bytes());
+        // The history of a Standard execution has a bound: its transitions are given out one by one, each after a look at the count.
+        let is_bounded = program.workflow_type == WorkflowType::Standard;
+        let mut kept = if is_bounded { fuel.keep_back() } else { 0 };
         while let Some(strand) = self.queue.pop_front() {
-            match self.advance(program, strand, &mut fuel, effects, observer) {
+            let is_full = is_bounded && self.events + 1 >= HISTORY_EVENTS_MAX;
+            let progress =
+                if is_full { self.fail_history(program, strand, effects, observer) } else { self.advance(program, strand, &mut fuel, effects, observer) };
+            match progress {
                 dispatch::Progress::Parked => {}
+                dispatch::Progress::Yielded if fuel.refill(&mut kept) => self.queue.push_front(strand),
                 dispatch::Progress::Yielded => {
                     self.queue.push_front(strand);
                     return Step::Yielded;
