@@ -28,6 +28,15 @@ const PREDEFINED: [&str; 18] = [
     "States.Http.StatusCode",
 ];
 
+const RETRIER_FIELDS: [&str; 7] = ["ErrorEquals", "IntervalSeconds", "MaxAttempts", "BackoffRate", "MaxDelaySeconds", "JitterStrategy", "Comment"];
+
+fn catcher_fields(language: QueryLanguage) -> &'static [&'static str] {
+    match language {
+        QueryLanguage::JsonPath => &["ErrorEquals", "Next", "ResultPath", "Assign", "Comment"],
+        QueryLanguage::Jsonata => &["ErrorEquals", "Next", "Output", "Assign", "Comment"],
+    }
+}
+
 impl Reader<'_> {
     /// `Retry`
     pub(super) fn retriers(&mut self, node: &Node) -> Vec<Retrier> {
@@ -54,7 +63,7 @@ impl Reader<'_> {
                 }
                 "JitterStrategy" => retrier.full_jitter = self.word(value, &["NONE", "FULL"]) == Some(1),
                 "Comment" => {}
-                _ => self.unsupported(&node.place, member),
+                _ => self.unsupported(&node.place, member, &RETRIER_FIELDS),
             }
         }
         if self.is_object(node) && !members.iter().any(|member| member.name == "ErrorEquals") {
@@ -95,7 +104,7 @@ impl Reader<'_> {
                 ("ResultPath", QueryLanguage::JsonPath) => catcher.result_path = self.result_path(value),
                 ("Comment", _) | ("Output", QueryLanguage::Jsonata) => {}
                 (name @ ("ResultPath" | "Output"), _) => self.wrong_language(&node.place, name, language),
-                _ => self.unsupported(&node.place, member),
+                _ => self.unsupported(&node.place, member, catcher_fields(language)),
             }
         }
         let missing: Vec<&str> = ["ErrorEquals", "Next"].into_iter().filter(|field| !members.iter().any(|member| member.name == *field)).collect();

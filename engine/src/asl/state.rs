@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::diagnostic::Code;
+use crate::diagnostic::{Code, nearest};
 use crate::hir::limits::{COUNT_MAX, STATE_NAME_CHARS_MAX};
 use crate::hir::{Concurrency, FailText, Seconds};
 
@@ -79,7 +79,12 @@ impl Reader<'_> {
         let found = StateType::ALL.into_iter().find(|state_type| Some(state_type.as_str()) == text.as_deref());
         if found.is_none() {
             let all = StateType::ALL.map(StateType::as_str).join(", ");
-            self.schema(&node.place, format!("The field 'Type' should have one of these values: [{all}]"));
+            let hint = match text.as_deref().map(|text| nearest(text, &StateType::ALL.map(StateType::as_str))) {
+                Some(Some(near)) => Some(format!("did you mean '{near}'?")),
+                Some(None) => None,
+                None => Some(self.found(node)),
+            };
+            self.schema(&node.place, format!("The field 'Type' should have one of these values: [{all}]")).hint = hint;
         }
         found
     }
