@@ -226,6 +226,5 @@ fn type_name(workflow_type: WorkflowType) -> &'static str {
 pub fn test_case(case: &Case, mocks: Option<&MockFile>, state_machine: &str) -> Result<Option<TestCase>, String> {
     let Some(name) = &case.mocks.test_case else { return Ok(None) };
     let mocks = mocks.ok_or_else(|| format!("it names the test case \"{name}\" of a mock file, but neither --mocks nor SFN_MOCK_CONFIG names the file"))?;
-    let machine = mocks.has_state_machine(state_machine).then_some(state_machine);
-    mocks.test_case(machine, name).map(Some).map_err(|error| error.to_string())
+    mocks.test_case(state_machine, name).map(Some).map_err(|error| format!("{error}; another machine's case is named MACHINE#CASE"))
 }

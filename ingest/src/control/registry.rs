@@ -101,7 +101,9 @@ impl Definition {
         if bytes_found > FILE_BYTES_MAX {
             return Err(Error::Form { path: path.to_owned(), problem: format!("it has {bytes_found} bytes, limit is {FILE_BYTES_MAX}") });
         }
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let bytes = std::fs::read(path).map_err(unreadable)?;
+        let not_utf8 = |_| Error::Form { path: path.to_owned(), problem: "it is not UTF-8".to_owned() };
+        let text = String::from_utf8(bytes).map_err(not_utf8)?;
         let is_yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
         if !is_yaml {
             return Ok(Self::json(path, text));
