@@ -42,6 +42,9 @@ pub const ERROR_CHARS_MAX: usize = 256;
 /// Characters of a cause, as the service's API defines it (AWS: 32,768); a longer one is cut.
 pub const CAUSE_CHARS_MAX: usize = 32_768;
 
+/// Events in the history of a Standard execution; the last one is its end, so one that has not ended with it fails there (spec/asl.md 11). Express has no such bound.
+pub const HISTORY_EVENTS_MAX: u64 = 25_000;
+
 /// Values that one path may look at. An input of the largest size has some 131,000 values; paths with several `..` look at each many times.
 pub const PATH_VISITS_MAX: u32 = 1 << 21;
 

@@ -5,6 +5,15 @@ use crate::hir::limits::{COUNT_MAX, RETRY_DELAY_SECONDS_MAX};
 use super::ast::{Catcher, ErrorEquals, Located, Place, QueryLanguage, Retrier};
 use super::reader::{Node, Reader};
 
+const RETRIER_FIELDS: [&str; 7] = ["ErrorEquals", "IntervalSeconds", "MaxAttempts", "BackoffRate", "MaxDelaySeconds", "JitterStrategy", "Comment"];
+
+fn catcher_fields(language: QueryLanguage) -> &'static [&'static str] {
+    match language {
+        QueryLanguage::JsonPath => &["ErrorEquals", "Next", "ResultPath", "Assign", "Comment"],
+        QueryLanguage::Jsonata => &["ErrorEquals", "Next", "Output", "Assign", "Comment"],
+    }
+}
+
 impl Reader<'_> {
     /// `Retry`
     pub(super) fn retriers(&mut self, node: &Node) -> Vec<Retrier> {
@@ -30,7 +39,7 @@ impl Reader<'_> {
                 }
                 "JitterStrategy" => retrier.full_jitter = self.word(value, &["NONE", "FULL"]) == Some(1),
                 "Comment" => self.comment(value),
-                _ => self.unsupported(&node.place, member),
+                _ => self.unsupported(&node.place, member, &RETRIER_FIELDS),
             }
         }
         if self.is_object(node) && !members.iter().any(|member| member.name == "ErrorEquals") {
@@ -72,7 +81,7 @@ impl Reader<'_> {
                 ("Comment", _) => self.comment(value),
                 ("Output", QueryLanguage::Jsonata) => {}
                 (name @ ("ResultPath" | "Output"), _) => self.wrong_language(&node.place, name, language),
-                _ => self.unsupported(&node.place, member),
+                _ => self.unsupported(&node.place, member, catcher_fields(language)),
             }
         }
         let missing: Vec<&str> = ["ErrorEquals", "Next"].into_iter().filter(|field| !members.iter().any(|member| member.name == *field)).collect();

@@ -1,6 +1,6 @@
 //! States: each field of any type, by name.
 
-use crate::diagnostic::Code;
+use crate::diagnostic::{Code, nearest};
 use crate::hir::limits::{COUNT_MAX, STATE_NAME_CHARS_MAX};
 use crate::hir::{Concurrency, FailText, Seconds, Template};
 
@@ -98,7 +98,12 @@ impl Reader<'_> {
         let found = StateType::ALL.into_iter().find(|state_type| Some(state_type.as_str()) == text.as_deref());
         if found.is_none() {
             let all = StateType::ALL.map(StateType::as_str).join(", ");
-            self.schema(&node.place, format!("The field 'Type' should have one of these values: [{all}]"));
+            let hint = match text.as_deref().map(|text| nearest(text, &StateType::ALL.map(StateType::as_str))) {
+                Some(Some(near)) => Some(format!("did you mean '{near}'?")),
+                Some(None) => None,
+                None => Some(self.found(node)),
+            };
+            self.schema(&node.place, format!("The field 'Type' should have one of these values: [{all}]")).hint = hint;
         }
         found
     }
@@ -212,7 +217,7 @@ impl Reader<'_> {
             match member.name.as_str() {
                 "RoleArn" => literal = self.string(&member.node).map(|_| self.literal(&member.node)),
                 name if is_role(name) => {}
-                _ => self.unsupported(&node.place, member),
+                _ => self.unsupported(&node.place, member, &["RoleArn", "RoleArn.$"]),
             }
         }
         if language == QueryLanguage::Jsonata {

@@ -1,7 +1,7 @@
 //! A listener that keeps every event of an execution.
 
 use super::encode::Told;
-use crate::vm::{Data, Detail, Event, Observer, Timestamp, Variables};
+use crate::vm::{Data, Detail, Event, EventKind, Observer, Timestamp, Variables};
 
 /// One event, complete and on its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +66,17 @@ impl Entry {
         Self { id: event.id, previous: event.previous, at: event.at, type_name: event.type_name(), state: event.state_name().map(Into::into), details }
     }
 
+    /// What it holds on the heap, about.
+    fn bytes(&self) -> usize {
+        let text = |fact: &Fact| match fact {
+            Fact::Text(text) | Fact::Data(text) => text.len(),
+            Fact::Variables(pairs) => pairs.iter().map(|(name, json)| name.len() + json.len()).sum(),
+            // The others are small.
+            _ => 0,
+        };
+        self.details.iter().flatten().map(|(_, fact)| text(fact)).sum()
+    }
+
     /// The member of the details with this name.
     #[must_use]
     pub fn fact(&self, name: &str) -> Option<&Fact> {
@@ -107,22 +118,37 @@ impl Told for Entry {
     }
 }
 
-/// Keeps the events of one execution; made anew or [cleared](Recorder::clear) for the next. Its memory is bounded by what bounds the execution: transitions within its time, each with data up to the payload limit.
+/// Events that a recorder keeps: four times what a Standard execution can have. An endless loop of an Express execution makes tens of millions.
+pub const EVENTS_MAX: usize = 100_000;
+
+/// Bytes of details that a recorder keeps, as they count towards its memory.
+pub const BYTES_MAX: usize = 64 << 20;
+
+/// Keeps the events of one execution; made anew or [cleared](Recorder::clear) for the next. Its memory is bounded: behind [`EVENTS_MAX`] events or [`BYTES_MAX`] of data, events are only counted, all but the one that ends the execution. The execution itself goes on.
 #[derive(Debug, Default, Clone)]
 pub struct Recorder {
     entries: Vec<Entry>,
+    bytes: usize,
+    is_full: bool,
+    omitted: u64,
 }
 
 impl Recorder {
-    /// What has been recorded, in order.
+    /// What has been recorded, in order; where events are [omitted](Recorder::omitted), only the end comes behind the gap.
     #[must_use]
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// Forgets everything.
+    /// How many events were counted, but not kept.
+    #[must_use]
+    pub fn omitted(&self) -> u64 {
+        self.omitted
+    }
+
+    /// Forgets everything, and gives back the memory of a long history.
     pub fn clear(&mut self) {
-        self.entries.clear();
+        *self = Self::default();
     }
 }
 
@@ -130,6 +156,14 @@ impl Observer for Recorder {
     const LISTENS: bool = true;
 
     fn event(&mut self, event: &Event<'_>) {
-        self.entries.push(Entry::of(event));
+        let is_end = matches!(event.kind, EventKind::ExecutionSucceeded | EventKind::ExecutionFailed | EventKind::ExecutionTimedOut);
+        if self.is_full && !is_end {
+            self.omitted += 1;
+            return;
+        }
+        let entry = Entry::of(event);
+        self.bytes += entry.bytes();
+        self.entries.push(entry);
+        self.is_full = self.entries.len() >= EVENTS_MAX || self.bytes >= BYTES_MAX;
     }
 }

@@ -27,6 +27,23 @@ impl Fuel {
     pub(super) fn used(&self, budget: Budget) -> u64 {
         u64::from(budget.transitions - self.transitions)
     }
+
+    /// Keeps back all transitions but one; how many those are.
+    pub(super) fn keep_back(&mut self) -> u32 {
+        let kept = self.transitions.saturating_sub(1);
+        self.transitions -= kept;
+        kept
+    }
+
+    /// Gives out one transition of those kept back; false when there is none, or when it was not transitions that ran out.
+    pub(super) fn refill(&mut self, kept: &mut u32) -> bool {
+        if self.transitions > 0 || *kept == 0 {
+            return false;
+        }
+        *kept -= 1;
+        self.transitions = 1;
+        true
+    }
 }
 
 /// How far a strand came.

@@ -8,7 +8,7 @@ use super::strand::{Life, NO_FRAME};
 use super::{Effect, EffectId, Effects, Failure, Slot, Step};
 use crate::document::DOCUMENT_DEPTH_MAX;
 use crate::error;
-use crate::limits::{CAUSE_CHARS_MAX, ERROR_CHARS_MAX};
+use crate::limits::{CAUSE_CHARS_MAX, ERROR_CHARS_MAX, HISTORY_EVENTS_MAX};
 use crate::program::op::{FailId, Op};
 use crate::program::pool::FailSide;
 use crate::program::{Program, StateType};
@@ -189,6 +189,13 @@ impl Slot {
             Some((inside, _)) => Ok(Some(crate::document::Unescaped::new(inside).to_string())),
             None => Err(self.raise_runtime(program, id, format_args!("The {field} field refers to a value that is not a string: {text}"))),
         }
+    }
+
+    /// Fails an execution whose history has room for its end only.
+    #[cold]
+    pub(super) fn fail_history<O: Observer>(&mut self, program: &Program, id: u32, effects: &mut Effects, observer: &mut O) -> Progress {
+        self.failure.set(error::RUNTIME, Some(format_args!("The execution reached the maximum number of history events ({HISTORY_EVENTS_MAX}).")));
+        self.recover(program, id, effects, observer)
     }
 
     /// Lets Retry, then Catch, then the enclosing state have the error; at the top it fails the execution.

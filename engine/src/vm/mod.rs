@@ -29,7 +29,7 @@ pub use observe::{Data, Decision, Detail, Event, EventKind, Observer, Silent, Va
 use crate::document::{Fault, Shapes};
 use crate::error;
 use crate::hir::WorkflowType;
-use crate::limits::{Budget, Limits};
+use crate::limits::{Budget, HISTORY_EVENTS_MAX, Limits};
 use crate::program::Program;
 use crate::value::{Memory, Quota, Value, View};
 use failure::FailureText;
@@ -244,16 +244,22 @@ impl Slot {
             return self.time_out(program, effects, observer);
         }
         let mut fuel = dispatch::Fuel::new(budget, self.memory.computed_bytes());
+        // The history of a Standard execution has a bound: its transitions are given out one by one, each after a look at the count.
+        let mut kept = if program.workflow_type == WorkflowType::Standard { fuel.keep_back() } else { 0 };
         self.set_stop(&fuel);
-        let step = self.run_queue(program, &mut fuel, effects, observer);
-        self.transitions += fuel.used(budget);
+        let step = self.run_queue(program, &mut fuel, &mut kept, effects, observer);
+        self.transitions += fuel.used(budget) - u64::from(kept);
         step
     }
 
-    fn run_queue<O: Observer>(&mut self, program: &Program, fuel: &mut dispatch::Fuel, effects: &mut Effects, observer: &mut O) -> Step {
+    fn run_queue<O: Observer>(&mut self, program: &Program, fuel: &mut dispatch::Fuel, kept: &mut u32, effects: &mut Effects, observer: &mut O) -> Step {
+        let is_bounded = program.workflow_type == WorkflowType::Standard;
         while let Some(strand) = self.queue.pop_front() {
-            match self.advance(program, strand, fuel, effects, observer) {
+            let is_full = is_bounded && self.events + 1 >= HISTORY_EVENTS_MAX;
+            let progress = if is_full { self.fail_history(program, strand, effects, observer) } else { self.advance(program, strand, fuel, effects, observer) };
+            match progress {
                 dispatch::Progress::Parked => {}
+                dispatch::Progress::Yielded if fuel.refill(kept) => self.queue.push_front(strand),
                 dispatch::Progress::Yielded => {
                     self.queue.push_front(strand);
                     return Step::Yielded;

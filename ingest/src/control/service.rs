@@ -144,7 +144,7 @@ fn load(pipeline: &config::Pipeline, config: &Config) -> Result<Loaded, Error> {
 
 fn mocked(mocks: &config::Mocks) -> Result<TestCase, Error> {
     let refuse = |error: crate::tasks::mock::Error| Error::Setting(error.to_string());
-    MockFile::read(&mocks.file).map_err(refuse)?.test_case(Some(&mocks.state_machine), &mocks.test_case).map_err(refuse)
+    MockFile::read(&mocks.file).map_err(refuse)?.test_case(&mocks.state_machine, &mocks.test_case).map_err(refuse)
 }
 
 /// A definition that is not there is a mistake in the configuration; one that is refused is an input at fault.

@@ -93,7 +93,7 @@ pub fn case(target: &Target, name: &str, source: &Source, settings: &Settings) -
     let definition = Definition::read(&target.definition).map_err(|error| error.to_string())?;
     let state_machine = suite::state_machine_of(&target.test);
     let machine = Machine::compile(&definition.text, settings.workflow_type, &state_machine)
-        .map_err(|found| format!("the definition {} is refused\n{}", definition.path.display(), definition.render(&found)))?;
+        .map_err(|found| format!("the definition {} is refused\n{}", definition.path.display(), definition.render(&definition.placed(found))))?;
     let execution = match source {
         Source::Run { input, test_case } => run_now(name, input, test_case.as_ref(), &machine, &state_machine, settings)?,
         Source::History(text) => history::read(text)?,
