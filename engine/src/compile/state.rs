@@ -104,16 +104,16 @@ impl Emitter<'_> {
         if let Some(selector) = &state.result_selector {
             self.build(selector);
         }
-        self.result_path(&state.result_path);
+        self.result_path(&state.result_path, state.retriers.is_empty() && state.catchers.is_empty());
         self.leave(state, assign);
     }
 
-    fn result_path(&mut self, path: &ResultPath) {
+    fn result_path(&mut self, path: &ResultPath, is_last_use: bool) {
         match path {
             ResultPath::Discard => self.emit(Op::Discard),
             ResultPath::Path(path) if path.segments.is_empty() => {}
             ResultPath::Path(path) => {
-                let target = self.merge(path);
+                let target = self.merge(path, is_last_use);
                 self.emit(Op::Merge { target });
             }
         }
@@ -135,7 +135,7 @@ impl Emitter<'_> {
         let entry = self.label();
         self.bind(entry);
         let assign = self.assign(catcher.assign.as_ref());
-        self.result_path(&catcher.result_path);
+        self.result_path(&catcher.result_path, false);
         self.commit(assign);
         self.emit(Op::Exit { next: Self::state_label(catcher.next).target() });
         CatchCode { errors: boxed(&catcher.error_equals), entry: entry.target() }

@@ -22,7 +22,7 @@ pub use symbols::{Symbol, Symbols};
 pub use tape::{Children, Kind, Token};
 pub use text::{Unescaped, unescape_into};
 
-pub(crate) use tape::{Span, Static};
+pub(crate) use tape::{ESCAPED as SPAN_ESCAPED, Span, Static};
 pub(crate) use text::{keys_equal, quote_bytes_into, quote_into};
 
 /// Largest text a document takes, in bytes: lengths on the tape have 24 bits.

@@ -163,6 +163,18 @@ impl Symbols {
         &self.quoted[start as usize..self.quoted_ends[index - 1] as usize]
     }
 
+    /// Where the name of a symbol lies as it stands in front of a member's value, and its length; for [`rendered_at`](Self::rendered_at).
+    pub(crate) fn rendered_place(&self, symbol: Symbol) -> (u32, u32) {
+        let len = self.rendered_len(symbol);
+        (self.quoted_ends[symbol.0 as usize - 1] - len, len)
+    }
+
+    /// The same text as [`rendered`](Self::rendered) gives, by its place.
+    #[inline]
+    pub(crate) fn rendered_at(&self, start: u32, len: u32) -> &[u8] {
+        &self.quoted[start as usize..(start + len) as usize]
+    }
+
     /// Bytes of a member's key with quotes and colon.
     #[inline]
     pub(crate) fn rendered_len(&self, symbol: Symbol) -> u32 {

@@ -7,7 +7,7 @@ use super::{Document, Symbol};
 pub struct Token(pub u32);
 
 /// What a token is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Kind {
     /// `null`

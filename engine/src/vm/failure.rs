@@ -12,7 +12,7 @@ use crate::limits::{CAUSE_CHARS_MAX, ERROR_CHARS_MAX};
 use crate::program::op::{FailId, Op};
 use crate::program::pool::FailSide;
 use crate::program::{Program, StateType};
-use crate::value::{Memory, Quota, Value};
+use crate::value::{Quota, Value};
 
 /// An error has been raised; its name and cause are in the slot.
 #[derive(Debug)]
@@ -129,11 +129,7 @@ impl Slot {
     /// Checks a value against the payload and nesting limits.
     #[inline]
     pub(super) fn within_limit(&mut self, program: &Program, id: u32, value: Value) -> Result<(), Raised> {
-        if value.size() > self.limits.payload_bytes_max || Memory::depth(value) > DOCUMENT_DEPTH_MAX {
-            Err(self.raise_limit(program, id, value, None))
-        } else {
-            Ok(())
-        }
+        if value.is_within(self.limits.payload_bytes_max) { Ok(()) } else { Err(self.raise_limit(program, id, value, None)) }
     }
 
     #[cold]
@@ -249,6 +245,9 @@ impl Slot {
         let Some(index) = code.retriers.iter().position(|retrier| any_matches(&retrier.errors, error, code.kind)) else { return false };
         let retrier = &code.retriers[index];
         let strand = &mut self.strands[id as usize];
+        if strand.retry_count == 0 {
+            strand.retries.clear();
+        }
         strand.retries.resize(code.retriers.len(), 0);
         let done = strand.retries[index];
         if done >= retrier.attempts_max {
@@ -351,7 +350,7 @@ impl Slot {
     fn abort<O: Observer>(&mut self, program: &Program, id: u32, observer: &mut O) {
         let strand = &self.strands[id as usize];
         let kind = program.states[strand.state.0 as usize].kind;
-        let is_between_states = matches!(program.op(strand.pc), Op::Enter { .. });
+        let is_between_states = matches!(program.op(strand.pc), Op::Enter { .. } | Op::Pass { .. });
         let is_iteration = self.frames[strand.frame as usize].map.is_some();
         if !is_between_states && matches!(kind, StateType::Task | StateType::Wait | StateType::Parallel | StateType::Map) {
             self.event(program, observer, id, EventKind::StateAborted(kind), Told::Nothing);

@@ -18,6 +18,7 @@ impl Slot {
     /// A Parallel: a strand for each branch on the same input.
     pub(super) fn fork<O: Observer>(&mut self, program: &Program, id: u32, fork: ForkId, cur: Value, observer: &mut O) -> Result<(), Raised> {
         self.within_limit(program, id, cur)?;
+        self.memory.share();
         let branches = &program.pools.forks[fork.index()].branches;
         let total = narrow(branches.len());
         self.event(program, observer, id, EventKind::BranchesStarted, Told::Nothing);
@@ -30,6 +31,7 @@ impl Slot {
 
     /// A Map: iterations up to the concurrency limit; an empty array ends at once.
     pub(super) fn map<O: Observer>(&mut self, program: &Program, id: u32, map: MapId, cur: Value, observer: &mut O) -> Result<Option<Value>, Raised> {
+        self.memory.share();
         let code = &program.pools.maps[map.index()];
         let (items, path_text) = match code.items {
             Some(path) => (self.data_path(program, id, path, cur)?, &*program.path(path).text),
@@ -59,7 +61,7 @@ impl Slot {
             ConcurrencyCode::Literal(limit) => limit,
             ConcurrencyCode::Path(path) => {
                 let value = self.data_path(program, id, path, cur)?;
-                let mut buffer = Vec::new();
+                let mut buffer = [0; 20];
                 // Recorded for the like fields of a distributed Map: a string that holds an integer will do.
                 let limit = match self.view(program).number_text(value, &mut buffer) {
                     Some(text) => number::to_integer(text),
@@ -184,6 +186,7 @@ impl Slot {
 
     /// Takes the output of a strand that has ended; the last one lets the owner go on.
     pub(super) fn join<O: Observer>(&mut self, program: &Program, id: u32, output: Value, observer: &mut O) {
+        self.memory.share();
         let Strand { frame, index, .. } = self.strands[id as usize];
         self.memory.set_element(self.frames[frame as usize].results, index, output);
         self.strands[id as usize].life = Life::Free;

@@ -21,6 +21,8 @@ mod variable;
 
 use std::collections::VecDeque;
 
+pub(crate) use intrinsic::pieces;
+
 pub use effect::{Effect, EffectId, Effects, Reply, ResourceId, Resumed, Timestamp};
 pub use observe::{Data, Decision, Detail, Event, EventKind, Observer, Silent, Variables};
 
@@ -117,10 +119,16 @@ pub struct Slot {
     name: Vec<u8>,
     name_text: String,
     name_position: Option<(i32, i64)>,
+    /// What the names of a partition's records begin with.
+    name_front: Vec<u8>,
+    /// Whether such a name is never cut and needs no escapes.
+    is_name_plain: bool,
     input: Value,
     output: Value,
     ended: Option<Step>,
     compact_at: usize,
+    /// Computed bytes at which the loop has something to do: compact, or hand the thread back.
+    stop_at: usize,
     /// The iteration whose ItemSelector is being filled in.
     selecting: Option<(u32, Value)>,
     /// A Map whose ItemSelector failed after its first iterations: the error is raised when its strand next runs.
@@ -162,10 +170,13 @@ impl Slot {
             name: Vec::new(),
             name_text: String::new(),
             name_position: None,
+            name_front: Vec::new(),
+            is_name_plain: false,
             input: Value::NULL,
             output: Value::NULL,
             ended: None,
             compact_at: COMPACT_FROM,
+            stop_at: 0,
             selecting: None,
             pending_failure: None,
             assigned: None,
@@ -192,17 +203,7 @@ impl Slot {
         self.now = start.now;
         self.deadline = start.now.plus_ms(program.timeout_ms);
         self.random = start.seed;
-        self.name_text.clear();
-        match start.name {
-            ExecutionName::Text(text) => {
-                self.name_text.push_str(text);
-                self.name_position = None;
-            }
-            ExecutionName::Position { topic, partition, offset } => {
-                self.name_text.push_str(topic);
-                self.name_position = Some((partition, offset));
-            }
-        }
+        self.set_name(start.name);
         self.strands[0].begin(program.entry, self.input, NO_FRAME, 0, 0);
         self.queue.push_back(0);
         self.ended = None;
@@ -222,8 +223,15 @@ impl Slot {
             return self.time_out(program, effects, observer);
         }
         let mut fuel = dispatch::Fuel::new(budget, self.memory.computed_bytes());
+        self.set_stop(&fuel);
+        let step = self.run_queue(program, &mut fuel, effects, observer);
+        self.transitions += fuel.used(budget);
+        step
+    }
+
+    fn run_queue<O: Observer>(&mut self, program: &Program, fuel: &mut dispatch::Fuel, effects: &mut Effects, observer: &mut O) -> Step {
         while let Some(strand) = self.queue.pop_front() {
-            match self.advance(program, strand, &mut fuel, effects, observer) {
+            match self.advance(program, strand, fuel, effects, observer) {
                 dispatch::Progress::Parked => {}
                 dispatch::Progress::Yielded => {
                     self.queue.push_front(strand);
@@ -277,11 +285,11 @@ impl Slot {
             Reply::Success(text) => match self.memory.add_document(text, &program.symbols) {
                 Ok(Ok(value)) => Inbox::Result(value),
                 Ok(Err(fault)) => {
-                    self.strands[id.strand as usize].reply_cause = Some(format!("The task's result is not a JSON text: {fault}"));
+                    self.strands[id.strand as usize].set_reply_cause(Some(format_args!("The task's result is not a JSON text: {fault}")));
                     Inbox::Unusable
                 }
                 Err(_) => {
-                    self.strands[id.strand as usize].reply_cause = None;
+                    self.strands[id.strand as usize].set_reply_cause(None);
                     Inbox::Unusable
                 }
             },
@@ -289,7 +297,10 @@ impl Slot {
                 let strand = &mut self.strands[id.strand as usize];
                 strand.reply_error.clear();
                 strand.reply_error.push_str(error);
-                strand.reply_cause = cause.map(str::to_owned);
+                match cause {
+                    Some(cause) => strand.set_reply_cause(Some(format_args!("{cause}"))),
+                    None => strand.set_reply_cause(None),
+                }
                 Inbox::Failed
             }
             Reply::TimedOut => Inbox::TimedOut,

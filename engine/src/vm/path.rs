@@ -10,8 +10,8 @@ use crate::error;
 use crate::limits::PATH_VISITS_MAX;
 use crate::program::Program;
 use crate::program::op::{MergeId, PathId};
-use crate::program::pool::{Merging, PathCode, PathRoot, Step};
-use crate::value::{Quota, Value};
+use crate::program::pool::{MergeCode, Merging, PathCode, PathRoot, Step};
+use crate::value::{Name, Quota, Tag, Value};
 
 /// Bytes of the match list that are kept from one path to the next.
 const SCRATCH_KEPT_BYTES: usize = 64 << 10;
@@ -21,14 +21,45 @@ impl Slot {
     #[inline]
     pub(super) fn read(&mut self, program: &Program, id: u32, path: PathId, base: Value) -> Result<Option<Value>, Raised> {
         let code = program.path(path);
-        if code.root == PathRoot::Data && code.definite {
-            return Ok(walk(self.view(program), base, &code.steps).ok());
+        if code.plain {
+            return Ok(self.read_plain(program, code, base));
         }
         self.read_slow(program, id, path, base)
     }
 
+    /// What a definite path on the data selects: nearly every read, which makes nothing and raises nothing.
+    #[inline]
+    pub(super) fn read_plain(&self, program: &Program, code: &PathCode, base: Value) -> Option<Value> {
+        match code.member {
+            Some(symbol) => self.memory.member(&program.constants, base, symbol),
+            None => self.walk_plain(program, code, base),
+        }
+    }
+
+    #[inline(never)]
+    fn walk_plain(&self, program: &Program, code: &PathCode, base: Value) -> Option<Value> {
+        walk(self.view(program), base, &code.steps).ok()
+    }
+
+    /// What a path selects for a template, an argument or a variable, which will refer to it.
+    #[inline]
+    pub(super) fn read_shared(&mut self, program: &Program, id: u32, path: PathId, base: Value) -> Result<Option<Value>, Raised> {
+        let code = program.path(path);
+        if !code.plain {
+            return self.read_slow(program, id, path, base);
+        }
+        let value = self.read_plain(program, code, base);
+        if value.is_some_and(|value| value.tag() == Tag::Overlay) {
+            self.memory.share();
+        }
+        Ok(value)
+    }
+
+    #[inline(never)]
     fn read_slow(&mut self, program: &Program, id: u32, path: PathId, base: Value) -> Result<Option<Value>, Raised> {
         let code = program.path(path);
+        // A variable, an item of a Map or what an indefinite path finds may hold what a register holds.
+        self.memory.share();
         let root = match code.root {
             PathRoot::Data => Some(base),
             // A missing field has no value and no children, so an indefinite path below it finds nothing, as everywhere.
@@ -130,19 +161,32 @@ impl Slot {
     }
 
     /// ResultPath: the state's raw input with `value` at the target.
+    #[inline]
     pub(super) fn merge(&mut self, program: &Program, id: u32, target: MergeId, value: Value) -> Result<Value, Raised> {
-        let raw = self.strands[id as usize].raw;
-        let steps = &program.pools.merges[target.index()];
-        if let ([Step::Member(symbol)], Kind::Object) = (&**steps, raw.kind()) {
-            return self.memory.with_member(raw, *symbol, value, &program.constants, &program.symbols).map_err(|quota| self.raise_quota(quota));
+        let raw = self.strand(id).raw;
+        let code = program.merge(target);
+        if let (Some(name), Kind::Object) = (code.member, raw.kind()) {
+            let merged = if code.is_last_use {
+                self.memory.set_member(raw, name, value, &program.constants, &program.symbols)
+            } else {
+                self.memory.with_member(raw, name, value, &program.constants, &program.symbols)
+            };
+            return merged.map_err(|quota| self.raise_quota(quota));
         }
-        match self.placed(program, raw, steps, value) {
+        self.merge_deep(program, id, code, value)
+    }
+
+    /// Any other place, or an input that has none.
+    #[inline(never)]
+    fn merge_deep(&mut self, program: &Program, id: u32, code: &MergeCode, value: Value) -> Result<Value, Raised> {
+        let raw = self.strands[id as usize].raw;
+        match self.placed(program, raw, &code.steps, value) {
             Ok(Some(merged)) => Ok(merged),
             Ok(None) => {
                 let mut shown = Vec::new();
                 self.view(program).write(raw, &mut shown);
                 let shown = String::from_utf8_lossy(&shown).into_owned();
-                let text = &program.pools.merge_texts[target.index()];
+                let text = &code.text;
                 Err(self.raise(program, id, error::RESULT_PATH_MATCH_FAILURE, format_args!("Unable to apply ReferencePath {text} to input {shown}")))
             }
             Err(quota) => Err(self.raise_quota(quota)),
@@ -159,7 +203,8 @@ impl Slot {
                     None => self.nested(program, rest, value)?,
                 };
                 let Some(inner) = inner else { return Ok(None) };
-                self.memory.with_member(base, *symbol, inner, &program.constants, &program.symbols).map(Some)
+                let name = Name::new(*symbol, &program.symbols);
+                self.memory.with_member(base, name, inner, &program.constants, &program.symbols).map(Some)
             }
             (Step::Index(index), Kind::Array) => {
                 let Some(at) = element_index(self.view(program).len(base), *index) else { return Ok(None) };

@@ -75,7 +75,7 @@ impl Slot {
             Some(SecondsCode::Path(path)) => path,
         };
         let value = self.data_path(program, id, path, base)?;
-        let mut buffer = Vec::new();
+        let mut buffer = [0; 20];
         let seconds = self.view(program).number_text(value, &mut buffer).and_then(number::to_integer).and_then(|seconds| u32::try_from(seconds).ok());
         match seconds {
             Some(seconds) if (1..=COUNT_MAX).contains(&seconds) => Ok(Some(seconds)),
@@ -117,22 +117,22 @@ impl Slot {
                 Ok(())
             }
             Inbox::Unusable => {
-                let cause = self.strands[id as usize].reply_cause.take();
-                let raised = match cause {
-                    Some(cause) => {
-                        self.failure.set(error::TASK_FAILED, Some(format_args!("{cause}")));
-                        Raised
-                    }
-                    None => self.raise_quota(crate::value::Quota),
+                let strand = &self.strands[id as usize];
+                let raised = if strand.has_reply_cause {
+                    self.failure.set(error::TASK_FAILED, Some(format_args!("{}", strand.reply_cause)));
+                    Raised
+                } else {
+                    self.raise_quota(crate::value::Quota)
                 };
                 self.event(program, observer, id, EventKind::TaskFailed, Told::Nothing);
                 Err(raised)
             }
             Inbox::Failed => {
-                let strand = &mut self.strands[id as usize];
-                match &strand.reply_cause {
-                    Some(cause) => self.failure.set(&strand.reply_error, Some(format_args!("{cause}"))),
-                    None => self.failure.set(&strand.reply_error, None),
+                let strand = &self.strands[id as usize];
+                if strand.has_reply_cause {
+                    self.failure.set(&strand.reply_error, Some(format_args!("{}", strand.reply_cause)));
+                } else {
+                    self.failure.set(&strand.reply_error, None);
                 }
                 self.event(program, observer, id, EventKind::TaskFailed, Told::Nothing);
                 Err(Raised)
@@ -177,7 +177,7 @@ impl Slot {
         let Some(value) = self.read(program, id, path, cur)? else {
             return Err(self.raise_runtime(program, id, format_args!("The SecondsPath parameter does not reference an input value: {text}")));
         };
-        let mut buffer = Vec::new();
+        let mut buffer = [0; 20];
         match self.view(program).number_text(value, &mut buffer).and_then(number::to_integer) {
             Some(seconds) if seconds < 0 => {
                 Err(self.raise_runtime(program, id, format_args!("The SecondsPath parameter references a negative value: {text} == {seconds}")))

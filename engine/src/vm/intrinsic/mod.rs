@@ -11,6 +11,9 @@ mod math;
 mod string;
 mod uuid;
 
+pub(crate) use string::pieces;
+pub(super) use uuid::uuid_text;
+
 use std::fmt;
 
 use super::Slot;
@@ -79,22 +82,23 @@ impl Slot {
     pub(super) fn call_function(&mut self, program: &Program, id: u32, call: IntrinsicId, field: &str, cur: Value) -> Result<Value, Raised> {
         let code = &program.pools.intrinsics[call.index()];
         let arguments = &program.pools.arguments[code.first as usize..(code.first + code.count) as usize];
-        let result = if code.function.is_variadic() {
-            let start = self.memory.reserve(arguments.len()).map_err(|quota| self.raise_quota(quota))?;
-            for (cell, &argument) in (start..).zip(arguments) {
-                let value = self.argument(program, id, argument, field, cur)?;
-                self.memory.set(cell, value);
+        let result = match code.function {
+            Function::Format => self.format(program, id, code, arguments, field, cur)?,
+            Function::Array => {
+                let start = self.memory.reserve(arguments.len()).map_err(|quota| self.raise_quota(quota))?;
+                self.arguments_into(program, id, arguments, start, field, cur)?;
+                Ok(self.memory.finish_array(start, code.count))
             }
-            match code.function {
-                Function::Array => Ok(self.memory.finish_array(start, code.count)),
-                _ => self.format(program, start, code.count),
+            function => {
+                let mut values = [1, 2, 3].map(|place| Argument { place, value: Value::NULL });
+                for (slot, &argument) in values.iter_mut().zip(arguments) {
+                    slot.value = self.argument(program, id, argument, field, cur)?;
+                }
+                match function {
+                    Function::MathAdd => self.math_add(program, values[0], values[1]),
+                    function => self.apply(program, function, values, arguments.len()),
+                }
             }
-        } else {
-            let mut values = [1, 2, 3].map(|place| Argument { place, value: Value::NULL });
-            for (slot, &argument) in values.iter_mut().zip(arguments) {
-                slot.value = self.argument(program, id, argument, field, cur)?;
-            }
-            self.apply(program, code.function, values, arguments.len())
         };
         result.map_err(|failure| match failure {
             Failure::Full => self.raise_quota(Quota),
@@ -106,17 +110,28 @@ impl Slot {
         })
     }
 
+    /// Writes the arguments to the cells from `start`.
+    fn arguments_into(&mut self, program: &Program, id: u32, arguments: &[ArgumentCode], start: u32, field: &str, cur: Value) -> Result<(), Raised> {
+        for (cell, &argument) in (start..).zip(arguments) {
+            let value = self.argument(program, id, argument, field, cur)?;
+            self.memory.set(cell, value);
+        }
+        Ok(())
+    }
+
+    #[inline]
     fn argument(&mut self, program: &Program, id: u32, argument: ArgumentCode, field: &str, cur: Value) -> Result<Value, Raised> {
         match argument {
-            ArgumentCode::Constant(constant) => Ok(self.view(program).constant(program.constant_tokens[constant.index()])),
+            ArgumentCode::Constant(constant) => Ok(program.constant(constant)),
             ArgumentCode::Call(inner) => self.call_function(program, id, inner, field, cur),
-            ArgumentCode::Path(path) => match self.read(program, id, path, cur)? {
+            ArgumentCode::Path(path) => match self.read_shared(program, id, path, cur)? {
                 Some(value) => Ok(value),
                 None => Err(self.raise_missing(program, id, &program.path(path).text, field, cur)),
             },
         }
     }
 
+    #[inline(never)]
     fn apply(&mut self, program: &Program, function: Function, [a, b, c]: Arguments, count: usize) -> Result<Value, Failure> {
         match function {
             Function::ArrayContains => self.array_contains(program, a, b),
@@ -181,7 +196,7 @@ impl Slot {
         if let Some(value) = self.view(program).small_integer(argument.value) {
             return Ok(value);
         }
-        let mut digits = Vec::new();
+        let mut digits = [0; 20];
         match self.view(program).number_text(argument.value, &mut digits).and_then(number::round) {
             Some(value) => Ok(value),
             None => because(format_args!("Argument {} is out of range", argument.place)),
