@@ -1,7 +1,7 @@
 //! The memory of one slot: documents, cells, computed text; bounded, reused, compacted.
 
 use super::{Member, NO_TOKEN, Source, Tag, Value, View};
-use crate::document::{Document, Fault, Symbols};
+use crate::document::{ABSENT, Document, Fault, Shapes, Symbol, Symbols, Token, UNKNOWN};
 
 /// The slot's memory limit is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +104,22 @@ impl Memory {
     /// # Errors
     /// `Ok(Err(fault))` when the text is no JSON; `Err(Quota)` when there is no room for it.
     pub(crate) fn add_document(&mut self, text: &[u8], symbols: &Symbols) -> Result<Result<Value, Fault>, Quota> {
+        self.add(text, |document| document.fill(text, symbols))
+    }
+
+    /// The same for the record, by a learned shape where one fits. `resolve` tells the tokens that the program's paths lead to.
+    pub(crate) fn add_record(
+        &mut self,
+        text: &[u8],
+        symbols: &Symbols,
+        shapes: &mut Shapes,
+        resolve: impl FnOnce(&Document) -> Box<[u32]>,
+    ) -> Result<Result<Value, Fault>, Quota> {
+        self.add(text, |document| document.fill_by_shape(text, symbols, shapes, resolve))
+    }
+
+    #[inline]
+    fn add(&mut self, text: &[u8], fill: impl FnOnce(&mut Document) -> Result<(), Fault>) -> Result<Result<Value, Fault>, Quota> {
         self.room_for(text.len() * 8)?;
         let index = match self.documents_free.pop() {
             Some(free) => usize::from(free),
@@ -117,12 +133,40 @@ impl Memory {
             self.documents.push(Document::new());
         }
         let document = &mut self.documents[index];
-        if let Err(fault) = document.fill(text, symbols) {
+        if let Err(fault) = fill(document) {
             self.documents_free.push(Source::document(index).0);
             return Ok(Err(fault));
         }
         self.document_bytes += document.text().len() + document.token_count() * 28;
         Ok(Ok(super::view::token_value(document, Source::document(index), document.root())))
+    }
+
+    /// What path number `path` leads to from `base`, when that is the record and the record's shape tells; a definite path may lead nowhere.
+    #[inline]
+    pub(crate) fn placed(&self, path: usize, base: Value) -> Option<Option<Value>> {
+        let is_root = matches!(base.tag(), Tag::TokenObject | Tag::TokenArray) && base.token_source() == Source::RECORD && base.a() == 0;
+        if !is_root {
+            return None;
+        }
+        let record = self.documents.first()?;
+        match record.place_of(path) {
+            UNKNOWN => None,
+            ABSENT => Some(None),
+            place => Some(Some(super::view::token_value(record, Source::RECORD, Token(place)))),
+        }
+    }
+
+    /// The same from an object with members over it, for a path that begins with the member `first`.
+    #[inline]
+    pub(crate) fn placed_below(&self, path: usize, base: Value, first: Symbol) -> Option<Option<Value>> {
+        if base.tag() != Tag::Overlay {
+            return None;
+        }
+        let pairs = &self.cells[base.a() as usize + 1..(base.a() + 1 + base.b() * 2) as usize];
+        if pairs.chunks_exact(2).any(|pair| pair[0].key_symbol() == first) {
+            return None;
+        }
+        self.placed(path, self.cells[base.a() as usize])
     }
 
     /// A string with these characters; `text` is UTF-8 without quotes or escapes.
@@ -253,7 +297,7 @@ impl Memory {
     pub(crate) fn spread_tokens(&mut self, array: Value, start: u32, constants: &Document) {
         let source = array.token_source();
         let document = if source == Source::CONSTANTS { constants } else { &self.documents[source.index()] };
-        for (cell, token) in (start as usize..).zip(document.children(crate::document::Token(array.a()))) {
+        for (cell, token) in (start as usize..).zip(document.children(Token(array.a()))) {
             self.cells[cell] = super::view::token_value(document, source, token);
         }
     }

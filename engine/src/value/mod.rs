@@ -34,6 +34,8 @@ impl Source {
     pub(crate) const COMPUTED: Self = Self(u16::MAX - 1);
     /// A key that the program names: its text is pre-rendered in the program.
     pub(crate) const KEY: Self = Self(u16::MAX - 2);
+    /// The record: the first document of every slot.
+    pub(crate) const RECORD: Self = Self(0);
     /// Largest number of documents in one slot.
     pub(crate) const DOCUMENTS_MAX: usize = u16::MAX as usize - 2;
 

@@ -271,7 +271,7 @@ impl Iterator for Members<'_> {
                 Some(token) => {
                     let document = self.view.document(*source);
                     let fixed = document.fixed(token);
-                    let key = Value::key(*source, fixed.key_start, fixed.key_len, fixed.symbol, document.is_key_escaped(token));
+                    let key = Value::key(*source, document.span(token).start - fixed.key_back, fixed.key_len, fixed.symbol, document.is_key_escaped(token));
                     (Member { key, value: token_value(document, *source, token) }, token.0)
                 }
                 None => {

@@ -43,7 +43,7 @@ impl Slot {
         let test = program.test(test);
         if held.path != Some(test.path) {
             let code = program.path(test.path);
-            let value = if code.plain { self.read_plain(program, code, cur) } else { self.read(program, id, test.path, cur)? };
+            let value = if code.plain { self.read_plain(program, test.path, cur) } else { self.read(program, id, test.path, cur)? };
             *held = Held { path: Some(test.path), value };
         }
         match (&test.check, held.value) {

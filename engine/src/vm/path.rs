@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::Slot;
 use super::failure::Raised;
 use super::select::{Selection, element_index, walk};
-use crate::document::Kind;
+use crate::document::{ABSENT, Document, Kind, Token, UNKNOWN};
 use crate::error;
 use crate::limits::PATH_VISITS_MAX;
 use crate::program::Program;
@@ -16,28 +16,67 @@ use crate::value::{Name, Quota, Tag, Value};
 /// Bytes of the match list that are kept from one path to the next.
 const SCRATCH_KEPT_BYTES: usize = 64 << 10;
 
+/// Paths of a program whose places are kept with each shape; those behind them are walked.
+const PLACES_MAX: usize = 256;
+
+/// For each path of a program the token that it leads to in a document, if the document alone decides that.
+#[cold]
+pub(super) fn places(program: &Program, document: &Document) -> Box<[u32]> {
+    let place = |code: &PathCode| {
+        if code.root != PathRoot::Data || !code.definite {
+            return UNKNOWN;
+        }
+        code.steps.iter().try_fold(document.root(), |token, step| member_or_element(document, token, step)).map_or(ABSENT, |token| token.0)
+    };
+    program.pools.paths.iter().take(PLACES_MAX).map(place).collect()
+}
+
+fn member_or_element(document: &Document, token: Token, step: &Step) -> Option<Token> {
+    match step {
+        Step::Member(symbol) => document.member(token, *symbol),
+        Step::Index(index) if document.kind(token) == Kind::Array => {
+            let at = element_index(document.children(token).count(), *index)?;
+            document.children(token).nth(at)
+        }
+        _ => None,
+    }
+}
+
 impl Slot {
     /// What a path selects from `base`: a definite path its value or nothing, an indefinite one the array of its matches.
     #[inline]
     pub(super) fn read(&mut self, program: &Program, id: u32, path: PathId, base: Value) -> Result<Option<Value>, Raised> {
         let code = program.path(path);
         if code.plain {
-            return Ok(self.read_plain(program, code, base));
+            return Ok(self.read_plain(program, path, base));
         }
         self.read_slow(program, id, path, base)
     }
 
     /// What a definite path on the data selects: nearly every read, which makes nothing and raises nothing.
     #[inline]
-    pub(super) fn read_plain(&self, program: &Program, code: &PathCode, base: Value) -> Option<Value> {
+    pub(super) fn read_plain(&self, program: &Program, path: PathId, base: Value) -> Option<Value> {
+        if let Some(found) = self.memory.placed(path.index(), base) {
+            return found;
+        }
+        let code = program.path(path);
         match code.member {
-            Some(symbol) => self.memory.member(&program.constants, base, symbol),
-            None => self.walk_plain(program, code, base),
+            Some(symbol) => match self.memory.placed_below(path.index(), base, symbol) {
+                Some(found) => found,
+                None => self.memory.member(&program.constants, base, symbol),
+            },
+            None => self.walk_plain(program, path, base),
         }
     }
 
     #[inline(never)]
-    fn walk_plain(&self, program: &Program, code: &PathCode, base: Value) -> Option<Value> {
+    fn walk_plain(&self, program: &Program, path: PathId, base: Value) -> Option<Value> {
+        let code = program.path(path);
+        if let Some(Step::Member(first)) = code.steps.first()
+            && let Some(found) = self.memory.placed_below(path.index(), base, *first)
+        {
+            return found;
+        }
         walk(self.view(program), base, &code.steps).ok()
     }
 
@@ -48,7 +87,7 @@ impl Slot {
         if !code.plain {
             return self.read_slow(program, id, path, base);
         }
-        let value = self.read_plain(program, code, base);
+        let value = self.read_plain(program, path, base);
         if value.is_some_and(|value| value.tag() == Tag::Overlay) {
             self.memory.share();
         }
