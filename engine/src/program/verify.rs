@@ -111,6 +111,7 @@ impl Program {
         Ok(())
     }
 
+    /// What a Task refers to.
     fn task_refers(&self, call: &CallCode) -> Option<()> {
         self.resources.get(call.resource.0 as usize)?;
         for seconds in [call.timeout, call.heartbeat] {
@@ -172,22 +173,18 @@ impl Program {
         })
     }
 
-    /// The paths and templates of Choice, Wait, Task and Map.
+    /// The paths and templates of Choice, Wait and Map.
     fn particulars_refer(&self) -> Option<()> {
         let pools = &self.pools;
         let waits = pools.waits.iter().filter_map(|wait| match *wait {
             WaitCode::SecondsPath(path) | WaitCode::TimestampPath(path) => Some(path),
             WaitCode::Seconds(_) | WaitCode::Timestamp(_) => None,
         });
-        let timeouts = pools.calls.iter().filter_map(|call| match call.timeout {
-            Some(SecondsCode::Path(path)) => Some(path),
-            Some(SecondsCode::Literal(_)) | None => None,
-        });
         let maps = pools.maps.iter().flat_map(|map| {
             let concurrency = if let ConcurrencyCode::Path(path) = map.concurrency { Some(path) } else { None };
             [map.items, concurrency].into_iter().flatten()
         });
-        let mut paths = pools.switches.iter().map(|switch| switch.path).chain(waits).chain(timeouts).chain(maps);
+        let mut paths = pools.switches.iter().map(|switch| switch.path).chain(waits).chain(maps);
         paths.try_for_each(|path| self.has_path(path))?;
         let constants = pools.switches.iter().flat_map(|switch| switch.cases.iter());
         constants.map(|(constant, _)| constant).all(|constant| constant.index() < self.constant_tokens.len()).then_some(())?;
