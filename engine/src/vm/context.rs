@@ -240,6 +240,6 @@ mod tests {
     fn an_execution_has_one_uuid_for_ever() {
         assert_eq!(uuid(b"heartbeats-3-42"), uuid(b"heartbeats-3-42"));
         assert_ne!(uuid(b"heartbeats-3-42"), uuid(b"heartbeats-3-43"));
-        assert_eq!(uuid(b"x").as_bytes()[14], b'8');
+        assert_eq!(uuid(b"x")[14], b'8');
     }
 }

@@ -233,10 +233,7 @@ impl Slot {
         while let Some(strand) = self.queue.pop_front() {
             match self.advance(program, strand, fuel, effects, observer) {
                 dispatch::Progress::Parked => {}
-                dispatch::Progress::Yielded => {
-                    self.queue.push_front(strand);
-                    return Step::Yielded;
-                }
+                dispatch::Progress::Yielded => return Step::Yielded,
                 dispatch::Progress::Ended(step) => {
                     if self.deadline_asked {
                         effects.list.push(Effect::Cancel { id: self.deadline_id() });
