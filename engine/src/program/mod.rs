@@ -19,7 +19,7 @@ use crate::document::{Document, Symbols, Token};
 use crate::hir::{Resource, StateId, WorkflowType};
 use crate::limits::Limits;
 use crate::value::Value;
-use op::{ConstantId, MergeId, Op, OpId, TestId};
+use op::{ConstantId, IntrinsicId, MergeId, Op, OpId, TestId};
 use pool::{ArgumentCode, AssignCode, CallCode, FailCode, ForkCode, IntrinsicCode, MapCode, MergeCode, Node, PathCode, StateCode, Switch, Test, WaitCode};
 use pool::{Literal, SwitchEntry};
 
@@ -94,7 +94,7 @@ impl Pools {
     }
 
     /// The recursion is as deep as lowering lets calls nest.
-    fn call_takes_no_cells(&self, call: op::IntrinsicId) -> bool {
+    fn call_takes_no_cells(&self, call: IntrinsicId) -> bool {
         let Some(code) = self.intrinsics.get(call.index()) else { return false };
         let arguments = self.arguments.get(code.first as usize..(code.first + code.count) as usize).unwrap_or_default();
         code.function.takes_no_cells(code.count)
@@ -192,6 +192,27 @@ impl Program {
     /// The JSON text of a constant string.
     pub(crate) fn constant_text(&self, id: ConstantId) -> &[u8] {
         self.constants.raw(self.constant_tokens[id.index()])
+    }
+
+    #[inline]
+    pub(crate) fn intrinsic(&self, id: IntrinsicId) -> &IntrinsicCode {
+        debug_assert!(id.index() < self.pools.intrinsics.len(), "verify() proves every reference");
+        // SAFETY: `verify` has proved that every call that is referred to exists.
+        unsafe { self.pools.intrinsics.get_unchecked(id.index()) }
+    }
+
+    /// The arguments of a call.
+    #[inline]
+    pub(crate) fn arguments(&self, code: &IntrinsicCode) -> &[ArgumentCode] {
+        &self.pools.arguments[code.first as usize..(code.first + code.count) as usize]
+    }
+
+    /// The name of a template's field, for error texts.
+    #[inline]
+    pub(crate) fn text(&self, field: u32) -> &str {
+        debug_assert!((field as usize) < self.pools.texts.len(), "verify() proves every reference");
+        // SAFETY: `verify` has proved that every field that a node refers to exists.
+        unsafe { self.pools.texts.get_unchecked(field as usize) }
     }
 
     #[inline]

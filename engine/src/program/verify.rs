@@ -163,7 +163,11 @@ impl Program {
     fn call_refers(&self, at: usize) -> Option<()> {
         let call = &self.pools.intrinsics[at];
         let arguments = self.pools.arguments.get(call.first as usize..call.first as usize + call.count as usize)?;
-        if !call.function.is_variadic() && call.count > Function::ARGUMENTS_MAX {
+        let fits = match call.function {
+            Function::MathAdd => call.count == 2,
+            function => function.is_variadic() || call.count <= Function::ARGUMENTS_MAX,
+        };
+        if !fits {
             return None;
         }
         arguments.iter().try_for_each(|argument| match *argument {

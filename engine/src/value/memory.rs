@@ -1,5 +1,6 @@
 //! The memory of one slot: documents, cells, computed text; bounded, reused, compacted.
 
+use super::write::put;
 use super::{Member, NO_TOKEN, Source, Tag, Value, View};
 use crate::document::{ABSENT, Document, Fault, Shapes, Symbol, Symbols, Token, UNKNOWN};
 
@@ -184,7 +185,7 @@ impl Memory {
         let mut escaped = escaped;
         self.text.push(b'"');
         for (at, piece) in pieces.iter().enumerate() {
-            self.text.extend_from_slice(piece);
+            put(&mut self.text, piece);
             let Some(&value) = values.get(at) else { break };
             match value.tag() {
                 Tag::String | Tag::Number => {
@@ -192,15 +193,15 @@ impl Memory {
                     let (from, to) = ((value.a() + quote) as usize, (value.a() + value.b() - quote) as usize);
                     escaped |= value.is_escaped();
                     match self.documents.get(value.source().index()) {
-                        Some(document) => self.text.extend_from_slice(&document.text()[from..to]),
+                        Some(document) => put(&mut self.text, &document.text()[from..to]),
                         None if value.source() == Source::COMPUTED => self.text.extend_from_within(from..to),
-                        None => self.text.extend_from_slice(&constants.text()[from..to]),
+                        None => put(&mut self.text, &constants.text()[from..to]),
                     }
                 }
                 Tag::Integer => super::write::write_integer(value.as_integer(), &mut self.text),
-                Tag::True => self.text.extend_from_slice(b"true"),
-                Tag::False => self.text.extend_from_slice(b"false"),
-                _ => self.text.extend_from_slice(b"null"),
+                Tag::True => put(&mut self.text, b"true"),
+                Tag::False => put(&mut self.text, b"false"),
+                _ => put(&mut self.text, b"null"),
             }
         }
         self.text.push(b'"');
@@ -217,8 +218,8 @@ impl Memory {
         let start = self.text.len();
         self.text.reserve(len);
         self.text.push(b'"');
-        self.text.extend_from_slice(front);
-        self.text.extend_from_slice(digits);
+        put(&mut self.text, front);
+        put(&mut self.text, digits);
         self.text.push(b'"');
         Ok(Value::string(Source::COMPUTED, narrow(start), narrow(len), false))
     }
@@ -273,6 +274,13 @@ impl Memory {
     #[inline]
     pub(crate) fn cell(&self, cell: u32) -> Value {
         self.cells[cell as usize]
+    }
+
+    /// Element `index` of an array of cells.
+    #[inline]
+    pub(crate) fn cell_of(&self, array: Value, index: u32) -> Value {
+        debug_assert!(array.tag() == Tag::Array && index < array.b(), "only the elements of an array of cells lie in cells");
+        self.cell(array.a() + index)
     }
 
     /// The value of pair `pair` of an object of cells.

@@ -108,6 +108,12 @@ pub(crate) struct Value {
 
 const _: () = assert!(size_of::<Value>() == 16 && size_of::<Option<Value>>() == 16);
 
+/// A key that is looked up when it is written.
+#[inline(never)]
+fn rendered_long(symbols: &Symbols, symbol: Symbol) -> &[u8] {
+    symbols.rendered(symbol)
+}
+
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (tag, low, a, b, size) = (self.tag(), self.low(), self.a(), self.b(), self.size());
@@ -213,7 +219,7 @@ impl Value {
     #[inline]
     fn rendered(self, symbols: &Symbols) -> &[u8] {
         match self.size() >> 16 {
-            0 => symbols.rendered(self.key_symbol()),
+            0 => rendered_long(symbols, self.key_symbol()),
             len => symbols.rendered_at(self.b(), len),
         }
     }

@@ -19,9 +19,16 @@ pub(crate) struct Member {
     pub(crate) value: Value,
 }
 
-/// The value of one of a program's constants.
+/// The value of one of a program's constants; a number that is spelled as an integer is written is one, so that nothing reads its text again.
 pub(crate) fn constant_value(constants: &Document, token: Token) -> Value {
-    token_value(constants, Source::CONSTANTS, token)
+    let value = token_value(constants, Source::CONSTANTS, token);
+    if value.tag() == Tag::Number
+        && let Some(integer) = super::number::small_integer(constants.raw(token))
+        && super::write::integer_text(integer, &mut [0; 20]) == constants.raw(token)
+    {
+        return Value::integer(integer);
+    }
+    value
 }
 
 /// The value of a token.

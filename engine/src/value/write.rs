@@ -68,11 +68,17 @@ impl View<'_> {
         if key.key_source() == Source::KEY {
             put_behind(out, lead, key.rendered(self.symbols));
         } else {
-            let all = if key.key_source() == Source::COMPUTED { self.memory.text.as_slice() } else { self.document(key.key_source()).text() };
-            out.extend_from_slice(&[lead, b'"']);
-            put(out, &all[key.a() as usize..(key.a() + key.b()) as usize]);
-            put(out, b"\":");
+            self.put_foreign_key(lead, key, out);
         }
+    }
+
+    /// The same for a key of a document.
+    #[inline(never)]
+    fn put_foreign_key(self, lead: u8, key: Value, out: &mut Vec<u8>) {
+        let all = if key.key_source() == Source::COMPUTED { self.memory.text.as_slice() } else { self.document(key.key_source()).text() };
+        out.extend_from_slice(&[lead, b'"']);
+        put(out, &all[key.a() as usize..(key.a() + key.b()) as usize]);
+        put(out, b"\":");
     }
 
     fn put_overlay(self, overlay: Value, out: &mut Vec<u8>) {
@@ -157,9 +163,7 @@ pub(crate) fn write_token(document: &Document, token: Token, out: &mut Vec<u8>) 
 #[inline]
 fn put_behind(out: &mut Vec<u8>, lead: u8, bytes: &[u8]) {
     if bytes.len() > SHORT_MAX || out.capacity() - out.len() <= bytes.len() {
-        out.push(lead);
-        out.extend_from_slice(bytes);
-        return;
+        return put_long(out, Some(lead), bytes);
     }
     let len = out.len();
     let to = out.spare_capacity_mut().as_mut_ptr().cast::<u8>();
@@ -175,10 +179,9 @@ fn put_behind(out: &mut Vec<u8>, lead: u8, bytes: &[u8]) {
 
 /// Appends bytes, as `extend_from_slice` does.
 #[inline]
-fn put(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(super) fn put(out: &mut Vec<u8>, bytes: &[u8]) {
     if bytes.len() > SHORT_MAX || out.capacity() - out.len() < bytes.len() {
-        out.extend_from_slice(bytes);
-        return;
+        return put_long(out, None, bytes);
     }
     let len = out.len();
     let to = out.spare_capacity_mut().as_mut_ptr().cast();
@@ -188,43 +191,56 @@ fn put(out: &mut Vec<u8>, bytes: &[u8]) {
     unsafe { out.set_len(len + bytes.len()) };
 }
 
-/// Copies at most [`SHORT_MAX`] bytes with words and vectors that overlap.
+/// A long piece, or one for which the buffer must grow.
+#[inline(never)]
+fn put_long(out: &mut Vec<u8>, lead: Option<u8>, bytes: &[u8]) {
+    out.reserve(bytes.len() + 1);
+    out.extend(lead);
+    out.extend_from_slice(bytes);
+}
+
+/// Copies at most [`SHORT_MAX`] bytes: by size class, the first and the last part of it, which overlap.
 ///
 /// # Safety
 /// `to` is valid for writes of `bytes.len()` bytes and does not overlap `bytes`.
 #[inline]
-#[expect(clippy::multiple_unsafe_ops_per_block, reason = "the loads and stores of one size belong together")]
 unsafe fn copy_short(bytes: &[u8], to: *mut u8) {
     let (from, len) = (bytes.as_ptr(), bytes.len());
     debug_assert!(len <= SHORT_MAX, "longer pieces are copied by a call");
     if len >= 16 {
-        let mut at = 0;
-        while at + 16 < len {
-            // SAFETY: `at + 16` is below `len`, up to which both sides are valid.
-            unsafe { to.add(at).cast::<[u8; 16]>().write(from.add(at).cast::<[u8; 16]>().read()) };
-            at += 16;
+        if len > 32 {
+            // SAFETY: the first and the last 32 bytes lie within `len`, up to which both sides are valid.
+            return unsafe { copy_ends::<32>(from, to, len) };
         }
-        // SAFETY: the last 16 bytes lie within `len`, which is at least 16.
-        unsafe { to.add(len - 16).cast::<[u8; 16]>().write(from.add(len - 16).cast::<[u8; 16]>().read()) };
+        // SAFETY: the first and the last 16 bytes lie within `len`.
+        unsafe { copy_ends::<16>(from, to, len) };
     } else if len >= 8 {
-        // SAFETY: the first and the last 8 bytes lie within `len`; both are read before either is written.
-        unsafe {
-            let (first, last) = (from.cast::<[u8; 8]>().read(), from.add(len - 8).cast::<[u8; 8]>().read());
-            to.cast::<[u8; 8]>().write(first);
-            to.add(len - 8).cast::<[u8; 8]>().write(last);
-        }
+        // SAFETY: the first and the last 8 bytes lie within `len`.
+        unsafe { copy_ends::<8>(from, to, len) };
     } else if len >= 4 {
         // SAFETY: the first and the last 4 bytes lie within `len`.
-        unsafe {
-            let (first, last) = (from.cast::<[u8; 4]>().read(), from.add(len - 4).cast::<[u8; 4]>().read());
-            to.cast::<[u8; 4]>().write(first);
-            to.add(len - 4).cast::<[u8; 4]>().write(last);
-        }
-    } else {
-        for (at, &byte) in bytes.iter().enumerate() {
-            // SAFETY: `at` is below `len`.
-            unsafe { to.add(at).write(byte) };
-        }
+        unsafe { copy_ends::<4>(from, to, len) };
+    } else if len >= 2 {
+        // SAFETY: the first and the last 2 bytes lie within `len`.
+        unsafe { copy_ends::<2>(from, to, len) };
+    } else if let Some(&byte) = bytes.first() {
+        // SAFETY: there is one byte.
+        unsafe { to.write(byte) };
+    }
+}
+
+/// Copies the first and the last `N` of `len` bytes.
+///
+/// # Safety
+/// `from` is valid for reads and `to` for writes of `len` bytes, which is at least `N`; they do not overlap.
+#[inline]
+#[expect(clippy::multiple_unsafe_ops_per_block, reason = "both loads come before both stores")]
+unsafe fn copy_ends<const N: usize>(from: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: both parts lie within `len`, as the caller promises, and arrays of bytes have no alignment.
+    unsafe {
+        let (first, last) = (from.cast::<[u8; N]>().read(), from.add(len - N).cast::<[u8; N]>().read());
+        to.cast::<[u8; N]>().write(first);
+        to.add(len - N).cast::<[u8; N]>().write(last);
     }
 }
 

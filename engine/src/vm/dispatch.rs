@@ -57,7 +57,7 @@ pub(super) enum Progress {
 }
 
 impl Slot {
-    /// Runs one strand until it parks, yields or ends the execution.
+    /// Runs one strand, and others behind it, until one parks, yields or ends the execution.
     pub(super) fn advance<O: Observer>(&mut self, program: &Program, id: u32, fuel: &mut Fuel, effects: &mut Effects, observer: &mut O) -> Progress {
         let delivered = match std::mem::replace(&mut self.strands[id as usize].inbox, Inbox::Empty) {
             Inbox::Empty => Ok(()),
@@ -66,10 +66,16 @@ impl Slot {
         if self.pending_failure.take_if(|owner| *owner == id).is_some() {
             return self.recover(program, id, effects, observer);
         }
-        let progress = delivered.and_then(|()| self.interpret(program, id, fuel, effects, observer));
+        // The strand that the loop is at when it comes back: it goes on with others by itself.
+        let mut at = id;
+        let progress = delivered.and_then(|()| self.interpret(program, &mut at, fuel, effects, observer));
         match progress {
+            Ok(Progress::Yielded) => {
+                self.queue.push_front(at);
+                Progress::Yielded
+            }
             Ok(progress) => progress,
-            Err(Raised) => self.recover(program, id, effects, observer),
+            Err(Raised) => self.recover(program, at, effects, observer),
         }
     }
 
@@ -80,7 +86,15 @@ impl Slot {
     }
 
     #[inline(never)]
-    fn interpret<O: Observer>(&mut self, program: &Program, id: u32, fuel: &mut Fuel, effects: &mut Effects, observer: &mut O) -> Result<Progress, Raised> {
+    fn interpret<O: Observer>(
+        &mut self,
+        program: &Program,
+        at: &mut u32,
+        fuel: &mut Fuel,
+        effects: &mut Effects,
+        observer: &mut O,
+    ) -> Result<Progress, Raised> {
+        let mut id = *at;
         let strand = self.strand(id);
         let (mut pc, mut cur) = (strand.pc, strand.cur);
         let mut held = Held::NOTHING;
@@ -88,12 +102,12 @@ impl Slot {
             let following = OpId(pc.0 + 1);
             match program.op(pc) {
                 // Nobody hears of the states on the way, and the value that would be checked at their ends is checked here.
-                Op::Pass { next, count, .. } if !O::LISTENS && self.is_passable(cur) && self.take(fuel, count) => {
+                Op::Pass { next, count, .. } if !O::LISTENS && self.is_passable(cur) && self.spend(fuel, count) => {
                     self.events += 2 * u64::from(count);
                     pc = next;
                 }
                 Op::Enter { state } | Op::Pass { state, .. } => {
-                    if !self.take(fuel, 1) {
+                    if !self.spend(fuel, 1) {
                         match self.refuel(id, pc, cur, fuel) {
                             Some(moved) => cur = moved,
                             None => return Ok(Progress::Yielded),
@@ -125,7 +139,15 @@ impl Slot {
                     self.within_limit(program, id, cur)?;
                     self.tell_way_on(program, id, pc, observer);
                     self.exited(program, id, cur, observer);
-                    return Ok(self.end(program, id, cur, observer));
+                    if self.strand(id).frame == super::NO_FRAME {
+                        return Ok(self.end(program, id, cur, observer));
+                    }
+                    self.join(program, id, cur, observer);
+                    let Some(next) = self.next_strand() else { return Ok(Progress::Parked) };
+                    id = next;
+                    *at = id;
+                    let strand = self.strand(id);
+                    (pc, cur) = (strand.pc, strand.cur);
                 }
                 Op::Constant { constant } => {
                     cur = program.constant(constant);
@@ -139,7 +161,19 @@ impl Slot {
                     cur = self.merge(program, id, target, cur)?;
                     pc = following;
                 }
-                op => {
+                // All are named, so that the jump needs no check.
+                op @ (Op::Input { .. }
+                | Op::Output { .. }
+                | Op::Empty
+                | Op::Discard
+                | Op::Assign { .. }
+                | Op::Commit { .. }
+                | Op::NoMatch
+                | Op::Wait { .. }
+                | Op::Call { .. }
+                | Op::Fork { .. }
+                | Op::Map { .. }
+                | Op::Fail { .. }) => {
                     held = Held::NOTHING;
                     pc = following;
                     match self.work(program, id, op, cur, effects, observer)? {
@@ -160,9 +194,9 @@ impl Slot {
         value.is_within(self.limits.payload_bytes_max)
     }
 
-    /// Takes `count` transitions at once, if nothing stands in the way of any of them.
+    /// Spends `count` transitions at once, if nothing stands in the way of any of them.
     #[inline]
-    fn take(&self, fuel: &mut Fuel, count: u32) -> bool {
+    fn spend(&self, fuel: &mut Fuel, count: u32) -> bool {
         if fuel.transitions < count || self.memory.computed_bytes() > self.stop_at {
             return false;
         }
@@ -245,15 +279,22 @@ impl Slot {
         observer.decision(state, decision);
     }
 
-    /// Ends a strand with its output.
+    /// Ends the execution with the output of its first strand.
+    #[inline]
     fn end<O: Observer>(&mut self, program: &Program, id: u32, output: Value, observer: &mut O) -> Progress {
-        if self.strands[id as usize].frame == super::NO_FRAME {
-            self.output = output;
-            self.event(program, observer, id, EventKind::ExecutionSucceeded, Told::Value(output));
-            self.strands[id as usize].life = Life::Free;
-            return Progress::Ended(Step::Succeeded);
+        self.output = output;
+        self.event(program, observer, id, EventKind::ExecutionSucceeded, Told::Value(output));
+        self.strand_mut(id).life = Life::Free;
+        Progress::Ended(Step::Succeeded)
+    }
+
+    /// The strand that runs next, if nothing has come for it but its turn.
+    #[inline]
+    fn next_strand(&mut self) -> Option<u32> {
+        let next = *self.queue.front()?;
+        if self.pending_failure.is_some() || !matches!(self.strand(next).inbox, Inbox::Empty) {
+            return None;
         }
-        self.join(program, id, output, observer);
-        Progress::Parked
+        self.queue.pop_front()
     }
 }

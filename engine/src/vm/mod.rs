@@ -259,11 +259,9 @@ impl Slot {
             let progress = if is_full { self.fail_history(program, strand, effects, observer) } else { self.advance(program, strand, fuel, effects, observer) };
             match progress {
                 dispatch::Progress::Parked => {}
-                dispatch::Progress::Yielded if fuel.refill(kept) => self.queue.push_front(strand),
-                dispatch::Progress::Yielded => {
-                    self.queue.push_front(strand);
-                    return Step::Yielded;
-                }
+                // It has put its strand back.
+                dispatch::Progress::Yielded if fuel.refill(kept) => {}
+                dispatch::Progress::Yielded => return Step::Yielded,
                 dispatch::Progress::Ended(step) => {
                     if self.deadline_asked {
                         effects.list.push(Effect::Cancel { id: self.deadline_id() });

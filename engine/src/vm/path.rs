@@ -80,21 +80,29 @@ impl Slot {
         walk(self.view(program), base, &code.steps).ok()
     }
 
-    /// What a path selects for a template, an argument or a variable, which will refer to it.
+    /// What a path selects for a template, an argument or a variable, which will refer to it; `field` is where the path stands, for the error when it finds nothing.
     #[inline]
-    pub(super) fn read_shared(&mut self, program: &Program, id: u32, path: PathId, base: Value) -> Result<Option<Value>, Raised> {
+    pub(super) fn take(&mut self, program: &Program, id: u32, path: PathId, field: &str, base: Value) -> Result<Value, Raised> {
         let code = program.path(path);
-        if !code.plain {
-            return self.read_slow(program, id, path, base);
+        if code.plain
+            && let Some(value) = self.read_plain(program, path, base)
+        {
+            if value.tag() == Tag::Overlay {
+                self.memory.share();
+            }
+            return Ok(value);
         }
-        let value = self.read_plain(program, path, base);
-        if value.is_some_and(|value| value.tag() == Tag::Overlay) {
-            self.memory.share();
-        }
-        Ok(value)
+        self.take_slow(program, id, path, field, base)
     }
 
     #[inline(never)]
+    fn take_slow(&mut self, program: &Program, id: u32, path: PathId, field: &str, base: Value) -> Result<Value, Raised> {
+        match self.read_slow(program, id, path, base)? {
+            Some(value) => Ok(value),
+            None => Err(self.raise_missing(program, id, &program.path(path).text, field, base)),
+        }
+    }
+
     fn read_slow(&mut self, program: &Program, id: u32, path: PathId, base: Value) -> Result<Option<Value>, Raised> {
         let code = program.path(path);
         // A variable, an item of a Map or what an indefinite path finds may hold what a register holds.

@@ -35,11 +35,8 @@ impl Slot {
                 self.build_record(program, id, &program.pools.members[first as usize..(first + count) as usize], frame, cur)
             }
             Node::Constant(constant) => Ok(program.constant(constant)),
-            Node::Path { path, field } => match self.read_shared(program, id, path, cur)? {
-                Some(value) => Ok(value),
-                None => Err(self.raise_missing(program, id, &program.path(path).text, &program.pools.texts[field as usize], cur)),
-            },
-            Node::Intrinsic { call, field } => self.call_function(program, id, call, &program.pools.texts[field as usize], cur),
+            Node::Path { path, field } => self.take(program, id, path, program.text(field), cur),
+            Node::Intrinsic { call, field } => self.call_function(program, id, call, program.text(field), cur),
             Node::Object { first, count, frame } => {
                 let start = self.memory.reserve(count as usize * 2).map_err(|quota| self.raise_quota(quota))?;
                 let members = &program.pools.members[first as usize..(first + count) as usize];
@@ -71,12 +68,9 @@ impl Slot {
         let (mut size, mut depth) = (frame, 0);
         for (pair, &(key, member)) in (0..).zip(members) {
             let value = match member {
-                Node::Path { path, field } => match self.read_shared(program, id, path, cur)? {
-                    Some(value) => value,
-                    None => return Err(self.raise_missing(program, id, &program.path(path).text, &program.pools.texts[field as usize], cur)),
-                },
+                Node::Path { path, field } => self.take(program, id, path, program.text(field), cur)?,
                 Node::Constant(constant) => program.constant(constant),
-                Node::Intrinsic { call, field } => self.call_function(program, id, call, &program.pools.texts[field as usize], cur)?,
+                Node::Intrinsic { call, field } => self.call_function(program, id, call, program.text(field), cur)?,
                 Node::Object { .. } | Node::Record { .. } | Node::Array { .. } => unreachable!("verification proves that a record holds no containers"),
             };
             size = size.saturating_add(value.size());

@@ -4,7 +4,7 @@ use super::{Argument, Failure, because};
 use crate::document::Kind;
 use crate::program::Program;
 use crate::program::function::Function;
-use crate::program::pool::{ArgumentCode, IntrinsicCode};
+use crate::program::pool::IntrinsicCode;
 use crate::value::{Value, View};
 use crate::vm::Slot;
 use crate::vm::failure::Raised;
@@ -18,36 +18,35 @@ enum Malformed {
 
 impl Slot {
     /// `States.Format(template, values…)`: where the template is a literal and the values are scalars, the pieces of the one and the texts of the others are joined in place.
-    pub(super) fn format(
-        &mut self,
-        program: &Program,
-        id: u32,
-        code: &IntrinsicCode,
-        arguments: &[ArgumentCode],
-        field: &str,
-        cur: Value,
-    ) -> Result<Result<Value, Failure>, Raised> {
+    #[inline(never)]
+    pub(super) fn call_format(&mut self, program: &Program, id: u32, code: &IntrinsicCode, field: &str, cur: Value) -> Result<Value, Raised> {
+        let arguments = program.arguments(code);
         let mut values = [Value::NULL; Function::FORMAT_ARGUMENTS_MAX as usize];
         let Some(values) = values.get_mut(..arguments.len()) else {
             let start = self.memory.reserve(arguments.len()).map_err(|quota| self.raise_quota(quota))?;
             self.arguments_into(program, id, arguments, start, field, cur)?;
-            return Ok(self.format_slow(program, code.count, |view, at| view.memory_cell(start + at)));
+            let text = self.format(program, code.count, |view, at| view.memory_cell(start + at));
+            return text.map_err(|failure| self.raise_failure(program, id, code, failure));
         };
+        let (mut bytes, mut are_scalars) = (0_usize, true);
         for (value, &argument) in values.iter_mut().zip(arguments) {
             *value = self.argument(program, id, argument, field, cur)?;
+            bytes = bytes.saturating_add(value.size() as usize);
+            are_scalars &= value.kind() < Kind::Array;
         }
-        let bytes = values.iter().fold(0_usize, |bytes, value| bytes.saturating_add(value.size() as usize));
         if let (Some(format), [_, values @ ..]) = (&code.format, &*values)
-            && values.iter().all(|value| value.kind() < Kind::Array)
+            && are_scalars
             && self.memory.room_for(bytes).is_ok()
         {
-            return Ok(Ok(self.memory.add_joined(&format.pieces, values, format.escaped, &program.constants)));
+            return Ok(self.memory.add_joined(&format.pieces, values, format.escaped, &program.constants));
         }
-        Ok(self.format_slow(program, code.count, |_, at| values[at as usize]))
+        let text = self.format(program, code.count, |_, at| values[at as usize]);
+        text.map_err(|failure| self.raise_failure(program, id, code, failure))
     }
 
     /// The same for any template and any values: the slow twin.
-    fn format_slow(&mut self, program: &Program, count: u32, argument: impl Fn(View<'_>, u32) -> Value) -> Result<Value, Failure> {
+    #[inline(never)]
+    fn format(&mut self, program: &Program, count: u32, argument: impl Fn(View<'_>, u32) -> Value) -> Result<Value, Failure> {
         let template = argument(self.view(program), 0);
         let bytes = (0..count).fold(0_usize, |bytes, at| bytes.saturating_add(argument(self.view(program), at).size() as usize));
         self.memory.room_for(bytes)?;
