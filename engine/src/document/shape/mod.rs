@@ -23,7 +23,7 @@ pub(super) use learn::number;
 
 use super::lanes::Text;
 use super::tape::{Span, Static};
-use super::{Document, Fault, Symbols};
+use super::{Document, Fault, PADDING, Symbols};
 use trie::Trie;
 
 /// Shapes that are kept. More of them find each other's beginnings in longer lists, and hold memory for each shard.
@@ -260,7 +260,7 @@ impl Document {
     /// Fills the tape by the shape that fits the text; false when there is none.
     #[inline]
     fn fit(&mut self, shapes: &mut Shapes) -> bool {
-        let text = Text::new(&self.bytes);
+        let text = Text::new(&self.bytes[..self.len + PADDING]);
         let Some(found) = shapes.trie.follow(text, self.tape.room_for_spans(shapes.tokens)) else { return false };
         let shape = &mut shapes.shapes[found as usize];
         shape.uses = shape.uses.saturating_add(1);
