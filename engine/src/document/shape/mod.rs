@@ -232,7 +232,7 @@ impl Shapes {
 }
 
 impl Document {
-    /// As [`fill`](Self::fill), by a shape of `shapes` where one fits, which is faster and gives the same document. Where none does, a new one may be learned; then `resolve` tells the token that each of the program's paths leads to.
+    /// As [`fill_with`](Self::fill_with). Where no shape fits, a new one may be learned; then `resolve` tells the token that each of the program's paths leads to.
     pub(crate) fn fill_by_shape(
         &mut self,
         text: &[u8],
@@ -255,6 +255,14 @@ impl Document {
         }
         let findings = self.scan_copy(symbols)?;
         self.deduplicate(findings, symbols)
+    }
+
+    /// As [`fill`](Self::fill), by a shape of `shapes` where one fits, which is faster and gives the same document.
+    ///
+    /// # Errors
+    /// The same [`Fault`] as [`fill`](Self::fill).
+    pub fn fill_with(&mut self, text: &[u8], symbols: &Symbols, shapes: &mut Shapes) -> Result<(), Fault> {
+        self.fill_by_shape(text, symbols, shapes, |_| Box::default())
     }
 
     /// Fills the tape by the shape that fits the text; false when there is none.
