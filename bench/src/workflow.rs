@@ -1,7 +1,7 @@
 //! Definitions that are measured, and one execution of them from bytes to bytes.
 
 use expressway_engine::hir::{WorkflowType, lower};
-use expressway_engine::{Budget, Deployment, Effects, ExecutionName, Failure, Program, Silent, Slot, Start, Step, Timestamp, compile};
+use expressway_engine::{Budget, Deployment, Effects, ExecutionName, Failure, Program, Shapes, Silent, Slot, Start, Step, Timestamp, compile};
 
 use crate::error::Error;
 
@@ -31,6 +31,7 @@ pub fn program(text: &str, name: &str) -> Result<Program, Error> {
 pub struct Runner<'p> {
     program: &'p Program,
     slot: Slot,
+    shapes: Shapes,
     effects: Effects,
     last: Step,
     output: Vec<u8>,
@@ -40,7 +41,7 @@ impl<'p> Runner<'p> {
     /// A runner of `program` with memory of its own.
     #[must_use]
     pub fn new(program: &'p Program) -> Self {
-        Self { program, slot: Slot::new(0), effects: Effects::default(), last: Step::Suspended, output: Vec::new() }
+        Self { program, slot: Slot::new(0), shapes: Shapes::new(), effects: Effects::default(), last: Step::Suspended, output: Vec::new() }
     }
 
     /// Runs one execution from its input to its output, or to error and cause as JSON where it fails, and returns those bytes.
@@ -61,7 +62,7 @@ impl<'p> Runner<'p> {
     #[inline]
     pub fn run(&mut self, input: &[u8], offset: i64) {
         let start = Start { name: ExecutionName::Position { topic: TOPIC, partition: 0, offset }, now: NOW, seed: offset.unsigned_abs() };
-        self.slot.start(self.program, input, &start).expect("measured messages are JSON");
+        self.slot.start_with(self.program, input, &start, &mut self.shapes).expect("measured messages are JSON");
         self.last = self.slot.run(self.program, NOW, Budget::default(), &mut self.effects, &mut Silent);
         assert!(matches!(self.last, Step::Succeeded | Step::Failed), "measured executions end in one turn, this one is {:?}", self.last);
         self.effects.clear();

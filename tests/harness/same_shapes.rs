@@ -1,5 +1,7 @@
 //! Reading by learned shapes against the full pass: the same verdict, the same tape, the same values at the end of every path.
 
+use std::cell::RefCell;
+
 use expressway_engine::document::{Counts, Document, Symbols, Token};
 use expressway_engine::hir::{WorkflowType, lower};
 use expressway_engine::{Budget, Deployment, Effects, ExecutionName, Program, Shapes, Silent, Slot, Start, Timestamp, compile};
@@ -18,8 +20,16 @@ const DAMAGE: [u8; 12] = [b'"', b'\\', b'0', b' ', b'}', b',', b'{', b'[', 0x01,
 /// # Panics
 /// When the two ways differ.
 pub fn check(bytes: &[u8]) {
+    thread_local! {
+        /// Programs and memory outlive a check: what an earlier one has left in them must not matter.
+        static PAIR: RefCell<Pair> = RefCell::new(Pair::new());
+    }
+    PAIR.with_borrow_mut(|pair| check_with(pair, bytes));
+}
+
+fn check_with(pair: &mut Pair, bytes: &[u8]) {
     let messages: Vec<&[u8]> = bytes.split(|&byte| byte == 0).take(MESSAGES_MAX).collect();
-    let mut pair = Pair::new();
+    pair.forget();
     for _ in 0..2 {
         messages.iter().for_each(|message| pair.check(message));
     }
