@@ -37,12 +37,12 @@ pub const DOCUMENT_BYTES_MAX: usize = (1 << 24) - 1;
 pub const DOCUMENT_DEPTH_MAX: u16 = 1000;
 
 /// Readable bytes behind the text, so that scanners may load whole words.
-pub(crate) const PADDING: usize = 32;
+pub(crate) const PADDING: usize = 64;
 
 /// One JSON text with its tape; buffers are reused from one [`fill`](Document::fill) to the next.
 #[derive(Debug, Default, Clone)]
 pub struct Document {
-    /// The text, followed by [`PADDING`] zero bytes.
+    /// The text, followed by [`PADDING`] zero bytes, then anything: as long as it ever had to be.
     bytes: Vec<u8>,
     /// Length of the text without the padding.
     len: usize,
@@ -88,11 +88,19 @@ impl Document {
         if text.len() > DOCUMENT_BYTES_MAX {
             return Err(Fault::too_large(DOCUMENT_BYTES_MAX));
         }
-        self.bytes.reserve(text.len() + PADDING);
-        self.bytes.extend_from_slice(text);
-        self.bytes.extend_from_slice(&[0; PADDING]);
+        if self.bytes.len() < text.len() + PADDING {
+            self.grow(text.len());
+        }
+        let (bytes, rest) = self.bytes.split_at_mut(text.len());
+        bytes.copy_from_slice(text);
+        rest[..PADDING].fill(0);
         self.len = text.len();
         Ok(())
+    }
+
+    #[cold]
+    fn grow(&mut self, len: usize) {
+        self.bytes.resize((len + PADDING).next_power_of_two(), 0);
     }
 
     /// The full pass over the bytes taken over.
@@ -118,7 +126,6 @@ impl Document {
 
     /// Forgets text and tape, keeping the buffers.
     pub fn clear(&mut self) {
-        self.bytes.clear();
         self.len = 0;
         self.tape.clear();
         self.stack.clear();
@@ -128,7 +135,8 @@ impl Document {
     /// Gives memory beyond `bytes` back, so that one large record does not stay large for ever.
     pub fn shrink(&mut self, bytes: usize) {
         if self.bytes.capacity() > bytes {
-            self.bytes.shrink_to(bytes);
+            self.bytes.truncate(bytes.max(self.len + PADDING));
+            self.bytes.shrink_to_fit();
             self.tape.shrink(bytes);
             self.shape = 0;
             self.places.clear();

@@ -5,7 +5,7 @@
 use super::lanes::Text;
 use super::symbols::{hash, prefix};
 use super::tape::{KEY_ESCAPED, Tape};
-use super::{DOCUMENT_DEPTH_MAX, Document, Fault, FaultKind, Kind, Span, Static, Symbol, Symbols, Unescaped, leaf};
+use super::{DOCUMENT_DEPTH_MAX, Document, Fault, FaultKind, Kind, PADDING, Span, Static, Symbol, Symbols, Unescaped, leaf};
 
 /// Members up to which an object's keys are checked as they come, by a bloom word and a walk over its siblings; larger objects are checked once at their end by sorting.
 const INCREMENTAL_KEYS_MAX: u32 = 48;
@@ -70,7 +70,7 @@ impl Document {
     /// Validates the text and fills the tape.
     pub(super) fn scan(&mut self, symbols: &Symbols) -> Result<Findings, Fault> {
         let mut scanner = Scanner {
-            text: Text::new(&self.bytes),
+            text: Text::new(&self.bytes[..self.len + PADDING]),
             symbols,
             tape: &mut self.tape,
             stack: &mut self.stack,
@@ -151,9 +151,9 @@ impl Scanner<'_> {
     fn leaf(&self, at: usize, byte: u8, flags: u32) -> Result<(Span, usize), Fault> {
         let text = self.text;
         if byte == b'"' {
-            leaf::string(text, at, flags)
+            leaf::string(text, at, text.block(at + 1), flags)
         } else if byte.is_ascii_digit() || byte == b'-' {
-            leaf::number(text, at, flags)
+            leaf::number(text, at, text.block(at), flags)
         } else {
             leaf::word(text, at, flags)
         }
@@ -220,7 +220,7 @@ impl Scanner<'_> {
             return Err(leaf::unexpected(text, at));
         }
         let start = at + 1;
-        let (end, escaped) = leaf::string_end(text, start)?;
+        let (end, escaped) = leaf::string_end(text, start, text.block(start))?;
         let len = end - start;
         let mut key = Key { start, len, symbol: Symbol::NONE, flags: 0 };
         if escaped {

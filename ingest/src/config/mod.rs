@@ -19,7 +19,7 @@ use std::path::Path;
 
 pub use fault::{Error, Fault};
 pub use layers::{DEFAULT_YAML, Layers};
-pub use sections::{Config, Http, Identity, Kafka, Log, LogFormat, Mocks, OnFailure, OnNull, Pipeline, Service};
+pub use sections::{Config, Engine, Http, Identity, Kafka, Log, LogFormat, Mocks, OnFailure, OnNull, Pipeline, Service};
 pub use tree::Source;
 pub use unit::{parse_duration, parse_size};
 

@@ -18,6 +18,8 @@ pub struct Config {
     pub http: Http,
     /// The process.
     pub service: Service,
+    /// How executions are run.
+    pub engine: Engine,
     /// How executions see themselves.
     pub identity: Identity,
     /// What is written to standard error.
@@ -59,6 +61,13 @@ pub struct Service {
     pub result_topic_error_timeout: Duration,
     /// Memory of the queues towards and from Kafka, in bytes.
     pub memory_limit: u64,
+}
+
+/// Section `engine`.
+#[derive(Debug, Clone, Copy)]
+pub struct Engine {
+    /// Whether messages are read by the shapes of those that came before.
+    pub learned_shapes: bool,
 }
 
 /// Section `identity`.
@@ -190,6 +199,7 @@ impl Config {
         let pipelines: Vec<_> = root.sections("pipelines").iter().map(|section| Pipeline::read(section, &kafka)).collect();
         check_apart(root, &pipelines);
         Self {
+            engine: Engine { learned_shapes: root.section("engine").flag("learned_shapes") },
             http: Http::read(&root.section("http")),
             identity: Identity::read(&root.section("identity")),
             log: Log::read(&root.section("log")),

@@ -186,6 +186,7 @@ fn settings(config: &Config, pipeline: &config::Pipeline) -> Settings {
         result_topic_error_timeout: config.service.result_topic_error_timeout,
         memory_limit: config.service.memory_limit / pipelines,
         pin_threads: config.service.pin_threads,
+        learned_shapes: config.engine.learned_shapes,
         ..Settings::default()
     }
 }

@@ -137,11 +137,12 @@ impl Pipeline {
     /// Settings that cannot work, no broker in reach, a topic that is missing.
     pub fn start(settings: Settings, program: Arc<Program>, tasks: Arc<dyn Integrations>) -> Result<Self, Error> {
         let identity = Identity { definition: program.state_machine().to_owned(), version: program.version().to_owned() };
+        let learned_shapes = settings.learned_shapes;
         let Some(logging) = settings.logging.clone() else {
-            return Self::start_with(settings, identity, tasks, |_| Engine::new(&program));
+            return Self::start_with(settings, identity, tasks, |_| Engine::new(&program).with_learned_shapes(learned_shapes));
         };
         let (logs, writer) = Writer::start(&settings, &logging)?;
-        let mut pipeline = Self::start_with(settings, identity, tasks, |_| Engine::with_listener(&program, logs.log()))?;
+        let mut pipeline = Self::start_with(settings, identity, tasks, |_| Engine::with_listener(&program, logs.log()).with_learned_shapes(learned_shapes))?;
         pipeline.event_log = Some(writer);
         Ok(pipeline)
     }

@@ -67,6 +67,8 @@ pub struct Settings {
     pub memory_limit: u64,
     /// Whether each shard is pinned to a core.
     pub pin_threads: bool,
+    /// Whether shards learn the shapes of their messages.
+    pub learned_shapes: bool,
     /// Receives every acknowledgement in batches: for demos, benches and tests. When it is full, the shard waits.
     pub audit: Option<Sender<Vec<Acknowledged>>>,
 }
@@ -92,6 +94,7 @@ impl Default for Settings {
             panics_per_minute_max: 10,
             memory_limit: 1 << 30,
             pin_threads: true,
+            learned_shapes: true,
             audit: None,
         }
     }

@@ -23,7 +23,7 @@ pub(super) use learn::number;
 
 use super::lanes::Text;
 use super::tape::{Span, Static};
-use super::{Document, Fault, Symbols};
+use super::{Document, Fault, PADDING, Symbols};
 use trie::Trie;
 
 /// Shapes that are kept. More of them find each other's beginnings in longer lists, and hold memory for each shard.
@@ -232,7 +232,7 @@ impl Shapes {
 }
 
 impl Document {
-    /// As [`fill`](Self::fill), by a shape of `shapes` where one fits, which is faster and gives the same document. Where none does, a new one may be learned; then `resolve` tells the token that each of the program's paths leads to.
+    /// As [`fill_with`](Self::fill_with). Where no shape fits, a new one may be learned; then `resolve` tells the token that each of the program's paths leads to.
     pub(crate) fn fill_by_shape(
         &mut self,
         text: &[u8],
@@ -257,10 +257,18 @@ impl Document {
         self.deduplicate(findings, symbols)
     }
 
+    /// As [`fill`](Self::fill), by a shape of `shapes` where one fits, which is faster and gives the same document.
+    ///
+    /// # Errors
+    /// The same [`Fault`] as [`fill`](Self::fill).
+    pub fn fill_with(&mut self, text: &[u8], symbols: &Symbols, shapes: &mut Shapes) -> Result<(), Fault> {
+        self.fill_by_shape(text, symbols, shapes, |_| Box::default())
+    }
+
     /// Fills the tape by the shape that fits the text; false when there is none.
     #[inline]
     fn fit(&mut self, shapes: &mut Shapes) -> bool {
-        let text = Text::new(&self.bytes);
+        let text = Text::new(&self.bytes[..self.len + PADDING]);
         let Some(found) = shapes.trie.follow(text, self.tape.room_for_spans(shapes.tokens)) else { return false };
         let shape = &mut shapes.shapes[found as usize];
         shape.uses = shape.uses.saturating_add(1);

@@ -1,6 +1,6 @@
 //! The literals of all shapes, by what comes before them.
 
-use super::super::lanes::{Text, WIDTH};
+use super::super::lanes::{LITERAL, Text, WIDTH};
 use super::super::leaf;
 use super::super::tape::Span;
 
@@ -14,8 +14,8 @@ const END: u32 = u32::MAX;
 #[derive(Debug, Clone, Copy)]
 struct Node {
     /// The first bytes of the literal, then zeros.
-    head: [u8; WIDTH],
-    /// A bit for each byte of it in `head`.
+    head: [u8; 2 * WIDTH],
+    /// A bit for each byte of it that is compared there.
     mask: u32,
     /// Bytes of the literal.
     len: u32,
@@ -25,11 +25,15 @@ struct Node {
     other: u32,
     /// The first literal that has been seen behind the leaf; at the end, the number of the shape.
     child: u32,
-    /// Where the rest of a literal longer than `head` is.
+    /// Where the rest of a literal longer than [`LITERAL`] is.
     rest: u32,
     /// Shapes that come this way.
     shapes: u32,
+    _line: u32,
 }
+
+// One line of the cache.
+const _: () = assert!(size_of::<Node>() == 64);
 
 /// See the module.
 #[derive(Debug)]
@@ -51,21 +55,29 @@ impl Default for Trie {
 
 impl Trie {
     /// Reads a text along the literals, writes down the spans of its leaves, and returns the number of the shape that it has.
-    #[inline]
+    #[inline(never)]
     pub(super) fn follow(&self, text: Text<'_>, spans: &mut [Span]) -> Option<u32> {
         let (mut at, mut next) = (0, self.root);
         loop {
             let node = self.nodes.get(next as usize)?;
             next = node.other;
-            if !text.has(at, &node.head, node.mask) || node.len as usize > WIDTH && !self.rest_fits(text, at, node) {
+            let window = text.window(at);
+            if !window.begins_with(&node.head, node.mask) {
                 continue;
             }
             let start = at + node.len as usize;
-            let byte = text.byte(start);
+            let (byte, here, behind) = if node.len as usize <= LITERAL {
+                let len = node.len as usize;
+                (window.byte(len), window.block(len), window.block_behind(len))
+            } else if self.rest_fits(text, at, node) {
+                (text.byte(start), text.block(start), text.window(start).block_behind(0))
+            } else {
+                continue;
+            };
             let (span, end) = if byte == b'"' {
-                leaf::string(text, start, 0).ok()?
+                leaf::string(text, start, behind, 0).ok()?
             } else if byte.is_ascii_digit() || byte == b'-' {
-                leaf::number(text, start, 0).ok()?
+                leaf::number(text, start, here, 0).ok()?
             } else if byte.is_ascii_lowercase() {
                 leaf::word(text, start, 0).ok()?
             } else if node.token == END && start == text.len() {
@@ -82,7 +94,7 @@ impl Trie {
 
     #[inline(never)]
     fn rest_fits(&self, text: Text<'_>, at: usize, node: &Node) -> bool {
-        let (start, end) = (at + WIDTH, at + node.len as usize);
+        let (start, end) = (at + LITERAL, at + node.len as usize);
         end <= text.len() && text.slice(start, end) == &*self.rests[node.rest as usize]
     }
 
@@ -150,18 +162,18 @@ impl Trie {
     }
 
     fn is_literal(&self, node: &Node, literal: &[u8]) -> bool {
-        let (head, rest) = literal.split_at(literal.len().min(WIDTH));
+        let (head, rest) = literal.split_at(literal.len().min(LITERAL));
         node.len as usize == literal.len() && node.head.starts_with(head) && (rest.is_empty() || *self.rests[node.rest as usize] == *rest)
     }
 
     /// A new node behind the others at its place: what is frequent tends to be learned first.
     fn add(&mut self, parent: u32, literal: &[u8], token: u32) -> u32 {
-        let (bytes, rest) = literal.split_at(literal.len().min(WIDTH));
-        let mut head = [0; WIDTH];
+        let (bytes, rest) = literal.split_at(literal.len().min(LITERAL));
+        let mut head = [0; 2 * WIDTH];
         head[..bytes.len()].copy_from_slice(bytes);
         let rest = if rest.is_empty() { NONE } else { self.add_rest(rest) };
         let len = u32::try_from(literal.len()).expect("literals are bounded");
-        let node = Node { head, mask: (1 << bytes.len()) - 1, len, token, other: NONE, child: NONE, rest, shapes: 0 };
+        let node = Node { head, mask: (1 << bytes.len()) - 1, len, token, other: NONE, child: NONE, rest, shapes: 0, _line: 0 };
         let place = if let Some(free) = self.nodes.get_mut(self.free as usize) {
             let place = std::mem::replace(&mut self.free, free.other);
             self.nodes[place as usize] = node;
