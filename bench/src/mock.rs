@@ -163,9 +163,7 @@ mod tests {
     fn a_pipeline_runs_over_the_whole_source() {
         let stand = Stand::filled_with(&Messages::generate(1_000, 1)).unwrap();
         let program = Arc::new(program(HEARTBEAT, "heartbeat").unwrap());
-        for name in ["first", "second"] {
-            assert!(stand.time(stand.settings(name, 1), &program).unwrap() > Duration::ZERO);
-        }
+        assert!(stand.time(stand.settings("one", 1), &program).unwrap() > Duration::ZERO);
     }
 
     #[test]

@@ -48,7 +48,9 @@ pub(super) fn from_flags(matches: &ArgMatches, progress: &mut dyn FnMut(&str)) -
         return Ok(outcome.into());
     }
     progress(&format!("{executions} executions in the service, on mock brokers"));
-    Ok(add_service(outcome, &service(executions)?, executions).into())
+    let program = Arc::new(program(&waiting_heartbeat(WAIT_S), "waiting")?);
+    let shard = shard_bytes(&program)?;
+    Ok(add_service(outcome, shard, &service(&program, executions)?, executions).into())
 }
 
 /// Runs the engine's part.
@@ -153,12 +155,10 @@ impl<'m> Shard<'m> {
     }
 }
 
-/// What the service needs.
+/// Executions that wait in the service.
 #[derive(Debug, Clone, Copy)]
 struct Service {
-    /// Bytes of heap and of resident memory of a further shard.
-    shard: (f64, f64),
-    /// The same of an execution that waits.
+    /// Bytes of heap and of resident memory of one of them.
     execution: (f64, f64),
     /// Executions that waited at once.
     waiting: u64,
@@ -173,13 +173,11 @@ fn less(after: (f64, f64), before: (f64, f64), by: f64) -> (f64, f64) {
     ((after.0 - before.0) / by, (after.1 - before.1) / by)
 }
 
-fn service(executions: u32) -> Result<Service, Error> {
-    let program = Arc::new(program(&waiting_heartbeat(WAIT_S), "waiting")?);
-    let shard = shard_bytes(&program)?;
+fn service(program: &Arc<Program>, executions: u32) -> Result<Service, Error> {
     let stand = Stand::filled_with(&Messages::generate(executions, 1))?;
     let settings = expressway_ingest::pipeline::Settings { executions_open_max: executions, ..stand.settings("waiting", 1) };
     let before = memory();
-    let running = stand.start(settings, &program)?;
+    let running = stand.start(settings, program)?;
     // Those that fail are acknowledged, all others are open.
     running.wait("all executions to wait", |pipeline| {
         let counters = pipeline.counters();
@@ -188,7 +186,7 @@ fn service(executions: u32) -> Result<Service, Error> {
     crate::clock::pause(Duration::from_millis(500));
     let (after, waiting) = (memory(), running.counters().executions_open);
     running.end()?;
-    Ok(Service { shard, execution: less(after, before, waiting.max(1) as f64), waiting })
+    Ok(Service { execution: less(after, before, waiting.max(1) as f64), waiting })
 }
 
 /// Bytes of a further shard with nothing to do. A first pipeline takes what only the first one takes; none ends before all are measured, since what it gave back would be used again.
@@ -206,15 +204,15 @@ fn shard_bytes(program: &Arc<Program>) -> Result<(f64, f64), Error> {
     Ok(less(less(many, few, 1.0), less(few, first, 1.0), f64::from(FURTHER_SHARDS)))
 }
 
-fn add_service(outcome: Outcome, service: &Service, executions: u32) -> Outcome {
+fn add_service(outcome: Outcome, shard: (f64, f64), service: &Service, executions: u32) -> Outcome {
     let of = |value: f64| (value, None);
     let waiting = format!("executions of {executions} waited at once in one shard of the service");
     outcome
         .with("service_waiting", of(service.waiting as f64), 0, waiting)
         .with("service_bytes_per_suspended_execution", of(service.execution.0), 0, "bytes of heap an execution that waits, in the service")
         .with("service_rss_bytes_per_suspended_execution", of(service.execution.1), 0, "bytes of resident memory an execution that waits, in the service")
-        .with("bytes_per_shard", of(service.shard.0), 0, "bytes of heap a shard with nothing to do")
-        .with("rss_bytes_per_shard", of(service.shard.1), 0, "bytes of resident memory a shard with nothing to do")
+        .with("bytes_per_shard", of(shard.0), 0, "bytes of heap a shard with nothing to do")
+        .with("rss_bytes_per_shard", of(shard.1), 0, "bytes of resident memory a shard with nothing to do")
 }
 
 #[cfg(test)]
@@ -230,7 +228,8 @@ mod tests {
 
     #[test]
     fn executions_wait_in_the_service() {
-        let service = service(300).unwrap();
+        let program = Arc::new(program(&waiting_heartbeat(WAIT_S), "waiting").unwrap());
+        let service = service(&program, 300).unwrap();
         assert!(service.waiting > 250 && service.waiting <= 300, "one in a hundred fails before it waits: {service:?}");
     }
 }

@@ -21,6 +21,17 @@ const COLOURS: [RGBColor; 6] =
 /// From this ratio of the greatest to the least value on, the axis is logarithmic.
 const LOGARITHMIC_FROM: f64 = 20.0;
 
+/// Lines of an axis, and which of them have a label.
+type Ticks = (usize, fn(f64) -> bool);
+
+const LINEAR: Ticks = (10, |_| true);
+
+/// A line at each digit of a decade, a label at 1, 2 and 5.
+const LOGARITHMIC: Ticks = (60, |value| {
+    let digit = value / 10_f64.powf(value.log10().floor());
+    [1.0, 2.0, 5.0, 10.0].iter().any(|labelled| (digit - labelled).abs() < 1e-6)
+});
+
 /// Draws a chart as SVG text.
 ///
 /// # Errors
@@ -45,15 +56,19 @@ fn draw(of: &Chart, text: &mut String) -> Result<(), Box<dyn StdError>> {
     builder.caption(of.title, ("sans-serif", 20)).margin(18).x_label_area_size(46).y_label_area_size(78);
     // Room above for the legend.
     if least > 0.0 && greatest / least > LOGARITHMIC_FROM {
-        fill(builder.build_cartesian_2d(-0.4..steps - 0.6, (least / 1.5..greatest * 3.0).log_scale())?, of)?;
+        fill(builder.build_cartesian_2d(-0.4..steps - 0.6, (least / 1.5..greatest * 3.0).log_scale())?, of, LOGARITHMIC)?;
     } else {
-        fill(builder.build_cartesian_2d(-0.4..steps - 0.6, 0.0..greatest * 1.3)?, of)?;
+        fill(builder.build_cartesian_2d(-0.4..steps - 0.6, 0.0..greatest * 1.3)?, of, LINEAR)?;
     }
     root.present()?;
     Ok(())
 }
 
-fn fill<'c, 't: 'c, Y>(mut chart: ChartContext<'c, SVGBackend<'t>, Cartesian2d<RangedCoordf64, Y>>, of: &Chart) -> Result<(), Box<dyn StdError>>
+fn fill<'c, 't: 'c, Y>(
+    mut chart: ChartContext<'c, SVGBackend<'t>, Cartesian2d<RangedCoordf64, Y>>,
+    of: &Chart,
+    (lines, has_label): Ticks,
+) -> Result<(), Box<dyn StdError>>
 where
     Y: Ranged<ValueType = f64> + ValueFormatter<f64> + 'c,
 {
@@ -74,7 +89,8 @@ where
         .label_style(font)
         .x_labels(of.steps.len().max(2) * 2)
         .x_label_formatter(&step)
-        .y_label_formatter(&|value| tick(*value))
+        .y_labels(lines)
+        .y_label_formatter(&|value| if has_label(*value) { tick(*value) } else { String::new() })
         .draw()?;
     for (series, colour) in of.series.iter().zip(COLOURS.iter().cycle()) {
         let (colour, points) = (*colour, places(&series.points));
@@ -166,6 +182,7 @@ mod tests {
 
     #[test]
     fn ticks_have_the_digits_that_mean_something() {
+        assert!([0.01, 0.02, 5.0, 1_000.0].into_iter().all(LOGARITHMIC.1) && !LOGARITHMIC.1(30.0));
         assert_eq!([0.0, 0.05, 1.5, 150.0, 12_000.0, 2_500_000.0].map(tick), ["0", "0.05", "1.5", "150", "12 k", "2.5 M"]);
     }
 }
