@@ -40,7 +40,7 @@ impl Ledger {
     pub(super) fn enter(&mut self, source: &[u8], status: &[u8], bytes: usize) {
         self.results += 1;
         self.bytes += bytes as u64;
-        self.failed += u64::from(status != b"SUCCEEDED");
+        self.failed += u64::from(!matches!(status, b"" | b"SUCCEEDED"));
         match position(source, &self.topic).and_then(|(partition, offset)| self.partitions.get_mut(partition)?.get_mut(offset)) {
             None => self.unknown += 1,
             Some(seen) => {

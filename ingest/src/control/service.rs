@@ -177,6 +177,8 @@ fn settings(config: &Config, pipeline: &config::Pipeline) -> Settings {
             config::OnNull::DeadLetter => OnNull::DeadLetter,
             config::OnNull::Skip => OnNull::Skip,
         },
+        result_headers: pipeline.result_headers,
+        profile: config.kafka.profile,
         logging: pipeline.logging.clone(),
         executions_open_max: pipeline.executions_open_max,
         window_records_max: pipeline.window_records_max,

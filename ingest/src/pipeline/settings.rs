@@ -6,7 +6,7 @@ use crossbeam::channel::Sender;
 
 use super::event_log::Logging;
 use super::{Acknowledged, Error};
-use crate::kafka::client;
+use crate::kafka::{Profile, client};
 
 /// What becomes of an execution that fails or times out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,6 +28,16 @@ pub enum OnNull {
     Skip,
 }
 
+/// Which headers a result carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ResultHeaders {
+    /// `expressway-source`, from which the execution's name follows, and `expressway-status` unless the execution succeeded.
+    #[default]
+    Source,
+    /// `expressway-status`, `-execution`, `-definition`, `-version` and `-source`.
+    Full,
+}
+
 /// Settings of one pipeline, already merged and checked for form.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -47,6 +57,10 @@ pub struct Settings {
     pub on_failure: OnFailure,
     /// What becomes of records without a value.
     pub on_null: OnNull,
+    /// Which headers a result carries.
+    pub result_headers: ResultHeaders,
+    /// What the clients are set for; `client_options` go above it.
+    pub profile: Profile,
     /// What is logged of executions; `None` for nothing, which costs nothing.
     pub logging: Option<Logging>,
     /// Executions that a shard has open at most. When all are in use, it takes no further record.
@@ -82,6 +96,8 @@ impl Default for Settings {
             shards: 1,
             on_failure: OnFailure::Result,
             on_null: OnNull::DeadLetter,
+            result_headers: ResultHeaders::Source,
+            profile: Profile::Throughput,
             logging: None,
             executions_open_max: 10_000,
             window_records_max: 4_194_304,

@@ -38,7 +38,7 @@ use super::counters::{Count, Tally};
 use super::offsets::Refusal;
 use super::processor::Processor;
 use super::result_headers::ResultHeaders;
-use super::settings::{OnFailure, OnNull};
+use super::settings::{OnFailure, OnNull, ResultHeaders as Detail};
 use super::shared::{Alarm, Desk, Health};
 use super::sink::{Refused, Sink, To};
 use super::{Acknowledged, Class, Error, Reason};
@@ -81,6 +81,7 @@ pub(super) struct Parts<P> {
 pub(super) struct Rules {
     pub(super) on_failure: OnFailure,
     pub(super) on_null: OnNull,
+    pub(super) result_headers: Detail,
     pub(super) executions_open_max: u32,
     pub(super) window_records_max: u32,
     pub(super) batch_records_max: u32,
@@ -139,7 +140,7 @@ pub(super) struct Shard<P> {
 impl<P: Processor> Shard<P> {
     pub(super) fn new(parts: Parts<P>) -> Self {
         let Parts { index, processor, queue, sink, topics, outside, commands, health, desk, clock, rules } = parts;
-        let result_headers = ResultHeaders::new(&rules.definition, &rules.version);
+        let result_headers = ResultHeaders::new(rules.result_headers, &rules.definition, &rules.version);
         let batch_records_max = usize::try_from(rules.batch_records_max).expect("a batch fits into memory");
         Self {
             index,
@@ -303,6 +304,7 @@ impl<P: Processor> Shard<P> {
             let now = self.clock.now();
             self.tally.add(Count::RecordsRead, count as u64);
             self.guarded(&now, Self::process);
+            self.dispatch(&now);
         }
     }
 
@@ -475,6 +477,7 @@ impl<P: Processor> Shard<P> {
         while let Err(refused) = self.sink.resend(now.monotonic_ns) {
             self.refused(refused, now);
         }
+        self.dispatch(now);
     }
 
     fn publish(&mut self, now: &Now) {
