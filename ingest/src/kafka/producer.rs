@@ -18,7 +18,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaType;
 use rdkafka_sys as sys;
 
-use super::{Bundle, ErrorCode, Headers, Rejected, client};
+use super::{Bundle, ErrorCode, Headers, Rejected, ShardQueue, client};
 
 /// Passes the client's log lines and errors on.
 pub(crate) struct ProducerContext;
@@ -49,6 +49,8 @@ pub(crate) struct Producer {
     /// Shared with the interceptor, which runs inside calls of this value only. Lives as long as the client could call it: see `drop`.
     attachments: NonNull<Attachments>,
     messages: Vec<sys::rd_kafka_message_t>,
+    /// Woken when reports come; see [`Producer::wake_on_reports`].
+    woken: Option<Arc<ShardQueue>>,
 }
 
 // SAFETY: the queue belongs to the client, both lock themselves; attachments and messages are used inside calls only, and the type is not shared between threads.
@@ -103,7 +105,16 @@ impl Producer {
         let client = Arc::new(Client::new(config, native, RDKafkaType::RD_KAFKA_PRODUCER, ProducerContext)?);
         // SAFETY: the client is alive; the handle is given up in `drop`, before it.
         let queue = unsafe { sys::rd_kafka_queue_get_main(client.native_ptr()) };
-        Ok(Self { queue: NonNull::new(queue).expect("a client has a main queue"), client, attachments, messages: Vec::new() })
+        Ok(Self { queue: NonNull::new(queue).expect("a client has a main queue"), client, attachments, messages: Vec::new(), woken: None })
+    }
+
+    /// Lets reports end a wait for records of `queue`, so that whoever serves both needs no short waits.
+    pub(crate) fn wake_on_reports(&mut self, queue: Arc<ShardQueue>) {
+        let target = queue.as_ptr().cast::<c_void>();
+        // The queue is kept for as long as it may be woken: `drop` ends that first.
+        self.woken = Some(queue);
+        // SAFETY: both queues are valid, and the callback may be called from any thread.
+        unsafe { sys::rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), Some(on_report), target) };
     }
 
     /// A handle of `topic` to send to.
@@ -225,9 +236,17 @@ impl Producer {
 
 impl Drop for Producer {
     fn drop(&mut self) {
+        // SAFETY: the queue is valid. The call takes the queue's lock, under which the callback runs, so afterwards it is not running and never will.
+        unsafe { sys::rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), None, ptr::null_mut()) };
         // SAFETY: the handle came from `rd_kafka_queue_get_main` and is given up once, before the client.
         unsafe { sys::rd_kafka_queue_destroy(self.queue.as_ptr()) };
     }
+}
+
+/// Reports have come into an empty queue: wakes the shard's other queue, on a thread of the client.
+unsafe extern "C" fn on_report(_rk: *mut sys::rd_kafka_t, target: *mut c_void) {
+    // SAFETY: the queue given to `wake_on_reports`, which is kept until the callback is taken back.
+    unsafe { sys::rd_kafka_queue_yield(target.cast()) };
 }
 
 /// A message for the batch call.

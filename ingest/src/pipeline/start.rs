@@ -65,7 +65,7 @@ pub(super) fn start<P: Processor>(
             index,
             processor: processor(index),
             queue: Arc::clone(&queue),
-            sink: sink(&settings, identity, &topics)?,
+            sink: sink(&settings, identity, &topics, &queue)?,
             topics: Arc::clone(&handles),
             outside: shard::outside(Arc::clone(tasks), &alarm),
             commands,
@@ -116,8 +116,9 @@ fn source_topics(settings: &Settings, handles: &[TopicHandle], topics: &Topics) 
     names.map(|((name, handle), partitions)| SourceTopic { name: Arc::from(name.as_str()), token: handle.token(), partitions: *partitions }).collect()
 }
 
-fn sink(settings: &Settings, identity: &Identity, topics: &Topics) -> Result<Sink, Error> {
-    let producer = Producer::new(&client::producer_config(&settings.client_options, settings.buffering_kbytes())).map_err(Error::Client)?;
+fn sink(settings: &Settings, identity: &Identity, topics: &Topics, queue: &Arc<ShardQueue>) -> Result<Sink, Error> {
+    let mut producer = Producer::new(&client::producer_config(&settings.client_options, settings.buffering_kbytes())).map_err(Error::Client)?;
+    producer.wake_on_reports(Arc::clone(queue));
     let bundle_bytes = client::number_option(&settings.client_options, "batch.size", client::BATCH_BYTES);
     let topic_bytes = settings.source_topics.iter().map(String::len).max().unwrap_or(0);
     let lanes = Lanes::new(usize::try_from(bundle_bytes).unwrap_or(usize::MAX), ResultHeaders::bytes_max(settings.result_headers, identity, topic_bytes));
