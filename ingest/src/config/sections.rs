@@ -122,6 +122,8 @@ pub struct Pipeline {
     pub window_records_max: u32,
     /// Records taken at once.
     pub batch_records_max: u32,
+    /// Results on their way to Kafka per shard.
+    pub in_flight_max: u32,
 }
 
 /// `pipelines[].mocks`.
@@ -302,6 +304,7 @@ impl Pipeline {
             executions_open_max: section.count("executions_open_max", 1..=1 << 20),
             window_records_max: section.count("window_records_max", 1 << 10..=1 << 26),
             batch_records_max: section.count("batch_records_max", 1..=1 << 16),
+            in_flight_max: section.count("in_flight_max", 1..=1 << 20),
             name,
             source_topics,
             result_topic,

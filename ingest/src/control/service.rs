@@ -183,6 +183,7 @@ fn settings(config: &Config, pipeline: &config::Pipeline) -> Settings {
         executions_open_max: pipeline.executions_open_max,
         window_records_max: pipeline.window_records_max,
         batch_records_max: pipeline.batch_records_max,
+        in_flight_max: pipeline.in_flight_max,
         drain_timeout: config.service.drain_timeout,
         shutdown_timeout: config.service.shutdown_timeout,
         result_topic_error_timeout: config.service.result_topic_error_timeout,

@@ -61,6 +61,11 @@ const PRODUCER_ONLY: &[&str] = &[
     "delivery.report.",
 ];
 
+/// Whether any client takes the option: brokers, security and the like.
+pub(crate) fn is_common(option: &str) -> bool {
+    !CONSUMER_ONLY.iter().chain(PRODUCER_ONLY).any(|beginning| option.starts_with(beginning))
+}
+
 /// The consumer's configuration: our defaults, then the user's options.
 pub(crate) fn consumer_config(options: &[(String, String)], queued_kbytes: u64) -> ClientConfig {
     let mut config = ClientConfig::new();

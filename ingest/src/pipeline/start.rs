@@ -133,6 +133,7 @@ fn rules(settings: &Settings, identity: &Identity) -> Rules {
         executions_open_max: settings.executions_open_max,
         window_records_max: settings.window_records_max,
         batch_records_max: settings.batch_records_max,
+        in_flight_max: settings.in_flight_max,
         panics_per_minute_max: settings.panics_per_minute_max,
         topic_error_timeout: settings.result_topic_error_timeout,
         definition: Arc::from(identity.definition.as_str()),
