@@ -22,6 +22,7 @@ pub(crate) use fault::{distance, nearest};
 pub use layers::{DEFAULT_YAML, Layers};
 pub use sections::{Config, Http, Identity, Kafka, Log, LogFormat, Mocks, OnFailure, OnNull, Pipeline, Service};
 pub use tree::Source;
+pub(crate) use unit::display_duration;
 pub use unit::{parse_duration, parse_size};
 
 use section::Section;

@@ -26,14 +26,14 @@
 
 mod assignment;
 mod counters;
-mod dead_letter;
+pub(crate) mod dead_letter;
 mod error;
 mod event_log;
 mod lag;
-mod offsets;
+pub(crate) mod offsets;
 mod processor;
 mod result_headers;
-mod router;
+pub(crate) mod router;
 mod settings;
 mod shard;
 mod shared;
@@ -63,6 +63,7 @@ pub use self::event_log::{Destination, Listener, Log, Logging};
 pub use self::lag::PartitionLag;
 pub use self::processor::{Engine, Processor, Splice};
 pub use self::settings::{OnFailure, OnNull, Settings};
+pub(crate) use self::shard::seed_of;
 pub use self::shared::Readiness;
 
 /// How long a shard may take to hand over its latencies before its last ones are used.

@@ -50,6 +50,7 @@ use crate::tasks::Reply as TaskReply;
 use self::effects::CALLS_OPEN_MAX;
 pub(super) use command::Command;
 pub(super) use partition::Assigned;
+pub(crate) use partition::seed_of;
 
 /// Records whose result is in the producer's hands, per shard. A broker that answers within 10 ms is kept busy at a million records a second, and what is under way still fits into the cache: at 50,000 records the same run took up to 1.4 times the processor time.
 const IN_FLIGHT_MAX: usize = 10_000;
