@@ -4,7 +4,7 @@
 //! A record comes from a source topic into the queue of the shard that owns its partition, becomes one execution of the pipeline's [`Program`](expressway_engine::Program), and leaves as a result or a dead letter; when the broker has acknowledged that, the record is closed in its partition's window, and the offset below which everything is closed is committed. [`pipeline`] is that way, its modules in the order in which a record meets them; `kafka` is the client underneath; [`tasks`] is where Task states leave and come back.
 //!
 //! # Around it
-//! [`config`] merges the layers into checked values, [`control`] loads definitions, starts and ends pipelines and answers over HTTP, [`metrics`] names and writes what the shards count, [`telemetry`] writes log lines, [`cli`] is the command line. [`local`] runs single executions on virtual time, without Kafka; [`authoring`] is what a workflow's author works with; [`devices`] simulates who sends.
+//! [`config`] merges the layers into checked values, [`control`] loads definitions, starts and ends pipelines and answers over HTTP, [`metrics`] names and writes what the shards count, [`telemetry`] writes log lines, [`cli`] is the command line; `operations` is what its verbs for operators do with topics, beside the running service. [`local`] runs single executions on virtual time, without Kafka; [`authoring`] is what a workflow's author works with; [`devices`] simulates who sends.
 //!
 //! # Threads
 //! Each pipeline has one control thread, which serves rebalances and returns no records, and a fixed number of shards: plain threads that own whole partitions, take records in batches and share nothing with each other but counters. HTTP and signals live on a small async runtime. The two worlds meet in bounded queues only.
@@ -41,6 +41,7 @@ pub mod error;
 mod kafka;
 pub mod local;
 pub mod metrics;
+mod operations;
 pub mod pipeline;
 pub mod tasks;
 pub mod telemetry;

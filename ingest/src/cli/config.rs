@@ -73,7 +73,7 @@ pub(super) fn run(flags: &Flags, log: &LogFlags, environment: &Environment) -> R
     out.flush()
 }
 
-fn key_and_value(text: &str) -> Result<(String, String), String> {
+pub(super) fn key_and_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write it as KEY=VALUE, for instance kafka.group_id=fleet")?;
     Ok((key.trim().to_owned(), value.to_owned()))
 }

@@ -207,7 +207,7 @@ impl Session {
 }
 
 /// Answers a call from the mocks, else from the native handlers.
-fn answer(call: &CallInfo<'_>, mocks: Option<&TestCase>, invocations: &mut BTreeMap<String, u32>) -> TaskReply {
+pub(super) fn answer(call: &CallInfo<'_>, mocks: Option<&TestCase>, invocations: &mut BTreeMap<String, u32>) -> TaskReply {
     if let Some(mocks) = mocks
         && mocks.has_state(call.state)
     {

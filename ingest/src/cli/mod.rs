@@ -1,16 +1,21 @@
 //! The command line: one file per verb. Data goes to standard output, everything else to standard error.
 
+mod audit;
 mod compile;
 mod config;
+mod connection;
 mod definition;
 mod demo;
+mod dlq;
 mod exec;
 mod explain;
 mod graph;
 mod output;
+mod replay;
 mod run;
 mod test;
 mod trace;
+mod trace_record;
 mod tune;
 mod validate;
 
@@ -74,6 +79,14 @@ enum Verb {
     Exec(exec::Flags),
     /// Measure a broker, and say which settings suit it
     Tune(tune::Flags),
+    /// Look at dead letters, and bring them back
+    Dlq(dlq::Flags),
+    /// Run records of a source topic again
+    Replay(replay::Flags),
+    /// Run one record here, and tell its path step by step
+    Trace(trace_record::Flags),
+    /// Prove that every record of a range has its result or dead letter
+    Audit(audit::Flags),
     /// Look at the configuration
     Config(config::Flags),
 }
@@ -127,6 +140,10 @@ fn dispatch(cli: &Cli, environment: &Environment) -> Result<(), Error> {
                 Verb::Exec(flags) => exec::run(flags),
                 Verb::Graph(flags) => graph::run(flags),
                 Verb::Explain(flags) => explain::run(flags),
+                Verb::Dlq(flags) => dlq::run(flags, environment),
+                Verb::Replay(flags) => replay::run(flags, environment),
+                Verb::Trace(flags) => trace_record::run(flags, environment),
+                Verb::Audit(flags) => audit::run(flags, environment),
                 Verb::Run(_) | Verb::Config(_) | Verb::Tune(_) => unreachable!("matched above"),
             }
         }

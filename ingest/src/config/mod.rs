@@ -21,6 +21,7 @@ pub use fault::{Error, Fault};
 pub use layers::{DEFAULT_YAML, Layers};
 pub use sections::{Config, Engine, Http, Identity, Kafka, Log, LogFormat, Mocks, OnFailure, OnNull, Pipeline, Service};
 pub use tree::Source;
+pub(crate) use unit::display_duration;
 pub use unit::{parse_duration, parse_size};
 
 use section::Section;

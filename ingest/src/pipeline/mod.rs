@@ -26,15 +26,15 @@
 
 mod assignment;
 mod counters;
-mod dead_letter;
+pub(crate) mod dead_letter;
 mod error;
 mod event_log;
 mod lag;
 pub(crate) mod lanes;
-mod offsets;
+pub(crate) mod offsets;
 mod processor;
 mod result_headers;
-mod router;
+pub(crate) mod router;
 mod settings;
 mod shard;
 mod shared;
@@ -65,6 +65,7 @@ pub use self::lag::PartitionLag;
 pub use self::processor::{Engine, Processor, Splice};
 pub(crate) use self::settings::IN_FLIGHT_MAX;
 pub use self::settings::{OnFailure, OnNull, ResultHeaders, Settings};
+pub(crate) use self::shard::seed_of;
 pub use self::shared::Readiness;
 pub use crate::kafka::Profile;
 

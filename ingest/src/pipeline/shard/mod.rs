@@ -50,6 +50,7 @@ use crate::tasks::Reply as TaskReply;
 use self::effects::CALLS_OPEN_MAX;
 pub(super) use command::Command;
 pub(super) use partition::Assigned;
+pub(crate) use partition::seed_of;
 
 /// Wait for a record while reports are outstanding.
 const WAIT_BUSY: Duration = Duration::from_millis(1);

@@ -71,7 +71,7 @@ impl Partition {
         let mut list = TopicPartitionList::with_capacity(1);
         list.add_partition(&name, number);
         let (execution_prefix, position_prefix) = (format!("{name}-{number}-"), format!("{name}/{number}/"));
-        let seed = position_prefix.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        let seed = partition_seed(&position_prefix);
         let window = Window::new(start, window_records_max);
         let held = VecDeque::new();
         Self {
@@ -113,9 +113,7 @@ impl Partition {
 
     /// The seed of everything random in the execution of the record at `offset`: the same for every run of it.
     pub(crate) fn seed(&self, offset: i64) -> u64 {
-        let mut mixed = self.seed ^ offset.cast_unsigned().wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed ^ (mixed >> 31)
+        record_seed(self.seed, offset)
     }
 
     /// Hands the mark to the client, which commits it with its next commit. Returns an error's text.
@@ -161,6 +159,21 @@ impl Partition {
     pub(crate) fn describe(&self) -> String {
         format!("{}{}", self.position_prefix, self.window.next())
     }
+}
+
+/// The seed of the execution of one record, for whoever runs it outside of a pipeline.
+pub(crate) fn seed_of(topic: &str, partition: i32, offset: i64) -> u64 {
+    record_seed(partition_seed(&format!("{topic}/{partition}/")), offset)
+}
+
+fn partition_seed(position_prefix: &str) -> u64 {
+    position_prefix.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+fn record_seed(partition: u64, offset: i64) -> u64 {
+    let mut mixed = partition ^ offset.cast_unsigned().wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed ^ (mixed >> 31)
 }
 
 /// Appends a number in decimal: the formatting machinery would cost more than the digits.
