@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use expressway_ingest::authoring;
+use expressway_ingest::authoring::case::{Expectation, Words};
 use serde_json::Value;
 
 /// One case of a corpus.
@@ -120,6 +121,14 @@ fn load_own_file(path: &Path, cases: &mut Vec<Case>) -> Result<(), Error> {
         for (field, is_there) in [("clause", parsed.clause.is_some()), ("definition", parsed.definition.is_some())] {
             if !is_there {
                 return Err(malformed(format!("case '{name}' has no {field}")));
+            }
+        }
+        if let Expectation::End(end) = &parsed.expect
+            && end.status != "SUCCEEDED"
+        {
+            let is_open = body["expect"]["cause_unpinned"] == true;
+            if end.error == Words::Open || (end.cause == Words::Open && !is_open) {
+                return Err(malformed(format!("case '{name}' must say error and cause: null where there is none, cause_unpinned where it may be any")));
             }
         }
         cases.push(Case { id: format!("{group}/{name}"), group: group.clone(), body, own: true });
