@@ -181,3 +181,25 @@ impl Case {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_cases_leave_no_error_and_no_cause_open_by_mistake() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let path = folder.path().join("m.test.yaml");
+        let load = |expect: &str| {
+            let text = format!("- {{name: c, clause: '1', definition: {{}}, expect: {expect}}}\n");
+            fs::write(&path, text).expect("written");
+            load_own_file(&path, &mut Vec::new()).is_ok()
+        };
+        for open in ["{status: FAILED}", "{error: E}", "{cause: C}", "{status: TIMED_OUT, cause: null}", "{status: FAILED, cause_unpinned: true}"] {
+            assert!(!load(open), "{open}");
+        }
+        for said in ["{output: 1}", "{error: E, cause: null}", "{error: null, cause: C}", "{error: E, cause_unpinned: true}", "{refused: [X at /]}"] {
+            assert!(load(said), "{said}");
+        }
+    }
+}
