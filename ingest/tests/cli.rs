@@ -163,8 +163,8 @@ fn validate_reports_every_finding_and_exits_with_1() {
 #[test]
 fn validate_reports_a_missing_file_among_others() {
     let output = run(&["validate", "nowhere.asl.json", HEARTBEAT], "");
-    assert_eq!(code(&output), 1);
-    assert!(stdout(&output).contains("nowhere.asl.json cannot be read") && stdout(&output).contains("heartbeat.asl.json: valid"));
+    assert_eq!((code(&output), stderr(&output).as_str()), (3, ""));
+    assert!(stdout(&output).starts_with("error: the definition nowhere.asl.json cannot be read: ") && stdout(&output).contains("heartbeat.asl.json: valid"));
 }
 
 #[test]
@@ -357,7 +357,7 @@ fn the_test_command_records_an_execution_as_a_case() {
     let path = folder.path().join("m.asl.json").to_string_lossy().into_owned();
     let output = run(&["test", &path, "--record", "turned away", "--input", "{\"n\": 3}"], "");
     assert_eq!(code(&output), 0, "{}", stderr(&output));
-    let expected = "- name: \"turned away\"\n  input: {\"n\":3}\n  expect:\n    status: FAILED\n    error: \"E\"\n    took_ms: 0\n    path: [\"C\",\"F\"]\n";
+    let expected = "- name: \"turned away\"\n  input: {\"n\":3}\n  expect:\n    status: FAILED\n    error: \"E\"\n    cause: null\n    took_ms: 0\n    path: [\"C\",\"F\"]\n";
     assert_eq!(stdout(&output), expected);
     assert_eq!(std::fs::read_to_string(folder.path().join("m.test.yaml")).expect("there"), expected);
     assert_eq!(code(&run(&["test", &path], "")), 0);
@@ -376,8 +376,9 @@ fn the_test_command_tells_wrong_usage_from_files_at_fault() {
     let broken = workflow("- {name: one, expect: {ouput: 1}}\n");
     let output = run(&["test", &broken.path().to_string_lossy()], "");
     assert_eq!(code(&output), 1);
-    assert!(stderr(&output).contains("case \"one\"") && stderr(&output).contains("did you mean \"output\"?"), "{}", stderr(&output));
-    assert_eq!(code(&run(&["test", "nowhere.test.yaml"], "")), 1);
+    assert!(stdout(&output).contains("case \"one\"") && stdout(&output).contains("did you mean \"output\"?"), "{}", stdout(&output));
+    let output = run(&["test", "nowhere.test.yaml"], "");
+    assert!(code(&output) == 3 && stderr(&output).starts_with("error: nowhere.test.yaml cannot be read: "), "{}", stderr(&output));
 }
 
 #[test]
@@ -459,4 +460,221 @@ fn demo_balances_its_books() {
     let keys: Vec<_> = summary.as_object().expect("an object").keys().map(String::as_str).collect();
     assert_eq!(keys, ["produced", "succeeded", "failed", "dead_lettered", "duplicates", "lost", "executions_per_s", "held", "latency_ms"]);
     assert!(stderr(&output).contains("the books balance"), "{}", stderr(&output));
+}
+
+/// Goes round for ever, without a Wait.
+const ENDLESS: &str =
+    r#"{"StartAt":"C","States":{"C":{"Type":"Choice","Choices":[{"Variable":"$.go","BooleanEquals":true,"Next":"C"}],"Default":"E"},"E":{"Type":"Succeed"}}}"#;
+
+#[test]
+fn exec_bounds_the_history_of_an_endless_loop() {
+    let (_folder, path) = file("loop.asl.json", &ENDLESS.replace("{\"StartAt\"", "{\"TimeoutSeconds\":5,\"StartAt\""));
+    let (_input, input) = file("in.jsonl", "{\"go\":true}\n");
+    let output = run(&["exec", &path, "--input", &input, "--history", "--trace"], "");
+    assert_eq!(code(&output), 0, "{:.1000}", stderr(&output));
+    let line = &lines(&output)[0];
+    let events = line["events"].as_array().expect("a list");
+    assert_eq!(events.len(), 100_001);
+    assert_eq!((&events[0]["id"], &events[100_000]["type"]), (&Value::from(1), &Value::from("ExecutionTimedOut")));
+    let (omitted, last) = (line["eventsOmitted"].as_u64().expect("a count"), events[100_000]["id"].as_u64().expect("an id"));
+    assert_eq!(omitted + 100_001, last);
+    let told = stderr(&output);
+    assert!(told.starts_with("exec-1: TIMED_OUT") && told.contains("note: exec-1 has ") && told.contains(" of them are left out"), "{told:.1000}");
+}
+
+#[test]
+fn a_standard_execution_ends_with_its_event_25000_here_as_on_aws() {
+    let (folder, path) = file("loop.asl.json", ENDLESS);
+    let (_input, input) = file("in.jsonl", "{\"go\":true}\n");
+    let cause = "The execution reached the maximum number of history events (25000).";
+    let output = run(&["exec", &path, "--type", "STANDARD", "--input", &input], "");
+    assert_eq!(lines(&output)[0], serde_json::json!({"status": "FAILED", "error": "States.Runtime", "cause": cause}));
+    let case = format!("- {{name: loop, type: STANDARD, input: {{go: true}}, expect: {{error: States.Runtime, cause: '{cause}', took_ms: 250}}}}\n");
+    std::fs::write(folder.path().join("loop.test.yaml"), case).expect("written");
+    let output = run(&["test", &path], "");
+    assert_eq!(code(&output), 0, "{}", stdout(&output));
+}
+
+#[test]
+fn findings_of_yaml_point_into_the_yaml() {
+    let yaml = "# A comment\nStartAt: A\nStates:\n  A:\n    Type: Pass\n    Next: Nowhere\n  Broken: {Type: Pas, End: true}\n";
+    let (_folder, path) = file("m.asl.yaml", yaml);
+    let output = run(&["validate", &path], "");
+    let text = stdout(&output);
+    assert!(text.contains("m.asl.yaml:6:11 at /States/A/Next\n  |\n6 |     Next: Nowhere\n  |           ^\n"), "{text}");
+    assert!(
+        text.contains(
+            "m.asl.yaml:7:18 at /States/Broken/Type\n  |\n7 |   Broken: {Type: Pas, End: true}\n  |                  ^\n  = hint: did you mean 'Pass'?\n"
+        ),
+        "{text}"
+    );
+    let found = &lines(&run(&["validate", &path, "--format", "json"], ""))[0]["diagnostics"];
+    assert!(found.as_array().is_some_and(|found| found.iter().any(|found| found["line"] == 6 && found["column"] == 11)), "{found}");
+    for verb in ["exec", "compile", "graph"] {
+        assert!(stderr(&run(&[verb, &path], "")).contains("m.asl.yaml:6:11"), "{verb}");
+    }
+}
+
+#[test]
+fn thousands_of_findings_are_shown_in_part_and_quickly() {
+    let began = std::time::Instant::now();
+    let states: String = (0..10_000).map(|n| format!("\"S{n}\":{{\"Type\":\"Pass\",\"Next\":\"Gone{n}\"}},\n")).collect();
+    let (_folder, path) = file("many.asl.json", &format!("{{\"StartAt\":\"S0\",\"States\":{{{states}\"E\":{{\"Type\":\"Succeed\"}}}}}}"));
+    let output = run(&["validate", &path], "");
+    let text = stdout(&output);
+    assert_eq!((code(&output), text.matches("error[").count()), (1, 100));
+    assert!(text.contains(" more; expressway validate --format json shows all\n"), "{:.500}", text);
+    let all = &lines(&run(&["validate", &path, "--format", "json"], ""))[0]["diagnostics"];
+    assert!(all.as_array().is_some_and(|all| all.len() >= 10_000));
+    assert!(began.elapsed() < std::time::Duration::from_secs(60), "it took two minutes when every finding looked for its line");
+}
+
+#[test]
+fn what_cannot_be_read_ends_with_3_and_what_is_wrong_with_1() {
+    let (_a, good) = file("p.asl.json", r#"{"StartAt":"P","States":{"P":{"Type":"Pass","End":true}}}"#);
+    for arguments in [
+        &["exec", "nowhere.asl.json"][..],
+        &["compile", "nowhere.asl.json"],
+        &["graph", "nowhere.asl.json"],
+        &["exec", &good, "--input", "nowhere.jsonl"],
+        &["exec", &good, "--mocks", "nowhere.json", "--test-case", "c"],
+        &["test", &good, "--record", "n", "--history", "nowhere.json"],
+    ] {
+        let output = run(arguments, "");
+        assert!(code(&output) == 3 && stderr(&output).starts_with("error: "), "{arguments:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains("cannot be read: No such file"), "{arguments:?}: {}", stderr(&output));
+    }
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let latin = folder.path().join("l.asl.json");
+    std::fs::write(&latin, b"{\"StartAt\":\"\xe9\"}").expect("written");
+    let output = run(&["validate", &latin.to_string_lossy()], "");
+    assert!(code(&output) == 1 && stdout(&output).contains("is refused: it is not UTF-8"), "{}", stdout(&output));
+}
+
+#[test]
+fn identities_are_checked() {
+    let (_folder, path) = file("p.asl.json", r#"{"StartAt":"P","States":{"P":{"Type":"Pass","End":true}}}"#);
+    for (flag, value, part) in [
+        ("--execution-name", "a b", "Invalid Name: 'a b'"),
+        ("--state-machine", "a/b", "Invalid Name: 'a/b'"),
+        ("--account", "123", "12 digits"),
+        ("--account", "12345678901x", "12 digits"),
+        ("--region", "", "a region is letters"),
+    ] {
+        let output = run(&["exec", &path, flag, value], "");
+        assert!(code(&output) == 2 && stderr(&output).contains(part), "{flag}: {}", stderr(&output));
+    }
+    let output = run(&["exec", &path, "--execution-name", "a-1_b.c", "--account", "123456789012", "--region", "eu-west-1"], "");
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+}
+
+#[test]
+fn mocks_must_fit_the_machine() {
+    let (_a, definition) = file("m.asl.json", r#"{"StartAt":"Task","States":{"Task":{"Type":"Task","Resource":"native:x","End":true}}}"#);
+    let mocks = |machine: &str, state: &str| {
+        format!(r#"{{"StateMachines":{{"{machine}":{{"TestCases":{{"c":{{"{state}":"R"}}}}}}}},"MockedResponses":{{"R":{{"0":{{"Return":1}}}}}}}}"#)
+    };
+    let exec = |mocks: &str, case: &str| {
+        let (_b, mocks) = file("mocks.json", mocks);
+        let output = run(&["exec", &definition, "--mocks", &mocks, "--test-case", case], "");
+        (code(&output), format!("{}{}", stdout(&output), stderr(&output)))
+    };
+    assert_eq!(exec(&mocks("m", "Task"), "c").0, 0);
+    assert_eq!(exec(&mocks("Other", "Task"), "Other#c").0, 0);
+    let (code, text) = exec(&mocks("Other", "Task"), "c");
+    assert!(code == 1 && text.contains("state machine \"m\" is not in it; there are \"Other\""), "{text}");
+    let (code, text) = exec(&mocks("m", "Tasks"), "c");
+    assert!(code == 1 && text.contains("mocks \"Tasks\", which is no Task state of the definition; did you mean \"Task\"?"), "{text}");
+}
+
+#[test]
+fn nothing_that_is_shown_acts_on_a_terminal() {
+    let evil = "\\u001b[31m\\u009b2J";
+    let text = format!(r#"{{"StartAt":"{evil}","States":{{"{evil}":{{"Type":"Fail","Error":"{evil}","Cause":"{evil}","{evil}":1}}}}}}"#);
+    let (_a, refused) = file("r.asl.json", &text);
+    let (folder, path) = file("m.asl.json", &text.replace(&format!(",\"{evil}\":1"), ""));
+    let cases = format!("- {{name: \"{evil}\", expect: {{error: \"no {evil}\"}}}}\n");
+    std::fs::write(folder.path().join("m.test.yaml"), cases).expect("written");
+    for arguments in [&["validate", &refused][..], &["exec", &refused], &["exec", &path, "--trace"], &["test", &path], &["compile", &path, "--listing"]] {
+        let output = run(arguments, "");
+        // What exec writes to standard output is JSON for programs.
+        let shown = if arguments[0] == "exec" { stderr(&output) } else { format!("{}{}", stdout(&output), stderr(&output)) };
+        assert!(!shown.contains(['\u{1b}', '\u{9b}']), "{arguments:?}: {shown:?}");
+    }
+    assert!(stdout(&run(&["test", &path], "")).contains("FAILED  \\u{1b}[31m\\u{9b}2J\n"));
+}
+
+#[test]
+fn compile_tells_variable_references_as_aws_does() {
+    let text = r#"{"StartAt":"A","States":{"A":{"Type":"Pass","Assign":{"x":1,"y":2},"Next":"B"},
+        "B":{"Type":"Pass","Parameters":{"b.$":"$y","a.$":"$x"},"End":true}}}"#;
+    let (_folder, path) = file("v.asl.json", text);
+    let summary = &lines(&run(&["compile", &path, "--format", "json"], ""))[0];
+    assert_eq!(summary["variableReferences"], serde_json::json!({"B": ["x", "y"]}));
+    assert_eq!((&summary["name"], &summary["type"]), (&Value::from("v"), &Value::from("EXPRESS")));
+    assert!(stdout(&run(&["compile", &path], "")).ends_with("\nB reads $x, $y\n"));
+}
+
+#[test]
+fn the_test_command_does_not_pass_on_nothing() {
+    for cases in ["", "[]\n", "# none yet\n"] {
+        let folder = workflow(cases);
+        let path = folder.path().to_string_lossy().into_owned();
+        for arguments in [&["test", &path][..], &["test", &path, "--fail-under", "0"], &["test", &path, "--format", "junit"]] {
+            let output = run(arguments, "");
+            assert_eq!(code(&output), 1, "{cases:?} {arguments:?}");
+            assert!(stderr(&output).contains("no case was run") && stderr(&output).contains("m.test.yaml has no cases"), "{}", stderr(&output));
+        }
+    }
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let inline = "- {name: a, definition: {StartAt: P, States: {P: {Type: Pass, End: true}}}, expect: {output: {}}}\n";
+    std::fs::write(folder.path().join("alone.test.yaml"), inline).expect("written");
+    let path = folder.path().to_string_lossy().into_owned();
+    assert_eq!(code(&run(&["test", &path], "")), 0);
+    let output = run(&["test", &path, "--fail-under", "50"], "");
+    assert!(code(&output) == 1 && stderr(&output).contains("no coverage was measured"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_malformed_test_file_does_not_keep_the_others_from_running() {
+    let folder = workflow(GOOD);
+    std::fs::write(folder.path().join("a.test.yaml"), "- {name: one, expect: {ouput: 1}}\n").expect("written");
+    std::fs::write(folder.path().join("b.test.yaml"), "- [").expect("written");
+    let path = folder.path().to_string_lossy().into_owned();
+    let output = run(&["test", &path], "");
+    assert_eq!(code(&output), 1);
+    assert!(
+        stdout(&output).contains("  ok      one\n") && stdout(&output).contains("1 case: 1 passed, 0 failed, 2 files at fault; coverage 75 %"),
+        "{}",
+        stdout(&output)
+    );
+    let output = run(&["test", &path, "--format", "junit"], "");
+    assert!(code(&output) == 1 && stdout(&output).contains("tests=\"3\" failures=\"0\" errors=\"2\""), "{}", stdout(&output));
+    assert_eq!(code(&run(&["test", &path, "--only", "one"], "")), 1, "a file at fault may hold the case that was asked for");
+}
+
+#[test]
+fn a_recording_keeps_its_type_and_says_when_it_does_not_come_out() {
+    let folder = workflow("");
+    let path = folder.path().join("m.asl.json").to_string_lossy().into_owned();
+    let output = run(&["test", &path, "--record", "standard", "--type", "STANDARD", "--input", "{\"n\": 3}"], "");
+    assert!(code(&output) == 0 && stdout(&output).starts_with("- name: \"standard\"\n  type: STANDARD\n"), "{}", stdout(&output));
+    assert_eq!(code(&run(&["test", &path], "")), 0, "the case says its type itself");
+    // On AWS the task was called, but this definition does not come by it.
+    let events = r#"{"events":[
+        {"id":1,"previousEventId":0,"type":"ExecutionStarted","executionStartedEventDetails":{"input":"{\"n\":3}"}},
+        {"id":2,"previousEventId":0,"type":"TaskStateEntered","stateEnteredEventDetails":{"name":"T","input":"{}"}},
+        {"id":3,"previousEventId":2,"type":"TaskScheduled","taskScheduledEventDetails":{"parameters":"{}"}},
+        {"id":4,"previousEventId":3,"type":"TaskSucceeded","taskSucceededEventDetails":{"output":"1"}},
+        {"id":5,"previousEventId":4,"type":"ExecutionSucceeded","executionSucceededEventDetails":{"output":"1"}}]}"#;
+    let (_history, history) = file("history.json", events);
+    let output = run(&["test", &path, "--record", "aws", "--history", &history], "");
+    assert_eq!(code(&output), 1);
+    assert!(stdout(&output).starts_with("- name: \"aws\"\n  type: STANDARD\n"), "{}", stdout(&output));
+    assert!(
+        stderr(&output).contains("call of state \"T\" that is not made") && stderr(&output).contains("error: the case is written to"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(code(&run(&["test", &path], "")), 1, "and it fails as it stands");
 }

@@ -1,17 +1,6 @@
 //! A test file: cases of one definition, in YAML.
 //!
-//! `NAME.test.yaml` is a list of cases. A case has a `name` and what it expects; its definition stands in it, or is the file `NAME.asl.json` beside it. Unknown words are refused, since a misspelt expectation would always hold.
-//!
-//! | key | meaning |
-//! |---|---|
-//! | `name` | unique in the file |
-//! | `comment`, `clause` | for readers: why the case is there, which rule it holds |
-//! | `definition` | the definition, where it does not lie beside the file |
-//! | `type` | `EXPRESS` or `STANDARD`, else what the command line says |
-//! | `execution` | name of the execution; the case's own name when absent |
-//! | `input` | JSON, `{}` when absent |
-//! | `mocks` | how tasks answer: see [`Mocks`] |
-//! | `expect` | how it ends: see [`Expectation`] |
+//! `NAME.test.yaml` is a list of cases. A case has a `name` and what it expects; its definition stands in it, or is the file `NAME.asl.json` beside it. Unknown words are refused, since a misspelt expectation would always hold. The reference for authors is `configs/definitions/README.md`.
 
 use std::collections::HashSet;
 
@@ -20,6 +9,7 @@ use expressway_engine::hir::WorkflowType;
 use serde_json::{Map, Value};
 
 use crate::config;
+use crate::control::name;
 use crate::tasks::mock::TestCase;
 
 /// One case.
@@ -92,7 +82,7 @@ pub enum Expectation {
     End(Box<End>),
 }
 
-/// How an execution must end. What is not said of output and path is left open; an error and a cause that are not said must not be there.
+/// How an execution must end. What is not said is left open.
 #[derive(Debug, Clone, Default)]
 pub struct End {
     /// `status`: `SUCCEEDED`, `FAILED`, `TIMED_OUT`. When absent, an expected output makes it the first, an expected error the second.
@@ -102,15 +92,54 @@ pub struct End {
     /// `output_includes`: the output has these members, and may have others.
     pub output_includes: Option<Value>,
     /// `error`
-    pub error: Option<String>,
-    /// `cause`
-    pub cause: Option<String>,
-    /// `cause_unpinned: true`: the cause may be anything.
-    pub is_cause_open: bool,
+    pub error: Words,
+    /// `cause`; `cause_unpinned: true` says in so many words that it is left open.
+    pub cause: Words,
     /// `took_ms`: milliseconds of virtual time from start to end.
     pub took_ms: Option<u64>,
     /// `path`: the names of the states in the order in which they are entered. Levels of which it names no state are left out of the comparison, so the inside of a Parallel or Map need not be told.
     pub path: Option<Vec<String>>,
+}
+
+/// What is expected of an error or a cause.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Words {
+    /// Nothing is said: it may be anything, and may be absent.
+    #[default]
+    Open,
+    /// `null`: there is none.
+    Absent,
+    /// This text.
+    Is(String),
+}
+
+impl Words {
+    fn of(members: &Map<String, Value>, key: &str) -> Result<Self, String> {
+        Ok(match members.get(key) {
+            None => Self::Open,
+            Some(Value::Null) => Self::Absent,
+            Some(_) => text(members, key)?.map_or(Self::Absent, Self::Is),
+        })
+    }
+
+    /// Whether what was found is as expected.
+    #[must_use]
+    pub fn allow(&self, found: Option<&str>) -> bool {
+        match self {
+            Self::Open => true,
+            Self::Absent => found.is_none(),
+            Self::Is(text) => found == Some(text),
+        }
+    }
+
+    /// The text that is expected, if any.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Is(text) => Some(text),
+            Self::Open | Self::Absent => None,
+        }
+    }
 }
 
 /// The cases of a test file as they stand there.
@@ -174,7 +203,10 @@ impl Case {
             clause: text(members, "clause")?,
             definition,
             workflow_type,
-            execution: text(members, "execution")?.unwrap_or_else(|| execution_name(&name)),
+            execution: match text(members, "execution")? {
+                Some(execution) => name::parse(&execution)?,
+                None => execution_name(&name),
+            },
             input: members.get("input").map_or_else(|| "{}".to_owned(), Value::to_string),
             mocks: members.get("mocks").map_or_else(|| Ok(Mocks::default()), |mocks| Mocks::from_value(mocks, &name))?,
             expect: Expectation::from_value(members.get("expect").ok_or("a case needs an \"expect\"")?)?,
@@ -231,30 +263,34 @@ impl Expectation {
             return Ok(Self::Refused(texts(findings, "refused")?));
         }
         let members = object(value, "\"expect\"", &EXPECT_KEYS)?;
-        let (error, cause) = (text(members, "error")?, text(members, "cause")?);
+        let (error, mut cause) = (Words::of(members, "error")?, Words::of(members, "cause")?);
         let has_output = members.contains_key("output") || members.contains_key("output_includes");
         let status = match text(members, "status")? {
             Some(status) if STATUSES.contains(&status.as_str()) => status,
             Some(other) => return Err(format!("\"status\" is one of {}, found {other}", STATUSES.join(", "))),
             None if has_output => "SUCCEEDED".to_owned(),
-            None if error.is_some() || cause.is_some() => "FAILED".to_owned(),
+            None if error != Words::Open || cause != Words::Open => "FAILED".to_owned(),
             None => return Err("\"expect\" needs a \"status\", an \"output\" or an \"error\"".to_owned()),
         };
-        if has_output != (status == "SUCCEEDED") && (has_output || error.is_some()) {
-            return Err(format!("an execution that ends as {status} has {}", if has_output { "no output" } else { "no error" }));
+        let has_failed = status != "SUCCEEDED";
+        if has_failed && has_output {
+            return Err(format!("an execution that ends as {status} has no output"));
         }
-        let is_cause_open = match members.get("cause_unpinned") {
-            None => false,
-            Some(Value::Bool(is_open)) => *is_open,
+        if !has_failed && (error.text().is_some() || cause.text().is_some()) {
+            return Err(format!("an execution that ends as {status} has no error and no cause"));
+        }
+        match members.get("cause_unpinned") {
+            None | Some(Value::Bool(false)) => {}
+            Some(Value::Bool(true)) => cause = Words::Open,
             Some(_) => return Err("\"cause_unpinned\" is true or false".to_owned()),
-        };
+        }
         let took_ms = match members.get("took_ms") {
             None => None,
             Some(took_ms) => Some(took_ms.as_u64().ok_or("\"took_ms\" is a whole number")?),
         };
         let path = members.get("path").map(|path| texts(path, "path")).transpose()?;
         let (output, output_includes) = (members.get("output").cloned(), members.get("output_includes").cloned());
-        Ok(Self::End(Box::new(End { status, output, output_includes, error, cause, is_cause_open, took_ms, path })))
+        Ok(Self::End(Box::new(End { status, output, output_includes, error, cause, took_ms, path })))
     }
 }
 
@@ -308,6 +344,21 @@ mod tests {
     }
 
     #[test]
+    fn errors_and_causes_are_open_absent_or_a_text() {
+        let end = end("{name: a, expect: {error: E}}");
+        assert_eq!((&end.error, &end.cause), (&Words::Is("E".to_owned()), &Words::Open));
+        let end = self::end("{name: a, expect: {error: null, cause: null}}");
+        assert_eq!((end.status.as_str(), &end.error, &end.cause), ("FAILED", &Words::Absent, &Words::Absent));
+        let end = self::end("{name: a, expect: {status: TIMED_OUT}}");
+        assert_eq!((end.status.as_str(), &end.error, &end.cause), ("TIMED_OUT", &Words::Open, &Words::Open));
+        assert_eq!(self::end("{name: a, expect: {error: E, cause: C, cause_unpinned: true}}").cause, Words::Open);
+        let holds = |words: &Words| [None, Some("E"), Some("F")].map(|found| words.allow(found));
+        assert_eq!(holds(&Words::Open), [true; 3]);
+        assert_eq!(holds(&Words::Absent), [true, false, false]);
+        assert_eq!(holds(&Words::Is("E".to_owned())), [false, true, false]);
+    }
+
+    #[test]
     fn an_output_may_be_null_and_is_then_compared() {
         assert_eq!(end("{name: a, expect: {output: null}}").output, Some(Value::Null));
         assert_eq!(end("{name: a, expect: {status: SUCCEEDED}}").output, None);
@@ -324,6 +375,8 @@ mod tests {
             ("{name: a, expect: {status: DONE}}", "found DONE"),
             ("{name: a, expect: {status: FAILED, output: 1}}", "has no output"),
             ("{name: a, expect: {status: SUCCEEDED, error: E}}", "has no error"),
+            ("{name: a, expect: {output: 1, cause: C}}", "no cause"),
+            ("{name: a, execution: 'b c', expect: {output: 1}}", "Invalid Name: 'b c'"),
             ("{name: a, expect: {output: 1, path: A}}", "must be a list of texts"),
             ("{name: a, type: FAST, expect: {output: 1}}", "EXPRESS or STANDARD"),
             ("{name: a, mocks: {sfn_local: {S: {first: 1}}}, expect: {output: 1}}", "is no invocation"),

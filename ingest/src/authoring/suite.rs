@@ -53,6 +53,8 @@ pub struct FileReport {
     pub path: PathBuf,
     /// Its cases, in order.
     pub cases: Vec<CaseReport>,
+    /// Why none of its cases could be run, where that is so.
+    pub problem: Option<String>,
 }
 
 /// One case.
@@ -67,6 +69,12 @@ pub struct CaseReport {
 }
 
 impl Report {
+    /// How many files could not be run.
+    #[must_use]
+    pub fn files_at_fault(&self) -> usize {
+        self.files.iter().filter(|file| file.problem.is_some()).count()
+    }
+
     /// How many cases passed, and how many there are.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
@@ -148,21 +156,28 @@ pub fn read(path: &Path) -> Result<Vec<Case>, String> {
     case::parse(&text).map_err(|problem| format!("the test file {} is refused: {problem}", path.display()))
 }
 
-/// Runs the cases of test files.
-///
-/// # Errors
-/// A sentence, when a file or definition cannot be read; what a case gets wrong is in the report.
-pub fn run(files: &[PathBuf], settings: &Settings) -> Result<Report, String> {
+/// Runs the cases of test files. What a case gets wrong is in the report, and so is a file or a definition that cannot be read: the others are run all the same.
+#[must_use]
+pub fn run(files: &[PathBuf], settings: &Settings) -> Report {
     let mut report = Report::default();
     for path in files {
-        let cases = read(path)?;
-        let mut file = File::open(path, settings)?;
-        let is_wanted = |case: &Case| settings.only.as_ref().is_none_or(|only| case.name.contains(only.as_str()));
-        let cases = cases.iter().filter(|case| is_wanted(case)).map(|case| file.judge(case)).collect();
-        report.files.push(FileReport { path: path.clone(), cases });
-        report.coverages.extend(file.coverage()?);
+        match run_file(path, settings) {
+            Ok((cases, coverage)) => {
+                report.files.push(FileReport { path: path.clone(), cases, problem: None });
+                report.coverages.extend(coverage);
+            }
+            Err(problem) => report.files.push(FileReport { path: path.clone(), cases: Vec::new(), problem: Some(problem) }),
+        }
     }
-    Ok(report)
+    report
+}
+
+fn run_file(path: &Path, settings: &Settings) -> Result<(Vec<CaseReport>, Option<Coverage>), String> {
+    let cases = read(path)?;
+    let mut file = File::open(path, settings)?;
+    let is_wanted = |case: &Case| settings.only.as_ref().is_none_or(|only| case.name.contains(only.as_str()));
+    let cases = cases.iter().filter(|case| is_wanted(case)).map(|case| file.judge(case)).collect();
+    Ok((cases, file.coverage()))
 }
 
 /// A test file at work.
@@ -177,7 +192,10 @@ struct File<'s> {
 
 impl<'s> File<'s> {
     fn open(path: &Path, settings: &'s Settings) -> Result<Self, String> {
-        let definition = definition_of(path).map(|path| Definition::read(&path)).transpose().map_err(|error| error.to_string())?;
+        let definition = definition_of(path).map(|path| Definition::read(&path)).transpose().map_err(|error| match std::error::Error::source(&error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        })?;
         Ok(Self { settings, state_machine: state_machine_of(path), definition, machines: BTreeMap::new(), hits: Hits::default() })
     }
 
@@ -206,9 +224,9 @@ impl<'s> File<'s> {
     }
 
     /// The coverage of the definition beside the file, if a case has used it.
-    fn coverage(&self) -> Result<Option<Coverage>, String> {
-        let (Some(definition), Some(machine)) = (&self.definition, self.machines.values().find_map(|machine| machine.as_ref().ok())) else { return Ok(None) };
-        Ok(Some(Coverage::of(definition, &machine.hir, &self.hits)))
+    fn coverage(&self) -> Option<Coverage> {
+        let machine = self.machines.values().find_map(|machine| machine.as_ref().ok())?;
+        Some(Coverage::of(self.definition.as_ref()?, &machine.hir, &self.hits))
     }
 }
 

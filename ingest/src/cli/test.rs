@@ -15,10 +15,35 @@ use crate::authoring::{coverage, record};
 use crate::error::Error;
 use crate::tasks::mock::MockFile;
 
+const HELP: &str = "Examples:
+  expressway test configs/definitions --fail-under 90 --report junit=cases.xml --report lcov=coverage.info
+  expressway test orders.test.yaml --record refunds_are_booked --input '{\"order\": 7}'
+
+Cases lie in NAME.test.yaml beside NAME.asl.json (or .asl.yaml). Waits and retry delays take no real time.
+
+  - name: a_busy_bank_is_asked_again        # unique in the file
+    input: {order: 7}                       # {} when absent
+    type: EXPRESS                           # or STANDARD, else --type
+    mocks:                                  # how tasks answer, one of
+      sfn_local: {Charge: {'0': {Throw: {Error: Busy}}, '1-2': {Return: {ok: true}}}}
+      tasks: [{state: Charge, request: {order: 7}, reply: {return: 5}, after_ms: 20}]
+      test_case: Happy                      # of the file in --mocks or SFN_MOCK_CONFIG; MACHINE#CASE for another machine
+    expect:                                 # what is not said is left open
+      status: FAILED                        # SUCCEEDED with an output, FAILED with an error
+      output: {a: 1}                        # or output_includes, for some of its members
+      error: Busy                           # null: there is none
+      cause: try later                      # null: there is none
+      path: [Charge, Wait, Charge]          # of each level that it names a state of
+      took_ms: 3000                         # virtual time
+
+Also: comment, clause, execution (its name), definition (in the case itself), expect.refused (a list of findings). The reference is configs/definitions/README.md.
+
+Exit codes: 0 all cases passed, 1 a case failed, none was run, a file is at fault or the coverage is too low, 2 wrong usage, 3 a file named here cannot be read.";
+
 /// Flags of `test`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  expressway test configs/definitions --fail-under 90 --report junit=cases.xml --report lcov=coverage.info\n  expressway test orders.test.yaml --record refunds_are_booked --input '{\"order\": 7}'\n\nCases lie in NAME.test.yaml beside NAME.asl.json. Waits and retry delays take no real time.\n\nExit codes: 0 all cases passed, 1 a case failed, a file is at fault or the coverage is too low, 2 wrong usage."
+    after_help = HELP
 )]
 pub(super) struct Flags {
     /// Test files (*.test.yaml), definitions with one beside them, or folders of test files
@@ -111,15 +136,19 @@ pub(super) fn run(flags: &Flags, environment: &Environment) -> Result<(), Error>
     }
     let mut files = Vec::new();
     for path in &flags.files {
+        fs::metadata(path).map_err(|error| Error::surroundings(format!("{} cannot be read", path.display()), error))?;
         for found in suite::find(path).map_err(Error::Input)? {
             if !files.contains(&found) {
                 files.push(found);
             }
         }
     }
-    let done = suite::run(&files, &settings).map_err(Error::Input)?;
+    let done = suite::run(&files, &settings);
     let (passed, all) = done.counts();
-    if let Some(only) = flags.only.as_ref().filter(|_| all == 0) {
+    for file in done.files.iter().filter(|file| flags.only.is_none() && file.cases.is_empty() && file.problem.is_none()) {
+        tell(&format!("note: the test file {} has no cases", file.path.display()));
+    }
+    if let Some(only) = flags.only.as_ref().filter(|_| all == 0 && done.files_at_fault() == 0) {
         return Err(Error::Usage(format!("no case has \"{only}\" in its name")));
     }
     for file in &flags.reports {
@@ -127,11 +156,15 @@ pub(super) fn run(flags: &Flags, environment: &Environment) -> Result<(), Error>
         fs::write(&file.path, print(&done, file.form)).map_err(|error| Error::surroundings(what(), error))?;
     }
     let mut out = Output::new();
-    out.write(print(&done, flags.format.into()).as_bytes())?;
+    let report = print(&done, flags.format.into());
+    if flags.format == FormFlag::Text { out.text(&report) } else { out.write(report.as_bytes()) }?;
     out.flush()?;
     let reached = coverage::total(&done.coverages).percent();
     match flags.fail_under {
-        _ if passed < all => Err(Error::Input(String::new())),
+        _ if passed < all || done.files_at_fault() > 0 => Err(Error::Input(String::new())),
+        // A gate that nothing has gone through is not open.
+        _ if all == 0 => Err(Error::Input("no case was run, so nothing is tested".to_owned())),
+        Some(_) if done.coverages.is_empty() => Err(Error::Input("no coverage was measured: no case is of a definition beside its test file".to_owned())),
         Some(wanted) if reached < wanted => Err(Error::Input(format!("the coverage is {}, less than the {wanted} % asked for", report::percent(reached)))),
         _ => Ok(()),
     }
@@ -155,16 +188,21 @@ fn record_case(flags: &Flags, name: &str, settings: &Settings) -> Result<(), Err
     let entry = record::case(&target, name, &source, settings).map_err(Error::Input)?;
     let what = || format!("the test file {} cannot be written", target.test.display());
     fs::write(&target.test, &entry.file).map_err(|error| Error::surroundings(what(), error))?;
+    let mut out = Output::new();
+    out.write(entry.added.as_bytes())?;
+    out.flush()?;
+    if entry.notes.is_empty() {
+        return Ok(());
+    }
     for note in &entry.notes {
         tell(&format!("note: {note}"));
     }
-    let mut out = Output::new();
-    out.write(entry.added.as_bytes())?;
-    out.flush()
+    let file = target.test.display();
+    Err(Error::Input(format!("the case is written to {file}, but it does not come out here as it was recorded; as it stands it fails")))
 }
 
 fn read(path: &Path) -> Result<String, Error> {
-    fs::read_to_string(path).map_err(|error| Error::Input(format!("the history {} cannot be read: {error}", path.display())))
+    fs::read_to_string(path).map_err(|error| Error::surroundings(format!("the history {} cannot be read", path.display()), error))
 }
 
 #[cfg(test)]

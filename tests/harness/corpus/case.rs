@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use expressway_ingest::authoring;
+use expressway_ingest::authoring::case::{Expectation, Words};
 use serde_json::Value;
 
 /// One case of a corpus.
@@ -122,6 +123,14 @@ fn load_own_file(path: &Path, cases: &mut Vec<Case>) -> Result<(), Error> {
                 return Err(malformed(format!("case '{name}' has no {field}")));
             }
         }
+        if let Expectation::End(end) = &parsed.expect
+            && end.status != "SUCCEEDED"
+        {
+            let is_open = body["expect"]["cause_unpinned"] == true;
+            if end.error == Words::Open || (end.cause == Words::Open && !is_open) {
+                return Err(malformed(format!("case '{name}' must say error and cause: null where there is none, cause_unpinned where it may be any")));
+            }
+        }
         cases.push(Case { id: format!("{group}/{name}"), group: group.clone(), body, own: true });
     }
     Ok(())
@@ -170,5 +179,27 @@ impl Case {
             // Spelled with or without a blank behind the colon; the word alone may stand in a comment.
             text.split("\"QueryLanguage\"").skip(1).any(|rest| rest.trim_start().trim_start_matches(':').trim_start().starts_with("\"JSONata\""))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_cases_leave_no_error_and_no_cause_open_by_mistake() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let path = folder.path().join("m.test.yaml");
+        let load = |expect: &str| {
+            let text = format!("- {{name: c, clause: '1', definition: {{}}, expect: {expect}}}\n");
+            fs::write(&path, text).expect("written");
+            load_own_file(&path, &mut Vec::new()).is_ok()
+        };
+        for open in ["{status: FAILED}", "{error: E}", "{cause: C}", "{status: TIMED_OUT, cause: null}", "{status: FAILED, cause_unpinned: true}"] {
+            assert!(!load(open), "{open}");
+        }
+        for said in ["{output: 1}", "{error: E, cause: null}", "{error: null, cause: C}", "{error: E, cause_unpinned: true}", "{refused: [X at /]}"] {
+            assert!(load(said), "{said}");
+        }
     }
 }

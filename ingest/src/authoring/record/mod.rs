@@ -1,9 +1,10 @@
 //! An execution becomes a case.
 //!
-//! Either one that runs now, on virtual time, its tasks answered by mocks or native handlers; or one that ran on AWS, from its history. Its calls become the case's mocks, its end and its path what the case expects. The case is run before it is handed out: where it does not come out as recorded (the order in which branches ran, times), a note says so.
+//! Either one that runs now, on virtual time, its tasks answered by mocks or native handlers; or one that ran on AWS, from its history. Its calls become the case's mocks, its end and its path what the case expects. The case is run before it is handed out: where it does not come out as recorded (a mock that is not called, the order in which branches ran, times), a note says so.
 
 use std::path::{Path, PathBuf};
 
+use expressway_engine::hir::WorkflowType;
 use serde_json::{Map, Value, json};
 
 use super::case::{self, Call, CallReply, Case};
@@ -44,7 +45,7 @@ pub struct Entry {
     pub file: String,
     /// The case alone.
     pub added: String,
-    /// What its author should know.
+    /// Where the case does not come out here as it was recorded; it fails as it stands.
     pub notes: Vec<String>,
 }
 
@@ -92,13 +93,15 @@ pub fn case(target: &Target, name: &str, source: &Source, settings: &Settings) -
     }
     let definition = Definition::read(&target.definition).map_err(|error| error.to_string())?;
     let state_machine = suite::state_machine_of(&target.test);
-    let machine = Machine::compile(&definition.text, settings.workflow_type, &state_machine)
+    // Only Standard executions have a history that GetExecutionHistory answers.
+    let workflow_type = if matches!(source, Source::History(_)) { WorkflowType::Standard } else { settings.workflow_type };
+    let machine = Machine::compile(&definition.text, workflow_type, &state_machine)
         .map_err(|found| format!("the definition {} is refused\n{}", definition.path.display(), definition.render(&definition.placed(found))))?;
     let execution = match source {
         Source::Run { input, test_case } => run_now(name, input, test_case.as_ref(), &machine, &state_machine, settings)?,
         Source::History(text) => history::read(text)?,
     };
-    let added = entry(name, &execution);
+    let added = entry(name, workflow_type, &execution);
     let separator = if before.is_empty() || before.ends_with("\n\n") {
         ""
     } else if before.ends_with('\n') {
@@ -134,8 +137,12 @@ fn run_now(name: &str, input: &str, test_case: Option<&String>, machine: &Machin
 }
 
 /// The case as YAML: keys as blocks, values as JSON, which is YAML too.
-fn entry(name: &str, execution: &Execution) -> String {
-    let mut out = format!("- name: {}\n  input: {}\n", Value::from(name), execution.input);
+fn entry(name: &str, workflow_type: WorkflowType, execution: &Execution) -> String {
+    let mut out = format!("- name: {}\n", Value::from(name));
+    if workflow_type == WorkflowType::Standard {
+        out.push_str("  type: STANDARD\n");
+    }
+    out.push_str(&format!("  input: {}\n", execution.input));
     if !execution.calls.is_empty() {
         out.push_str("  mocks:\n    tasks:\n");
         for call in &execution.calls {
@@ -143,7 +150,9 @@ fn entry(name: &str, execution: &Execution) -> String {
         }
     }
     out.push_str(&format!("  expect:\n    status: {}\n", execution.status));
-    let text = |text: &Option<String>| text.as_ref().map(|text| Value::from(text.as_str()));
+    // What a failure has not is written too, so that it stays away.
+    let has_failed = execution.output.is_none();
+    let text = |text: &Option<String>| has_failed.then(|| text.as_ref().map_or(Value::Null, |text| Value::from(text.as_str())));
     let path = execution.path.as_ref().map(|path| json!(path));
     let took_ms = execution.took_ms.map(Value::from);
     let members =
@@ -185,8 +194,6 @@ fn check(file: &str, name: &str, machine: Machine) -> Result<Vec<String>, String
 
 #[cfg(test)]
 mod tests {
-    use expressway_engine::hir::WorkflowType;
-
     use super::*;
 
     const DEFINITION: &str = r#"{"StartAt":"T","States":{
@@ -216,7 +223,7 @@ mod tests {
         assert!(case(&target, "it: \"works\"", &source, &settings).expect_err("taken").contains("already"));
         let entry = case(&target, "again", &source, &settings).expect("recorded");
         std::fs::write(&target.test, &entry.file).expect("written");
-        let report = suite::run(std::slice::from_ref(&target.test), &settings).expect("read");
+        let report = suite::run(std::slice::from_ref(&target.test), &settings);
         assert_eq!(report.counts(), (2, 2));
     }
 
@@ -239,6 +246,7 @@ mod tests {
         ]});
         let entry = case(&target, "aws", &Source::History(history.to_string()), &settings).expect("recorded");
         assert_eq!(entry.notes, [""; 0], "{}", entry.added);
+        assert!(entry.added.starts_with("- name: \"aws\"\n  type: STANDARD\n  input: "), "{}", entry.added);
         assert!(entry.added.contains(r#"{"state":"T","request":{"a":1},"reply":{"throw":{"error":"Busy","cause":"later"}}}"#), "{}", entry.added);
     }
 

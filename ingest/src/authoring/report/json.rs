@@ -24,13 +24,13 @@ pub(super) fn print(report: &Report) -> String {
                     json!({"name": case.name, "passed": differences.is_empty(), "took_ms": case.verdict.took_ms, "elapsed_ns": case.elapsed_ns, "differences": differences})
                 })
                 .collect();
-            json!({"file": file.path.to_string_lossy(), "cases": cases})
+            json!({"file": file.path.to_string_lossy(), "error": file.problem, "cases": cases})
         })
         .collect();
     let total = coverage::total(&report.coverages);
     let coverages: Vec<Value> = report.coverages.iter().map(one).collect();
     let coverage = json!({"percent": total.percent(), "reached": total.reached, "total": total.total, "files": coverages});
-    json!({"passed": passed, "failed": all - passed, "files": files, "coverage": coverage}).to_string() + "\n"
+    json!({"passed": passed, "failed": all - passed, "errors": report.files_at_fault(), "files": files, "coverage": coverage}).to_string() + "\n"
 }
 
 fn one(coverage: &Coverage) -> Value {

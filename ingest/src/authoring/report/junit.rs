@@ -8,11 +8,18 @@ use super::difference_lines;
 
 pub(super) fn print(report: &Report) -> String {
     let (passed, all) = report.counts();
+    // A file that could not be run counts as one test with an error.
+    let errors = report.files_at_fault();
     let elapsed_ns: u64 = report.files.iter().map(elapsed_ns).sum();
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     line(
         &mut out,
-        &format!("<testsuites name=\"expressway test\" tests=\"{all}\" failures=\"{}\" errors=\"0\" time=\"{}\">", all - passed, seconds(elapsed_ns)),
+        &format!(
+            "<testsuites name=\"expressway test\" tests=\"{}\" failures=\"{}\" errors=\"{errors}\" time=\"{}\">",
+            all + errors,
+            all - passed,
+            seconds(elapsed_ns)
+        ),
     );
     for file in &report.files {
         suite(file, &mut out);
@@ -25,8 +32,14 @@ fn suite(file: &FileReport, out: &mut String) {
     let failures = file.cases.iter().filter(|case| !case.verdict.has_passed()).count();
     let name = file.path.to_string_lossy();
     let class = name.rsplit_once(".test.").map_or(&*name, |(class, _)| class);
-    let (all, time) = (file.cases.len(), seconds(elapsed_ns(file)));
-    line(out, &format!("  <testsuite name=\"{}\" tests=\"{all}\" failures=\"{failures}\" errors=\"0\" skipped=\"0\" time=\"{time}\">", escape(&name)));
+    let errors = usize::from(file.problem.is_some());
+    let (all, time) = (file.cases.len() + errors, seconds(elapsed_ns(file)));
+    line(out, &format!("  <testsuite name=\"{}\" tests=\"{all}\" failures=\"{failures}\" errors=\"{errors}\" skipped=\"0\" time=\"{time}\">", escape(&name)));
+    if let Some(problem) = &file.problem {
+        line(out, &format!("    <testcase classname=\"{}\" name=\"the file can be run\" time=\"0.000\">", escape(class)));
+        line(out, &format!("      <error message=\"{}\"/>", escape(problem)));
+        line(out, "    </testcase>");
+    }
     for case in &file.cases {
         let head = format!("    <testcase classname=\"{}\" name=\"{}\" time=\"{}\"", escape(class), escape(&case.name), seconds(case.elapsed_ns));
         if case.verdict.has_passed() {

@@ -80,7 +80,7 @@ mod tests {
         let point = |kind, what: &str, line, hits| Point { kind, state: "A<".to_owned(), what: what.to_owned(), line, hits };
         let differences = vec![Difference::new("output.a", Some("1 & 2"), Some("\"]]>\u{1}\"")), Difference::new("output.b", None, Some("3"))];
         Report {
-            files: vec![FileReport { path: "d/m.test.yaml".into(), cases: vec![case("good", Vec::new()), case("bad", differences)] }],
+            files: vec![FileReport { path: "d/m.test.yaml".into(), cases: vec![case("good", Vec::new()), case("bad", differences)], problem: None }],
             coverages: vec![Coverage {
                 file: "d/m.asl.json".into(),
                 points: vec![point(Kind::State, "", 4, 2), point(Kind::Transition, "→ end", 5, 2), point(Kind::Catcher, "catcher 1 of E → K", 5, 0)],
@@ -107,6 +107,24 @@ coverage of d/m.asl.json: 66.6 % (states 1/1, transitions 1/1, catchers 0/1)
 2 cases: 1 passed, 1 failed; coverage 66.6 %
 ";
         assert_eq!(print(&sample(), Form::Text), expected);
+    }
+
+    #[test]
+    fn a_file_at_fault_is_an_error_beside_the_others() {
+        let mut report = sample();
+        report.files.push(FileReport { path: "d/n.test.yaml".into(), cases: Vec::new(), problem: Some("the <test> file is refused".to_owned()) });
+        let text = print(&report, Form::Text);
+        assert!(
+            text.contains("d/n.test.yaml\n  ERROR   the <test> file is refused\n\n") && text.contains("2 cases: 1 passed, 1 failed, 1 file at fault; "),
+            "{text}"
+        );
+        let text = print(&report, Form::Junit);
+        assert!(text.contains("<testsuites name=\"expressway test\" tests=\"3\" failures=\"1\" errors=\"1\""), "{text}");
+        assert!(text.contains("<testsuite name=\"d/n.test.yaml\" tests=\"1\" failures=\"0\" errors=\"1\""), "{text}");
+        assert!(text.contains("      <error message=\"the &lt;test&gt; file is refused\"/>"), "{text}");
+        let value: serde_json::Value = serde_json::from_str(&print(&report, Form::Json)).expect("JSON");
+        assert_eq!((&value["errors"], value["files"][1]["error"].as_str()), (&1.into(), Some("the <test> file is refused")));
+        assert!(value["files"][0]["error"].is_null());
     }
 
     #[test]

@@ -8,8 +8,11 @@ use super::{difference_lines, percent};
 
 pub(super) fn print(report: &Report) -> String {
     let mut out = String::new();
-    for file in report.files.iter().filter(|file| !file.cases.is_empty()) {
+    for file in report.files.iter().filter(|file| !file.cases.is_empty() || file.problem.is_some()) {
         line(&mut out, &file.path.display().to_string());
+        for (index, text) in file.problem.iter().flat_map(|problem| problem.lines()).enumerate() {
+            line(&mut out, &format!("  {}  {text}", if index == 0 { "ERROR " } else { "      " }));
+        }
         for case in &file.cases {
             line(&mut out, &format!("  {}  {}", if case.verdict.has_passed() { "ok    " } else { "FAILED" }, case.name));
             for difference in &case.verdict.differences {
@@ -23,7 +26,12 @@ pub(super) fn print(report: &Report) -> String {
     }
     let (passed, all) = report.counts();
     let total = if report.coverages.is_empty() { String::new() } else { format!("; coverage {}", percent(coverage::total(&report.coverages).percent())) };
-    line(&mut out, &format!("{all} case{}: {passed} passed, {} failed{total}", if all == 1 { "" } else { "s" }, all - passed));
+    let at_fault = match report.files_at_fault() {
+        0 => String::new(),
+        1 => ", 1 file at fault".to_owned(),
+        count => format!(", {count} files at fault"),
+    };
+    line(&mut out, &format!("{all} case{}: {passed} passed, {} failed{at_fault}{total}", if all == 1 { "" } else { "s" }, all - passed));
     out
 }
 
