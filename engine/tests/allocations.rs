@@ -3,7 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use expressway_engine::{Budget, Effects, Program, Silent, Slot, Step};
+use expressway_engine::{Budget, Effects, Program, Shapes, Silent, Slot, Step};
 
 use crate::support::{START, program, start};
 
@@ -38,8 +38,8 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-fn execute(program: &Program, slot: &mut Slot, input: &str, effects: &mut Effects, out: &mut Vec<u8>) {
-    slot.start(program, input.as_bytes(), &start()).expect("a valid input");
+fn execute(program: &Program, slot: &mut Slot, shapes: &mut Shapes, input: &str, effects: &mut Effects, out: &mut Vec<u8>) {
+    slot.start_with(program, input.as_bytes(), &start(), shapes).expect("a valid input");
     out.clear();
     match slot.run(program, START, Budget::default(), effects, &mut Silent) {
         Step::Succeeded => slot.write_output(program, out),
@@ -50,9 +50,15 @@ fn execute(program: &Program, slot: &mut Slot, input: &str, effects: &mut Effect
 
 #[track_caller]
 fn check(definition: &str, inputs: &[&str]) {
+    for shapes in [Shapes::off(), Shapes::new()] {
+        check_with(shapes, definition, inputs);
+    }
+}
+
+fn check_with(mut shapes: Shapes, definition: &str, inputs: &[&str]) {
     let program = program(definition);
     let (mut slot, mut effects, mut out) = (Slot::new(0), Effects::default(), Vec::new());
-    let mut pass = || inputs.iter().for_each(|input| execute(&program, &mut slot, input, &mut effects, &mut out));
+    let mut pass = || inputs.iter().for_each(|input| execute(&program, &mut slot, &mut shapes, input, &mut effects, &mut out));
     pass();
     pass();
     let before = ALLOCATIONS.with(Cell::get);
