@@ -3,7 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use expressway_engine::{Budget, Effect, EffectId, Effects, Program, Reply, Silent, Slot, Step};
+use expressway_engine::{Budget, Effect, EffectId, Effects, Program, Reply, Shapes, Silent, Slot, Step};
 
 use crate::support::{START, program, start};
 
@@ -42,8 +42,8 @@ static COUNTING: Counting = Counting;
 type Task = fn(&[u8], u32) -> Reply<'static>;
 
 /// Runs an execution to its end; timers elapse at once.
-fn execute(program: &Program, slot: &mut Slot, input: &str, task: Task, effects: &mut Effects, out: &mut Vec<u8>) {
-    slot.start(program, input.as_bytes(), &start()).expect("a valid input");
+fn execute(program: &Program, slot: &mut Slot, shapes: &mut Shapes, input: &str, task: Task, effects: &mut Effects, out: &mut Vec<u8>) {
+    slot.start_with(program, input.as_bytes(), &start(), shapes).expect("a valid input");
     out.clear();
     let mut now = START;
     loop {
@@ -72,9 +72,16 @@ fn execute(program: &Program, slot: &mut Slot, input: &str, task: Task, effects:
 /// Runs each input many times; none may allocate, and the last execution of the last one ends with `expected`.
 #[track_caller]
 fn check_with(definition: &str, inputs: &[&str], task: Task, expected: &str) {
+    for shapes in [Shapes::off(), Shapes::new()] {
+        check_shapes(shapes, definition, inputs, task, expected);
+    }
+}
+
+#[track_caller]
+fn check_shapes(mut shapes: Shapes, definition: &str, inputs: &[&str], task: Task, expected: &str) {
     let program = program(definition);
     let (mut slot, mut effects, mut out) = (Slot::new(0), Effects::default(), Vec::new());
-    let mut pass = || inputs.iter().for_each(|input| execute(&program, &mut slot, input, task, &mut effects, &mut out));
+    let mut pass = || inputs.iter().for_each(|input| execute(&program, &mut slot, &mut shapes, input, task, &mut effects, &mut out));
     pass();
     pass();
     let before = ALLOCATIONS.with(Cell::get);

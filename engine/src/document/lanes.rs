@@ -120,8 +120,7 @@ impl<'t> Text<'t> {
     /// Eight bytes from `at`, the first one lowest.
     #[inline]
     pub(super) fn word(self, at: usize) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = *self.block(at);
-        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+        self.window(at).word(0)
     }
 }
 
@@ -136,6 +135,13 @@ impl<'t> Window<'t> {
     #[inline]
     pub(super) fn byte(self, at: usize) -> u8 {
         self.bytes[at & LITERAL]
+    }
+
+    /// Eight bytes from `at`, which is at most [`LITERAL`], the first one lowest.
+    #[inline]
+    pub(super) fn word(self, at: usize) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = *self.block(at);
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
     }
 
     /// [`WIDTH`] bytes from `at`, which is at most [`LITERAL`].

@@ -89,7 +89,7 @@ pub(super) fn number(text: Text<'_>, at: usize, first: &Block, flags: u32) -> Re
 
 /// Length of a number without exponent that ends within the block. What is not so plain, and what is wrong, is left to the slow twin.
 #[inline(always)]
-fn short_number_len(block: &Block) -> Option<usize> {
+pub(super) fn short_number_len(block: &Block) -> Option<usize> {
     let NumberMarks { others, points, exponents } = number_marks(block);
     let sign = usize::from(block[0] == b'-');
     // The sign is no digit, and so the first mark, if it is there.

@@ -14,6 +14,7 @@ mod dedupe;
 mod fault;
 mod lanes;
 mod leaf;
+mod members;
 mod scan;
 mod shape;
 mod symbols;

@@ -5,7 +5,7 @@
 use super::lanes::Text;
 use super::symbols::{hash, prefix};
 use super::tape::{KEY_ESCAPED, Tape};
-use super::{DOCUMENT_DEPTH_MAX, Document, Fault, FaultKind, Kind, PADDING, Span, Static, Symbol, Symbols, Unescaped, leaf};
+use super::{DOCUMENT_DEPTH_MAX, Document, Fault, FaultKind, Kind, PADDING, Span, Static, Symbol, Symbols, Unescaped, leaf, members};
 
 /// Members up to which an object's keys are checked as they come, by a bloom word and a walk over its siblings; larger objects are checked once at their end by sorting.
 const INCREMENTAL_KEYS_MAX: u32 = 48;
@@ -115,8 +115,12 @@ impl Scanner<'_> {
                 at = self.skip_whitespace(at + 1);
                 byte = text.byte(at);
                 if byte != if inner.is_object { b'}' } else { b']' } {
-                    (at, byte, key) = self.element(at, byte, &mut inner)?;
-                    continue;
+                    let is_behind_value = inner.is_object && self.plain_members(&mut at, &mut inner);
+                    byte = text.byte(at);
+                    if !is_behind_value {
+                        (at, byte, key) = self.element(at, byte, &mut inner)?;
+                        continue;
+                    }
                 }
             } else {
                 let (span, end) = self.leaf(at, byte, key.flags)?;
@@ -128,7 +132,12 @@ impl Scanner<'_> {
             loop {
                 if byte == b',' {
                     at = self.skip_whitespace(at + 1);
-                    (at, byte, key) = self.element(at, text.byte(at), &mut inner)?;
+                    let is_behind_value = inner.is_object && self.plain_members(&mut at, &mut inner);
+                    byte = text.byte(at);
+                    if is_behind_value {
+                        continue;
+                    }
+                    (at, byte, key) = self.element(at, byte, &mut inner)?;
                     break;
                 }
                 if byte == if inner.is_object { b'}' } else { b']' } {
@@ -145,6 +154,16 @@ impl Scanner<'_> {
                 byte = text.byte(at);
             }
         }
+    }
+
+    /// Reads as many members as are plain; whether `at` is then behind the value of one.
+    #[inline]
+    fn plain_members(&mut self, at: &mut usize, object: &mut Open) -> bool {
+        let run = members::run(self.text, self.symbols, self.tape, *at, object.bloom);
+        object.bloom = run.bloom;
+        object.members += run.members;
+        *at = run.at;
+        run.is_behind_value
     }
 
     #[inline(always)]
@@ -279,9 +298,9 @@ impl Scanner<'_> {
     #[inline(always)]
     fn note_key(&mut self, object: &mut Open, key: Key, hashed: u64) {
         object.members += 1;
-        let bit = hashed >> 58;
-        let seen = object.bloom >> bit & 1 != 0;
-        object.bloom |= 1 << bit;
+        let bit = 1 << (hashed >> 58);
+        let seen = object.bloom & bit != 0;
+        object.bloom |= bit;
         if seen {
             self.compare_with_siblings(object.token, object.members, key);
         }

@@ -17,6 +17,8 @@
 //! A document copies the static half of the tape when its shape changes, and keeps it while the same shape comes again. So nothing refers to a shape, and a suspended execution does not notice when the shape it was read with is evicted.
 
 mod learn;
+#[cfg(test)]
+mod tests;
 mod trie;
 
 pub(super) use learn::number;
