@@ -3,7 +3,7 @@
 use expressway_engine::document::Fault;
 use expressway_engine::hir::{WorkflowType, lower};
 use expressway_engine::{
-    Budget, Deployment, Effect, EffectId, Effects, ExecutionName, Failure, Program, Reply, Resumed, Silent, Slot, Start, Step, Timestamp, compile,
+    Budget, Deployment, Effect, EffectId, Effects, ExecutionName, Failure, Program, Reply, Resumed, Shapes, Silent, Slot, Start, Step, Timestamp, compile,
 };
 
 use crate::error::Error;
@@ -40,6 +40,7 @@ pub fn program(text: &str, name: &str) -> Result<Program, Error> {
 pub struct Runner<'p> {
     program: &'p Program,
     slot: Slot,
+    shapes: Shapes,
     effects: Effects,
     reply: &'static [u8],
     last: Step,
@@ -56,7 +57,7 @@ impl<'p> Runner<'p> {
     /// As [`new`](Self::new); calls return `reply`, a JSON text.
     #[must_use]
     pub fn answering(program: &'p Program, reply: &'static [u8]) -> Self {
-        Self { program, slot: Slot::new(0), effects: Effects::default(), reply, last: Step::Suspended, output: Vec::new() }
+        Self { program, slot: Slot::new(0), shapes: Shapes::new(), effects: Effects::default(), reply, last: Step::Suspended, output: Vec::new() }
     }
 
     /// Runs one execution from its input to its output, or to error and cause as JSON where it fails, and returns those bytes.
@@ -86,7 +87,7 @@ impl<'p> Runner<'p> {
     #[inline]
     pub fn start(&mut self, input: &[u8], offset: i64) -> Result<(), Fault> {
         let start = Start { name: ExecutionName::Position { topic: TOPIC, partition: 0, offset }, now: NOW, seed: offset.unsigned_abs() };
-        self.slot.start(self.program, input, &start)
+        self.slot.start_with(self.program, input, &start, &mut self.shapes)
     }
 
     /// The second part: runs what was started to its end.

@@ -49,6 +49,7 @@ pub mod limits;
 mod value;
 
 pub use compile::{Deployment, compile};
+pub use document::Shapes;
 pub use limits::{Budget, Limits};
 pub use program::Program;
 pub use vm::{

@@ -36,6 +36,15 @@ pub const ASSIGN_BYTES_MAX: u32 = 262_144;
 /// Bytes of the values of all variables of an execution (AWS: 10 MiB).
 pub const VARIABLES_BYTES_MAX: u64 = 10 << 20;
 
+/// Characters of an error name, as the service's API defines it (AWS: 256); a longer one is cut.
+pub const ERROR_CHARS_MAX: usize = 256;
+
+/// Characters of a cause, as the service's API defines it (AWS: 32,768); a longer one is cut.
+pub const CAUSE_CHARS_MAX: usize = 32_768;
+
+/// Events in the history of a Standard execution; the last one is its end, so one that has not ended with it fails there (spec/asl.md 11). Express has no such bound.
+pub const HISTORY_EVENTS_MAX: u64 = 25_000;
+
 /// Values that one path may look at. An input of the largest size has some 131,000 values; paths with several `..` look at each many times.
 pub const PATH_VISITS_MAX: u32 = 1 << 21;
 

@@ -3,7 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use expressway_engine::{Budget, Effects, Program, Silent, Slot, Step};
+use expressway_engine::{Budget, Effect, EffectId, Effects, Program, Reply, Silent, Slot, Step};
 
 use crate::support::{START, program, start};
 
@@ -38,21 +38,43 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-fn execute(program: &Program, slot: &mut Slot, input: &str, effects: &mut Effects, out: &mut Vec<u8>) {
+/// Answers a task from its input and the number of the attempt.
+type Task = fn(&[u8], u32) -> Reply<'static>;
+
+/// Runs an execution to its end; timers elapse at once.
+fn execute(program: &Program, slot: &mut Slot, input: &str, task: Task, effects: &mut Effects, out: &mut Vec<u8>) {
     slot.start(program, input.as_bytes(), &start()).expect("a valid input");
     out.clear();
-    match slot.run(program, START, Budget::default(), effects, &mut Silent) {
-        Step::Succeeded => slot.write_output(program, out),
-        Step::Failed => assert_eq!(slot.failure().error, Some("UnknownType")),
-        step => panic!("{step:?}"),
+    let mut now = START;
+    loop {
+        match slot.run(program, now, Budget::default(), effects, &mut Silent) {
+            Step::Succeeded => return slot.write_output(program, out),
+            Step::Failed => return out.extend_from_slice(slot.failure().error.unwrap_or("no name").as_bytes()),
+            Step::Suspended => {}
+            step => panic!("{step:?}"),
+        }
+        for effect in &effects.list {
+            match *effect {
+                Effect::Call { id, attempt, ref input, .. } => {
+                    slot.resume(program, id, task(&effects.bytes[input.clone()], attempt));
+                }
+                Effect::Sleep { id, until } if id.strand != EffectId::DEADLINE => {
+                    now = now.max(until);
+                    slot.resume(program, id, Reply::Elapsed);
+                }
+                Effect::Sleep { .. } | Effect::Cancel { .. } => {}
+            }
+        }
+        effects.clear();
     }
 }
 
+/// Runs each input many times; none may allocate, and the last execution of the last one ends with `expected`.
 #[track_caller]
-fn check(definition: &str, inputs: &[&str]) {
+fn check_with(definition: &str, inputs: &[&str], task: Task, expected: &str) {
     let program = program(definition);
     let (mut slot, mut effects, mut out) = (Slot::new(0), Effects::default(), Vec::new());
-    let mut pass = || inputs.iter().for_each(|input| execute(&program, &mut slot, input, &mut effects, &mut out));
+    let mut pass = || inputs.iter().for_each(|input| execute(&program, &mut slot, input, task, &mut effects, &mut out));
     pass();
     pass();
     let before = ALLOCATIONS.with(Cell::get);
@@ -60,6 +82,13 @@ fn check(definition: &str, inputs: &[&str]) {
         pass();
     }
     assert_eq!(ALLOCATIONS.with(Cell::get) - before, 0, "allocations in {} executions", 100 * inputs.len());
+    assert_eq!(String::from_utf8_lossy(&out), expected);
+}
+
+/// The same without tasks.
+#[track_caller]
+fn check(definition: &str, inputs: &[&str], expected: &str) {
+    check_with(definition, inputs, |input, _| panic!("nothing is called: {}", input.escape_ascii()), expected);
 }
 
 #[test]
@@ -71,7 +100,7 @@ fn variables_allocate_nothing() {
             {"StartAt":"Z","States":{"Z":{"Type":"Pass","InputPath":"$all.id","End":true}}}],"Next":"C"},
         "C":{"Type":"Choice","Choices":[{"Variable":"$n","NumericGreaterThan":50,"Assign":{"o":1},"Next":"D"}],"Default":"D"},
         "D":{"Type":"Pass","Parameters":{"n.$":"$n","o.$":"$o","all.$":"$all"},"End":true}}}"#;
-    check(definition, &[r#"{"battery":7,"id":"a"}"#, r#"{"battery":70,"id":"b"}"#]);
+    check(definition, &[r#"{"battery":7,"id":"a"}"#, r#"{"battery":70,"id":"b"}"#], r#"{"n":70,"o":1,"all":{"battery":70,"id":"b"}}"#);
 }
 
 #[test]
@@ -82,7 +111,7 @@ fn the_heartbeat_workflow_allocates_nothing() {
         )
     };
     let inputs = [message("heartbeat", 57), message("alert", 7), message("unknown", 1)];
-    check(include_str!("../../configs/definitions/heartbeat.asl.json"), &inputs.each_ref().map(String::as_str));
+    check(include_str!("../../configs/definitions/heartbeat.asl.json"), &inputs.each_ref().map(String::as_str), "UnknownType");
 }
 
 #[test]
@@ -93,5 +122,71 @@ fn map_and_parallel_allocate_nothing() {
                 "ItemProcessor":{"StartAt":"I","States":{"I":{"Type":"Pass","End":true}}},"End":true}}},
             {"StartAt":"A","States":{"A":{"Type":"Pass","Parameters":{"all.$":"$.xs[*].a"},"End":true}}}]}}}"#,
         &[r#"{"xs":[{"a":1},{"a":2},{"b":3},{"a":4}]}"#],
+        r#"{"xs":[{"a":1},{"a":2},{"b":3},{"a":4}],"out":[[{"i":0,"v":{"a":1}},{"i":1,"v":{"a":2}},{"i":2,"v":{"b":3}},{"i":3,"v":{"a":4}}],{"all":[1,2,4]}]}"#,
+    );
+}
+
+#[test]
+fn the_alert_workflow_allocates_nothing() {
+    check(
+        include_str!("../../configs/definitions/alert.asl.json"),
+        &[r#"{"type":"alert","deviceId":"d-1","ts":"t","site":{"id":"s-1"},"readings":[{"temp":81.5},{"temp":60},{"temp":20}]}"#],
+        concat!(
+            r#"{"type":"alert","deviceId":"d-1","ts":"t","site":{"id":"s-1"},"readings":[{"temp":81.5},{"temp":60},{"temp":20}],"judgement":{"summary":{"device":"d-1","at":"t","site":"s-1","execution":"execution"},"#,
+            r#""readings":[{"index":0,"reading":{"temp":81.5},"device":"d-1","level":"critical"},{"index":1,"reading":{"temp":60},"device":"d-1","level":"warning"},{"index":2,"reading":{"temp":20},"device":"d-1","level":"normal"}]}}"#
+        ),
+    );
+}
+
+#[test]
+fn tasks_with_retry_and_catch_allocate_nothing() {
+    let task: Task = |input, attempt| {
+        if !input.starts_with(br#"{"times""#) {
+            return Reply::Success(br#"{"certificate":"issued"}"#);
+        }
+        match attempt {
+            // The first time-out is retried like an error of the task.
+            0 => Reply::TimedOut,
+            1 => Reply::Failure { error: "RegistryUnreachable", cause: Some("no answer") },
+            _ if input.starts_with(br#"{"times":9"#) => Reply::Failure { error: "RegistryUnreachable", cause: None },
+            _ => Reply::Success(br#"{"owner":"fleet-7"}"#),
+        }
+    };
+    check_with(
+        include_str!("../../configs/definitions/registration.asl.json"),
+        &[r#"{"deviceId":"d-1","unreachable":2}"#, r#"{"deviceId":"d-2","unreachable":9}"#],
+        task,
+        r#"{"deviceId":"d-2","registered":false,"reason":"RegistryUnreachable"}"#,
+    );
+}
+
+#[test]
+fn transitions_and_choices_allocate_nothing() {
+    let mut definition = String::from(r#"{"StartAt":"S0","States":{"#);
+    for state in 0..20 {
+        let (this, next) = (state * 4, state * 4 + 4);
+        let [b, c, d] = [1, 2, 3].map(|offset| this + offset);
+        definition += &format!(
+            r#""S{this}":{{"Type":"Pass","Next":"S{b}"}},"S{b}":{{"Type":"Pass","Result":{{"n":{state}}},"ResultPath":"$.x","Next":"S{c}"}},
+            "S{c}":{{"Type":"Pass","Parameters":{{"a.$":"$.id","b.$":"$.x.n"}},"ResultPath":"$.y{state}","Next":"S{d}"}},
+            "S{d}":{{"Type":"Choice","Choices":[{{"Variable":"$.t","NumericGreaterThan":30,"Next":"S{next}"}}],"Default":"S{next}"}},"#
+        );
+    }
+    let rules: Vec<String> = (0..20).map(|rule| format!(r#"{{"Variable":"$.id","StringEquals":"id-{rule}","Next":"E"}}"#)).collect();
+    definition +=
+        &format!(r#""S80":{{"Type":"Choice","Choices":[{}],"Default":"E"}},"E":{{"Type":"Pass","InputPath":"$.y19","End":true}}}}}}"#, rules.join(","));
+    check(&definition, &[r#"{"id":"id-7","t":41.5}"#, r#"{"id":"other","t":7}"#], r#"{"a":"other","b":19}"#);
+}
+
+#[test]
+fn a_map_with_functions_and_the_context_object_allocates_nothing() {
+    check(
+        r#"{"StartAt":"M","States":{
+            "M":{"Type":"Map","ItemsPath":"$.items","ResultPath":"$.out","ItemProcessor":{"StartAt":"I","States":{"I":{"Type":"Pass",
+                "Parameters":{"v.$":"States.MathAdd($.n, 1)","s.$":"States.Format('item-{} of {}', $.n, $$.State.Name)"},"End":true}}},"Next":"C"},
+            "C":{"Type":"Pass","Parameters":{"out.$":"$.out[1]","id.$":"$$.Execution.Id","all.$":"$$.Execution","at.$":"$$.State.EnteredTime","machine.$":"$$.StateMachine"},"Next":"D"},
+            "D":{"Type":"Pass","InputPath":"$.out","End":true}}}"#,
+        &[r#"{"items":[{"n":1},{"n":22},{"n":333.5}]}"#],
+        r#"{"v":23,"s":"item-22 of I"}"#,
     );
 }

@@ -85,7 +85,7 @@ fn nested_machines(depth: usize) -> String {
 #[test]
 fn machines_nest_up_to_the_limit_and_no_deeper() {
     let (machine, findings) = lower_all(&nested_machines(limits::MACHINE_DEPTH_MAX), WorkflowType::Express);
-    assert_eq!(machine.expect("the limit is allowed").states.len(), limits::MACHINE_DEPTH_MAX, "{findings:?}");
+    assert_eq!(machine.expect("the limit is allowed").states().len(), limits::MACHINE_DEPTH_MAX, "{findings:?}");
     for depth in [limits::MACHINE_DEPTH_MAX + 1, 200] {
         let findings = lower(&nested_machines(depth), WorkflowType::Express).unwrap_err();
         assert!(findings.iter().any(|finding| finding.code == Code::TooDeeplyNested), "{findings:?}");
@@ -148,7 +148,8 @@ fn definitions_have_at_most_a_mebibyte() {
 #[test]
 fn literals_keep_their_spelling_without_insignificant_blanks() {
     let (machine, _) = lower_all(&pass_with("\"Result\": { \"a\" : [ 1.10, 1e3, -0 ],\n\t\"b c\": \"\\u00e9 \\\" x\" }"), WorkflowType::Express);
-    let StateKind::Pass { result: Some(literal) } = &machine.expect("valid").states[0].kind else { panic!("not a Pass with a Result") };
+    let machine = machine.expect("valid");
+    let StateKind::Pass { result: Some(literal) } = &machine.states()[0].kind else { panic!("not a Pass with a Result") };
     assert_eq!(literal.0, r#"{"a":[1.10,1e3,-0],"b c":"\u00e9 \" x"}"#);
 }
 
@@ -156,7 +157,8 @@ fn literals_keep_their_spelling_without_insignificant_blanks() {
 fn templates_lose_the_suffix_and_keep_the_order() {
     let (machine, _) =
         lower_all(&pass_with(r#""Parameters":{"z":1,"y.$":"$.a['b']","x":[{"w.$":"States.UUID()"},"$.lit"],"v":{"u":2}}"#), WorkflowType::Express);
-    let Some(Template::Object(fields)) = &machine.expect("valid").states[0].parameters else { panic!("not computed") };
+    let machine = machine.expect("valid");
+    let Some(Template::Object(fields)) = &machine.states()[0].parameters else { panic!("not computed") };
     let names: Vec<&str> = fields.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["z", "y", "x", "v"]);
     assert!(matches!(&fields[1].1, Template::Path { path, field } if path.text == "$.a['b']" && field == "y.$"));
@@ -168,7 +170,8 @@ fn templates_lose_the_suffix_and_keep_the_order() {
 #[test]
 fn calls_are_parsed_with_their_arguments() {
     let (machine, _) = lower_all(&pass_with(r#""Parameters":{"x.$":"States.Format('{}-{}', $.a, States.MathAdd(1, $.b))"}"#), WorkflowType::Express);
-    let Some(Template::Object(fields)) = &machine.expect("valid").states[0].parameters else { panic!("not computed") };
+    let machine = machine.expect("valid");
+    let Some(Template::Object(fields)) = &machine.states()[0].parameters else { panic!("not computed") };
     let Template::Intrinsic { call, .. } = &fields[0].1 else { panic!("not a call") };
     assert!(matches!(&call.arguments[..], [Argument::Literal(_), Argument::Path(_), Argument::Call(inner)] if inner.arguments.len() == 2));
 }
@@ -178,11 +181,11 @@ fn states_of_all_levels_lie_in_one_vector_and_refer_to_each_other() {
     let text = r#"{"StartAt":"M","States":{"M":{"Type":"Map","Iterator":{"StartAt":"I","States":{"I":{"Type":"Pass","End":true}}},"Parameters":{"a":1},"Next":"S"},"S":{"Type":"Succeed"}}}"#;
     let (machine, _) = lower_all(text, WorkflowType::Express);
     let machine = machine.expect("valid");
-    let name = |id: expressway_engine::hir::StateId| machine.states[id.0 as usize].name.as_str();
-    assert_eq!(machine.root.states.iter().map(|&id| name(id)).collect::<Vec<_>>(), ["M", "S"]);
-    let StateKind::Map(map) = &machine.states[machine.root.start.0 as usize].kind else { panic!("not a Map") };
+    let name = |id: expressway_engine::hir::StateId| machine.states()[id.0 as usize].name.as_str();
+    assert_eq!(machine.root().states.iter().map(|&id| name(id)).collect::<Vec<_>>(), ["M", "S"]);
+    let StateKind::Map(map) = &machine.states()[machine.root().start.0 as usize].kind else { panic!("not a Map") };
     assert_eq!(name(map.processor.start), "I");
-    assert!(map.item_selector.is_some() && machine.states[machine.root.start.0 as usize].parameters.is_none());
+    assert!(map.item_selector.is_some() && machine.states()[machine.root().start.0 as usize].parameters.is_none());
 }
 
 const SAMPLE: &str = include_str!("golden/diagnostics/express/every-state.asl.json");

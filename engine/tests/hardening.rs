@@ -44,7 +44,7 @@ fn a_definition_of_a_mebibyte_with_ten_thousand_states_compiles_and_runs() {
 fn ten_thousand_tasks_of_as_many_resources_and_variables_compile() {
     let definition = chain(9_000, |n| format!(r#""Type":"Task","Resource":"native:handler-{n}","Assign":{{"v{n}.$":"$v{}"}}"#, (n + 1) % 9_000));
     let lowered = in_time(|| lower(&definition, WorkflowType::Express)).expect("valid");
-    assert_eq!(lowered.machine.states.len(), 9_000);
+    assert_eq!(lowered.machine.states().len(), 9_000);
     in_time(|| program(&definition));
 }
 

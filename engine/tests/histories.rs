@@ -1,9 +1,10 @@
 //! Histories of what no single strand makes: failures beside running branches and iterations, retries, results that are refused.
 
-use expressway_engine::history::{Entry, Fact, Recorder};
-use expressway_engine::{Budget, Effect, Effects, Reply, Slot, Step};
+use expressway_engine::hir::WorkflowType;
+use expressway_engine::history::{BYTES_MAX, EVENTS_MAX, Encoder, Entry, Fact, Recorder};
+use expressway_engine::{Budget, Effect, Effects, Reply, Silent, Slot, Step};
 
-use crate::support::{START, program, start};
+use crate::support::{START, program, start, typed_program};
 
 /// How a task is answered in a test: the input decides.
 fn answer(input: &[u8]) -> Option<Reply<'static>> {
@@ -167,6 +168,38 @@ fn a_task_that_runs_over_its_time_says_so_with_its_bound() {
     assert_eq!(entries[4].fact("cause"), None);
 }
 
+/// The details of the event that schedules the Task of a definition of one, as a history shows them.
+fn scheduled(task: &str, input: &str) -> serde_json::Value {
+    let entries = history(&format!(r#"{{"StartAt":"T","States":{{"T":{{"Type":"Task",{task},"End":true}}}}}}"#), input);
+    let mut text = Vec::new();
+    Encoder::default().api(&entries[2], &mut text);
+    let event: serde_json::Value = serde_json::from_slice(&text).expect("a history is JSON");
+    event.get("taskScheduledEventDetails").or_else(|| event.get("lambdaFunctionScheduledEventDetails")).cloned().expect("a scheduled task has details")
+}
+
+#[test]
+fn a_scheduled_task_tells_its_heartbeat_and_its_role() {
+    let literal = r#""Resource":"arn:aws:states:::sqs:sendMessage","HeartbeatSeconds":5,"TimeoutSeconds":7,"Credentials":{"RoleArn":"r"}"#;
+    let expected = serde_json::json!({
+        "heartbeatInSeconds": 5, "parameters": "{}", "region": "us-east-1", "resource": "sendMessage", "resourceType": "sqs",
+        "taskCredentials": {"roleArn": "r"}, "timeoutInSeconds": 7,
+    });
+    assert_eq!(scheduled(literal, "{}"), expected);
+    let paths = r#""Resource":"arn:aws:states:::sqs:sendMessage","InputPath":"$.in","Parameters":{},
+        "HeartbeatSecondsPath":"$.h","TimeoutSecondsPath":"$.t","Credentials":{"RoleArn.$":"States.Format('{}', $.r)"}"#;
+    assert_eq!(scheduled(paths, r#"{"in":{"h":5,"t":7,"r":"r"}}"#), expected);
+}
+
+#[test]
+fn a_function_called_directly_has_a_role_and_no_heartbeat() {
+    let arn = "arn:aws:lambda:us-east-1:111111111111:function:f";
+    let task = format!(r#""Resource":"{arn}","HeartbeatSeconds":5,"Credentials":{{"RoleArn":"a \"r\""}}"#);
+    assert_eq!(
+        scheduled(&task, "{}"),
+        serde_json::json!({"input": "{}", "inputDetails": {"truncated": false}, "resource": arn, "taskCredentials": {"roleArn": "a \"r\""}})
+    );
+}
+
 #[test]
 fn a_machine_that_runs_over_its_time_ends_with_an_event_from_outside() {
     let text = r#"{"StartAt":"W","TimeoutSeconds":5,"States":{"W":{"Type":"Wait","Seconds":9,"End":true}}}"#;
@@ -184,4 +217,93 @@ fn a_listener_changes_no_id_that_a_cause_quotes() {
     let cause = silent.cause.expect("it fails");
     assert!(cause.contains("(entered at the event id #13)"), "{cause}");
     assert_eq!(entries.last().and_then(|entry| entry.fact("cause")), Some(&Fact::Text(cause.into())));
+}
+
+/// Goes round for ever, without a Wait.
+const LOOP: &str =
+    r#"{"StartAt":"C","States":{"C":{"Type":"Choice","Choices":[{"Variable":"$.go","BooleanEquals":true,"Next":"C"}],"Default":"E"},"E":{"Type":"Succeed"}}}"#;
+
+/// Runs `definition` until it ends or has used up `budgets` budgets.
+fn recorded(definition: &str, workflow_type: WorkflowType, input: &str, budgets: u32) -> (Step, Slot, Recorder) {
+    let program = typed_program(definition, workflow_type);
+    let (mut slot, mut effects, mut recorder) = (Slot::new(0), Effects::default(), Recorder::default());
+    slot.start(&program, input.as_bytes(), &start()).expect("valid");
+    let mut step = Step::Yielded;
+    for _ in 0..budgets {
+        if step == Step::Yielded {
+            step = slot.run(&program, START, Budget::default(), &mut effects, &mut recorder);
+        }
+    }
+    (step, slot, recorder)
+}
+
+#[test]
+fn the_event_number_25000_of_a_standard_execution_is_its_end() {
+    let (step, slot, recorder) = recorded(LOOP, WorkflowType::Standard, "{\"go\":true}", 10);
+    assert_eq!(step, Step::Failed);
+    let cause = "The execution reached the maximum number of history events (25000).";
+    assert_eq!((slot.failure().error, slot.failure().cause), (Some("States.Runtime"), Some(cause)));
+    let [.., before, end] = recorder.entries() else { panic!("there are events") };
+    assert_eq!((before.id, before.type_name), (24_999, "ChoiceStateExited"));
+    assert_eq!((end.id, end.previous, end.type_name), (25_000, 24_999, "ExecutionFailed"));
+}
+
+#[test]
+fn nothing_catches_the_end_of_the_history_and_express_has_none() {
+    let inside = format!(
+        r#"{{"StartAt":"P","States":{{"P":{{"Type":"Parallel","Branches":[{LOOP}],"Retry":[{{"ErrorEquals":["States.ALL"]}}],"Catch":[{{"ErrorEquals":["States.ALL"],"Next":"S"}}],"Next":"S"}},"S":{{"Type":"Succeed"}}}}}}"#
+    );
+    let (step, slot, _) = recorded(&inside, WorkflowType::Standard, "{\"go\":true}", 10);
+    assert_eq!((step, slot.failure().error), (Step::Failed, Some("States.Runtime")));
+    let (step, slot, _) = recorded(LOOP, WorkflowType::Express, "{\"go\":true}", 4);
+    assert_eq!((step, slot.transitions()), (Step::Yielded, 40_000));
+}
+
+#[test]
+fn a_standard_execution_may_end_well_with_its_last_event() {
+    // Started, then two events a Pass and two for the Succeed; the end is the next.
+    let chain = |passes: usize| {
+        let states: Vec<String> = (0..passes)
+            .map(|n| format!(r#""P{n}":{{"Type":"Pass","Next":"{}"}}"#, if n + 1 == passes { "S".to_owned() } else { format!("P{}", n + 1) }))
+            .collect();
+        format!(r#"{{"StartAt":"P0","States":{{{},"S":{{"Type":"Succeed"}}}}}}"#, states.join(","))
+    };
+    let (step, _, recorder) = recorded(&chain(12_498), WorkflowType::Standard, "{}", 4);
+    assert_eq!((step, recorder.entries().len()), (Step::Succeeded, 25_000));
+    let (step, _, recorder) = recorded(&chain(12_499), WorkflowType::Standard, "{}", 4);
+    assert_eq!((step, recorder.entries().len()), (Step::Failed, 25_000));
+}
+
+#[test]
+fn a_budget_of_a_standard_execution_is_as_large_as_any() {
+    let program = typed_program(LOOP, WorkflowType::Standard);
+    let (mut slot, mut effects) = (Slot::new(0), Effects::default());
+    slot.start(&program, b"{\"go\":true}", &start()).expect("valid");
+    let budget = Budget { transitions: 100, bytes: 1 << 20 };
+    for run in 1..=3 {
+        assert_eq!(slot.run(&program, START, budget, &mut effects, &mut Silent), Step::Yielded);
+        assert_eq!(slot.transitions(), run * 100);
+    }
+}
+
+#[test]
+fn a_recorder_is_bounded_in_events_and_in_bytes_and_keeps_the_end() {
+    let (_, _, recorder) = recorded(LOOP, WorkflowType::Express, "{\"go\":true}", 10);
+    assert_eq!((recorder.entries().len(), recorder.omitted()), (EVENTS_MAX, 200_001 - 100_000));
+    let large = format!("{{\"go\":true,\"text\":\"{}\"}}", "x".repeat(250_000));
+    let (_, _, mut recorder) = recorded(LOOP, WorkflowType::Express, &large, 1);
+    let kept: usize = recorder.entries().iter().flat_map(|entry| entry.details.iter().flatten()).map(|(_, fact)| format!("{fact:?}").len()).sum();
+    assert!((BYTES_MAX / 2..BYTES_MAX * 2).contains(&kept) && recorder.omitted() > 10_000, "{kept} bytes, {} omitted", recorder.omitted());
+    recorder.clear();
+    assert_eq!((recorder.entries().len(), recorder.omitted()), (0, 0));
+
+    let program = typed_program(LOOP, WorkflowType::Express);
+    let (mut slot, mut effects, mut recorder) = (Slot::new(0), Effects::default(), Recorder::default());
+    slot.start(&program, b"{\"go\":true}", &start()).expect("valid");
+    for _ in 0..6 {
+        slot.run(&program, START, Budget::default(), &mut effects, &mut recorder);
+    }
+    assert_eq!(slot.run(&program, START.plus_ms(300_000), Budget::default(), &mut effects, &mut recorder), Step::TimedOut);
+    let end = recorder.entries().last().expect("an end");
+    assert_eq!((end.id, end.type_name), (120_002, "ExecutionTimedOut"));
 }

@@ -1,6 +1,7 @@
 //! Every bound of the engine, at it and past it; and that nothing runs for ever.
 
-use expressway_engine::document::{DOCUMENT_DEPTH_MAX, FaultKind};
+use expressway_engine::document::{DOCUMENT_BYTES_MAX, DOCUMENT_DEPTH_MAX, FaultKind};
+use expressway_engine::limits::{CAUSE_CHARS_MAX, ERROR_CHARS_MAX};
 use expressway_engine::{Limits, Slot, Step};
 
 use crate::support::{program, program_with, run, run_with, start};
@@ -17,9 +18,47 @@ fn a_payload_of_262_144_bytes_is_the_largest() {
     let mut slot = Slot::new(0);
     assert!(slot.start(&program, string_of(262_144).as_bytes(), &start()).is_ok());
     let fault = slot.start(&program, string_of(262_145).as_bytes(), &start()).unwrap_err();
-    assert_eq!(fault.kind, FaultKind::TooLarge);
+    assert_eq!(fault.kind, FaultKind::TooLarge(262_144));
+    assert_eq!(fault.to_string(), "text is larger than 262144 bytes");
     let spaced = format!("[{}1]", " ".repeat(300_000));
     assert!(slot.start(&program, spaced.as_bytes(), &start()).is_ok(), "insignificant whitespace does not count");
+}
+
+#[test]
+fn an_input_that_is_too_large_is_told_the_bound_that_it_is_over() {
+    let mut slot = Slot::new(0);
+    let refused = |limits: Limits, bytes: usize, slot: &mut Slot| slot.start(&program_with(PASS, limits), string_of(bytes).as_bytes(), &start());
+    let wide = Limits { payload_bytes_max: 1_000_000, ..Limits::default() };
+    assert!(refused(wide, 1_000_000, &mut slot).is_ok());
+    assert_eq!(refused(wide, 1_000_001, &mut slot).unwrap_err().to_string(), "text is larger than 1000000 bytes");
+    let boundless = Limits { payload_bytes_max: u32::MAX, slot_bytes_max: 1 << 30, ..Limits::default() };
+    let document = DOCUMENT_BYTES_MAX;
+    assert!(refused(boundless, document, &mut slot).is_ok());
+    assert_eq!(refused(boundless, document + 1, &mut slot).unwrap_err().to_string(), format!("text is larger than {document} bytes"));
+}
+
+#[test]
+fn an_error_has_256_characters_and_a_cause_32_768() {
+    let definition = r#"{"StartAt":"F","States":{"F":{"Type":"Fail","ErrorPath":"$.e","CausePath":"$.c"}}}"#;
+    let lengths = |error: usize, cause: usize| {
+        // Characters of three bytes, so that bytes and characters cannot be mixed up.
+        let ended = run(definition, &format!("{{\"e\":\"{}\",\"c\":\"{}\"}}", "€".repeat(error), "€".repeat(cause)));
+        (ended.error.unwrap_or_default().chars().count(), ended.cause.unwrap_or_default().chars().count())
+    };
+    assert_eq!((ERROR_CHARS_MAX, CAUSE_CHARS_MAX), (256, 32_768));
+    assert_eq!(lengths(ERROR_CHARS_MAX, CAUSE_CHARS_MAX), (ERROR_CHARS_MAX, CAUSE_CHARS_MAX));
+    assert_eq!(lengths(ERROR_CHARS_MAX + 1, CAUSE_CHARS_MAX + 1), (ERROR_CHARS_MAX, CAUSE_CHARS_MAX));
+    assert_eq!(lengths(0, 1), (0, 1));
+}
+
+#[test]
+fn causes_that_quote_the_input_are_cut_and_so_are_those_of_tasks() {
+    let missing = r#"{"StartAt":"A","States":{"A":{"Type":"Pass","Parameters":{"x.$":"$.gone"},"End":true}}}"#;
+    assert_eq!(run(missing, &string_of(100_000)).cause.map(|cause| cause.chars().count()), Some(CAUSE_CHARS_MAX));
+    let task = r#"{"StartAt":"T","States":{"T":{"Type":"Task","Resource":"native:x","Catch":[{"ErrorEquals":["States.ALL"],"Next":"C"}],"End":true},
+        "C":{"Type":"Pass","OutputPath":"$.Error","End":true}}}"#;
+    let ended = run_with(&program(task), &mut Slot::new(0), "{}", |_| Err("e".repeat(ERROR_CHARS_MAX + 1)));
+    assert_eq!(ended.output, format!("\"{}\"", "e".repeat(ERROR_CHARS_MAX)));
 }
 
 #[test]

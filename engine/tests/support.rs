@@ -26,6 +26,12 @@ pub(crate) fn program_with(definition: &str, limits: Limits) -> Program {
     compile(&lowered.machine, &Deployment { limits, ..Deployment::named("machine") }).unwrap_or_else(|findings| panic!("{findings:#?}"))
 }
 
+/// Compiles a definition of either type.
+pub(crate) fn typed_program(definition: &str, workflow_type: WorkflowType) -> Program {
+    let lowered = lower(definition, workflow_type).unwrap_or_else(|findings| panic!("{findings:#?}"));
+    compile(&lowered.machine, &Deployment::named("machine")).unwrap_or_else(|findings| panic!("{findings:#?}"))
+}
+
 /// Compiles an Express definition.
 pub(crate) fn program(definition: &str) -> Program {
     program_with(definition, Limits::default())

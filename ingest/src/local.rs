@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use expressway_engine::document::Fault;
 use expressway_engine::hir::Resource;
-use expressway_engine::{Budget, Effect, EffectId, Effects, Observer, Program, Reply, Resumed, Slot, Start, Step, Timestamp};
+use expressway_engine::{Budget, Effect, EffectId, Effects, Observer, Program, Reply, Resumed, Shapes, Slot, Start, Step, Timestamp};
 
 /// What an execution that uses up a run call's budget is charged on the virtual clock, so that an endless loop of Choice states reaches its deadline. About a fortieth of a microsecond a transition; an execution within AWS's limits uses few budgets.
 const YIELD_MS: u64 = 250;
@@ -149,6 +149,7 @@ impl std::error::Error for Error {}
 #[derive(Debug)]
 pub struct Executor {
     slot: Slot,
+    shapes: Shapes,
     pace: Pace,
     effects: Effects,
     timers: BinaryHeap<Reverse<Due>>,
@@ -226,7 +227,18 @@ impl Executor {
     /// An executor that works in `slot`.
     #[must_use]
     pub fn new(slot: Slot, pace: Pace) -> Self {
-        Self { slot, pace, effects: Effects::default(), timers: BinaryHeap::new(), made: 0 }
+        Self { slot, shapes: Shapes::off(), pace, effects: Effects::default(), timers: BinaryHeap::new(), made: 0 }
+    }
+
+    /// The same, for which `input` is a message of a shape that it has learned.
+    #[must_use]
+    pub fn with_learned(mut self, program: &Program, input: &[u8], start: &Start<'_>) -> Self {
+        self.shapes = Shapes::new();
+        if self.slot.start_with(program, input, start, &mut self.shapes).is_err() {
+            // The run will tell why; a text that is no document teaches nothing.
+            self.slot.reset(0);
+        }
+        self
     }
 
     /// Runs `program` on `input` to its end. `tasks` answers its calls, `observer` hears its events.
@@ -243,7 +255,7 @@ impl Executor {
     ) -> Result<Ended, Error> {
         self.timers.clear();
         self.effects.clear();
-        self.slot.start(program, input, start).map_err(Error::Input)?;
+        self.slot.start_with(program, input, start, &mut self.shapes).map_err(Error::Input)?;
         let mut clock = Clock::new(self.pace, start.now);
         for _ in 0..RUN_CALLS_MAX {
             let step = self.slot.run(program, clock.now, Budget::default(), &mut self.effects, observer);

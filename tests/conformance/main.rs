@@ -7,12 +7,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 
 use clap::{Parser, ValueEnum};
 use harness::corpus::by_reference;
 use harness::corpus::case::{self, Case};
 use harness::corpus::floor::{self, Floors};
 use harness::corpus::judge::{Tally, Verdict, judge};
+use harness::corpus::run::BY_SHAPES;
 use serde::Serialize;
 
 /// Judge a corpus of state machine cases on virtual time.
@@ -24,6 +26,9 @@ struct Arguments {
     /// How the report is written.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
+    /// Read every input by a shape learned from itself.
+    #[arg(long)]
+    learned_shapes: bool,
     /// Judge one group only, such as `choice`, `choice/history`, `own/map` or `own/map@reference`.
     #[arg(long, value_name = "GROUP")]
     only: Option<String>,
@@ -73,6 +78,7 @@ fn main() -> ExitCode {
             return ExitCode::from(3);
         }
     };
+    BY_SHAPES.store(arguments.learned_shapes, Ordering::Relaxed);
     // A panic of the engine is a verdict on its case, told in the report.
     std::panic::set_hook(Box::new(|_| {}));
     let report = judge_all(&cases, arguments.only.as_deref());
@@ -163,6 +169,13 @@ fn print_text(report: &Report, every_difference: bool) {
         sum.not_applicable += tally.not_applicable;
     }
     println!("{}", line("all", &sum));
+    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+    for reason in report.not_applicable_ids.values() {
+        *reasons.entry(reason).or_default() += 1;
+    }
+    for (reason, count) in reasons {
+        println!("n/a     {reason}: {count}");
+    }
     for (id, difference) in report.differences.iter().filter(|(id, _)| every_difference || !id.ends_with(HISTORY)) {
         println!("failed  {id}\n        {difference}");
     }

@@ -5,13 +5,13 @@ use expressway_engine::hir::{WorkflowType, lower};
 use expressway_engine::{Deployment, compile};
 use serde_json::Value;
 
-use crate::differential;
+use crate::{differential, same_shapes};
 
 /// A target's name and what it does.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 3] = [("definition", definition), ("document", document), ("differential", differential)];
+pub const TARGETS: [Target; 4] = [("definition", definition), ("document", document), ("shapes", shapes), ("differential", differential)];
 
 /// Nesting that serde_json bears.
 const ORACLE_DEPTH_MAX: usize = 127;
@@ -54,8 +54,16 @@ pub fn document(bytes: &[u8]) {
         (Err(_), Err(_)) => {}
         // Half a surrogate pair is a text to the service and to us, and none to serde_json, which nests less deep too.
         (Ok(()), Err(error)) => assert!(has_surrogate(bytes) || depth(bytes) > ORACLE_DEPTH_MAX, "only serde_json refuses ({error}): {}", shown()),
-        (Err(fault), Ok(_)) => assert!(matches!(fault.kind, FaultKind::TooDeep | FaultKind::TooLarge), "only we refuse ({fault}): {}", shown()),
+        (Err(fault), Ok(_)) => assert!(matches!(fault.kind, FaultKind::TooDeep | FaultKind::TooLarge(_)), "only we refuse ({fault}): {}", shown()),
     }
+}
+
+/// Any bytes as messages with a NUL between each two: read by learned shapes, the messages and damaged ones like them are what the full pass makes of them.
+///
+/// # Panics
+/// When the two disagree.
+pub fn shapes(bytes: &[u8]) {
+    same_shapes::check(bytes);
 }
 
 /// Any bytes as a definition, an input and answers of tasks: the engine does what the reference does.

@@ -2,13 +2,17 @@
 //!
 //! `PROPTEST_CASES` sets how many trials are made, `PROPTEST_RNG_SEED` replays a run. A finding prints its bytes after shrinking; kept as a file in `data/regressions/differential`, it is replayed by every run from then on, as are the findings of the fuzzer in the folders beside it and its seeds.
 
+mod messages;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs;
 use std::panic::catch_unwind;
 
 use harness::differential::{Agreed, check};
+use harness::same_shapes::{Pair, damaged};
 use harness::target::TARGETS;
+use messages::{Random, message};
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 
 /// Trials of one run, unless the environment says otherwise.
@@ -49,6 +53,27 @@ fn the_engine_does_what_the_reference_does() {
         assert!(count(Agreed::On(status)) >= cases / 1_000, "seed {seed}: too few trials end {status}: {outcomes:?}");
     }
     assert!(count(Agreed::Tied) <= cases / 10, "seed {seed}: too many ties: {outcomes:?}");
+}
+
+#[test]
+fn learned_shapes_change_nothing_but_the_way() {
+    let seed = number("PROPTEST_RNG_SEED", 20_261_121);
+    for (shapes, hits_min) in [(1, 900), (4, 900), (8, 800), (64, 500), (1_000, 0)] {
+        let mut random = Random(seed ^ shapes);
+        let mut pair = Pair::new();
+        for _ in 0..1_200 {
+            let shape = random.next() % shapes + seed.rotate_left(20);
+            pair.check(&message(shape, &mut random));
+        }
+        let counts = pair.counts();
+        assert!(counts.hits >= hits_min, "seed {seed}, {shapes} shapes: {counts:?}");
+        for shape in 0..shapes.min(20) {
+            pair.forget();
+            let text = message(shape + seed.rotate_left(20), &mut random);
+            pair.check(&text);
+            damaged(&text).iter().for_each(|text| pair.check(text));
+        }
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ pub mod heartbeat;
 pub mod heartbeat_rate;
 pub mod heartbeat_shapes;
 pub mod kafka_heartbeat;
+pub mod kafka_latency;
 pub mod payload;
 pub mod scale;
 pub mod suspended;
@@ -147,6 +148,13 @@ pub const CASES: &[Case] = &[
         summary: "from Kafka to Kafka on a real broker, beside the floor: the same loop without the engine",
         flags: kafka_heartbeat::Flags::augment_args,
         run: kafka_heartbeat::from_flags,
+        all: &[],
+    },
+    Case {
+        name: "kafka-latency",
+        summary: "latency from Kafka to Kafka at an offered rate, open loop, and the memory meanwhile",
+        flags: kafka_latency::Flags::augment_args,
+        run: kafka_latency::from_flags,
         all: &[],
     },
 ];

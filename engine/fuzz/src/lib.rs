@@ -4,5 +4,7 @@
 pub mod differential;
 #[path = "../../../tests/harness/reference/mod.rs"]
 pub mod reference;
+#[path = "../../../tests/harness/same_shapes.rs"]
+pub mod same_shapes;
 #[path = "../../../tests/harness/target.rs"]
 pub mod target;

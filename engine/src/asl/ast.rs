@@ -24,6 +24,7 @@ pub struct Located<T> {
 
 /// `QueryLanguage`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum QueryLanguage {
     /// Paths, payload templates, intrinsic functions.
     #[default]
@@ -92,6 +93,7 @@ pub struct ProcessorConfig {
 
 /// The eight types of states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StateType {
     /// `Task`
     Task,
@@ -205,8 +207,8 @@ pub struct Fields {
     pub timeout: Option<Seconds>,
     /// `HeartbeatSeconds` or `HeartbeatSecondsPath`
     pub heartbeat: Option<Located<Seconds>>,
-    /// `Credentials`
-    pub credentials: Option<Located<Template>>,
+    /// `RoleArn` of `Credentials`
+    pub role_arn: Option<Template>,
     /// `Choices`
     pub choices: Vec<ChoiceRule>,
     /// `Default`
@@ -257,11 +259,14 @@ pub struct ChoiceRule {
     pub assign: Option<Assign>,
 }
 
+/// `ErrorEquals`: names, each with its place, and the place of the list.
+pub type ErrorEquals = Located<Vec<Located<String>>>;
+
 /// An entry of `Retry`.
 #[derive(Debug, Clone)]
 pub struct Retrier {
     /// `ErrorEquals`
-    pub error_equals: Option<Located<Vec<String>>>,
+    pub error_equals: Option<ErrorEquals>,
     /// `IntervalSeconds`
     pub interval_seconds: Option<u32>,
     /// `MaxAttempts`
@@ -280,7 +285,7 @@ pub struct Catcher {
     /// Its object.
     pub place: Place,
     /// `ErrorEquals`
-    pub error_equals: Option<Located<Vec<String>>>,
+    pub error_equals: Option<ErrorEquals>,
     /// `Next`
     pub next: Option<Located<String>>,
     /// `ResultPath`
@@ -291,6 +296,7 @@ pub struct Catcher {
 
 /// What stands where a path or a call is allowed.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum Expression {
     /// `$…`
     Path(Path),

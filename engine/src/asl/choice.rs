@@ -108,14 +108,14 @@ impl Reader<'_> {
         for member in members {
             match member.name.as_str() {
                 "Condition" => wanted = false,
-                "Comment" => {}
+                "Comment" => self.comment(&member.node),
                 name if SELECTORS.contains(&name) || named(name).is_some() => {
                     self.schema(
                         &node.place,
                         format!("The QueryLanguage is set to 'JSONata', but field '{name}' is only supported for the 'JSONPath' QueryLanguage"),
                     );
                 }
-                _ => self.unsupported(&node.place, member),
+                _ => self.unsupported(&node.place, member, &["Condition", "Next", "Assign", "Output", "Comment"]),
             }
         }
         if wanted {
@@ -138,12 +138,17 @@ impl Reader<'_> {
         for member in members {
             match named(&member.name) {
                 Some((name, is_path)) => tests.push((name, is_path, member)),
-                None if member.name == "Comment" || SELECTORS.contains(&member.name.as_str()) => {}
+                None if member.name == "Comment" => self.comment(&member.node),
+                None if SELECTORS.contains(&member.name.as_str()) => {}
                 None => unknown.push(member),
             }
         }
-        for member in &unknown {
-            self.unsupported(&node.place, member);
+        if !unknown.is_empty() {
+            let operators = spellings();
+            let outer: &[&str] = if depth == 0 { &["Next", "Assign"] } else { &[] };
+            let allowed: Vec<&str> =
+                ["Variable", "And", "Or", "Not", "Comment"].iter().chain(outer).copied().chain(operators.iter().map(String::as_str)).collect();
+            unknown.iter().for_each(|member| self.unsupported(&node.place, member, &allowed));
         }
         let selectors: Vec<&Member> = members.iter().filter(|member| SELECTORS.contains(&member.name.as_str())).collect();
         let [selector] = selectors[..] else {
@@ -154,7 +159,7 @@ impl Reader<'_> {
         };
         if selector.name != "Variable" {
             for (_, _, member) in &tests {
-                self.unsupported(&node.place, member);
+                self.unsupported(&node.place, member, &[&selector.name, "Comment"]);
             }
         }
         match selector.name.as_str() {

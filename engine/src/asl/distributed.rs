@@ -11,6 +11,9 @@ const BATCH_SIZES: [&str; 4] = ["MaxItemsPerBatch", "MaxItemsPerBatchPath", "Max
 
 const DELIMITERS: [&str; 5] = ["COMMA", "PIPE", "SEMICOLON", "SPACE", "TAB"];
 
+const READER_CONFIG_FIELDS: [&str; 9] =
+    ["InputType", "ManifestType", "Transformation", "CSVHeaderLocation", "CSVDelimiter", "CSVHeaders", "ItemsPointer", "MaxItems", "MaxItemsPath"];
+
 impl Reader<'_> {
     /// `ItemReader`
     pub(super) fn item_reader(&mut self, node: &Node) {
@@ -21,7 +24,7 @@ impl Reader<'_> {
                     self.template(&member.node);
                 }
                 "ReaderConfig" => self.reader_config(&member.node),
-                _ => self.unsupported(&node.place, &member),
+                _ => self.unsupported(&node.place, &member, &["Resource", "Parameters", "ReaderConfig"]),
             }
         }
     }
@@ -29,6 +32,10 @@ impl Reader<'_> {
     fn reader_config(&mut self, node: &Node) {
         let members = self.members(node);
         self.at_most_one(&node.place, &members, &["MaxItems", "MaxItemsPath"]);
+        let is_given = |member: &Member| member.name == "CSVHeaderLocation" && self.text_of(&member.node).as_deref() == Some("GIVEN");
+        if members.iter().any(is_given) && !members.iter().any(|member| member.name == "CSVHeaders") {
+            self.schema(&node.place, "These fields are required: [CSVHeaders]");
+        }
         for member in &members {
             let value = &member.node;
             match member.name.as_str() {
@@ -52,7 +59,7 @@ impl Reader<'_> {
                 "MaxItemsPath" => {
                     self.reference_path(value);
                 }
-                _ => self.unsupported(&node.place, member),
+                _ => self.unsupported(&node.place, member, &READER_CONFIG_FIELDS),
             }
         }
     }
@@ -80,7 +87,11 @@ impl Reader<'_> {
                 "MaxItemsPerBatchPath" | "MaxInputBytesPerBatchPath" => {
                     self.reference_path(value);
                 }
-                _ => self.unsupported(&node.place, member),
+                _ => self.unsupported(
+                    &node.place,
+                    member,
+                    &["BatchInput", "MaxItemsPerBatch", "MaxItemsPerBatchPath", "MaxInputBytesPerBatch", "MaxInputBytesPerBatchPath"],
+                ),
             }
         }
     }
@@ -94,7 +105,7 @@ impl Reader<'_> {
                     self.template(&member.node);
                 }
                 "WriterConfig" => self.writer_config(&member.node),
-                _ => self.unsupported(&node.place, &member),
+                _ => self.unsupported(&node.place, &member, &["Resource", "Parameters", "WriterConfig"]),
             }
         }
     }
@@ -104,7 +115,7 @@ impl Reader<'_> {
             match member.name.as_str() {
                 "OutputType" => self.one_of(&member.node, &["JSON", "JSONL"]),
                 "Transformation" => self.one_of(&member.node, &["NONE", "COMPACT", "FLATTEN"]),
-                _ => self.unsupported(&node.place, &member),
+                _ => self.unsupported(&node.place, &member, &["OutputType", "Transformation"]),
             }
         }
     }

@@ -53,7 +53,7 @@ fn message(text: &str, kind: FaultKind, at: usize) -> String {
         }
         FaultKind::BadNumber => bad_number(text, at),
         FaultKind::TooDeep => format!("Document nesting depth exceeds the maximum allowed ({})", crate::document::DOCUMENT_DEPTH_MAX),
-        FaultKind::TooLarge => format!("text is larger than {} bytes", crate::document::DOCUMENT_BYTES_MAX),
+        FaultKind::TooLarge(bound) => format!("text is larger than {bound} bytes"),
         _ => match found {
             Some(character) => unexpected(text, at, character),
             None => truncated(text, at),

@@ -56,7 +56,7 @@ impl Reader<'_> {
                 "QueryLanguage" => machine.query_language = self.query_language(node),
                 "StartAt" => machine.body.start_at = self.located_string(node),
                 "States" => states = Some(member.node.clone()),
-                _ => self.unsupported(&root.place, &member),
+                _ => self.unsupported(&root.place, &member, &["Comment", "Version", "TimeoutSeconds", "QueryLanguage", "StartAt", "States"]),
             }
             machine.body.keys.push(member.name);
         }
@@ -85,13 +85,14 @@ impl Reader<'_> {
         let mut states = None;
         for member in self.members(node) {
             match member.name.as_str() {
-                "Comment" => {
-                    self.string(&member.node);
-                }
+                "Comment" => self.comment(&member.node),
                 "StartAt" => body.start_at = self.located_string(&member.node),
                 "States" => states = Some(member.node.clone()),
                 "ProcessorConfig" if is_processor => body.processor = self.processor_config(&member.node),
-                _ => self.unsupported(&node.place, &member),
+                _ => {
+                    let allowed: &[&str] = if is_processor { &["Comment", "StartAt", "States", "ProcessorConfig"] } else { &["Comment", "StartAt", "States"] };
+                    self.unsupported(&node.place, &member, allowed);
+                }
             }
             body.keys.push(member.name);
         }
@@ -128,7 +129,7 @@ impl Reader<'_> {
                     config.has_execution_type = true;
                     self.word(&member.node, &["STANDARD", "EXPRESS"]);
                 }
-                _ => self.unsupported(&node.place, &member),
+                _ => self.unsupported(&node.place, &member, &["Mode", "ExecutionType"]),
             }
         }
         self.is_object(node).then_some(config)

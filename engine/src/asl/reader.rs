@@ -1,12 +1,15 @@
 //! The definition's document with the findings so far: typed reading of values, each misfit reported where it stands.
 
-use crate::diagnostic::{Code, Diagnostic, Lines, Severity};
+use crate::diagnostic::{Code, Diagnostic, Lines, Severity, instead, nearest};
 use crate::document::{Document, Kind, Token, Unescaped};
 use crate::hir::Literal;
 
 use super::ast::{Located, Place};
 use super::filter::is_number;
 use super::template::looks_computed;
+
+/// Characters of a value that a hint repeats.
+const EXCERPT_CHARS_MAX: usize = 60;
 
 /// A value with its place.
 #[derive(Debug, Clone)]
@@ -71,10 +74,32 @@ impl<'d> Reader<'d> {
         self.report(Severity::Warning, code, place, message.into())
     }
 
-    /// A member that its object may not have.
-    pub(super) fn unsupported(&mut self, parent: &Place, member: &Member) {
+    /// A member that its object may not have; those that it may have are `allowed`.
+    pub(super) fn unsupported(&mut self, parent: &Place, member: &Member, allowed: &[&str]) {
         let place = Place { pointer: parent.pointer.clone(), offset: member.key_offset };
-        self.schema(&place, format!("Field '{}' is not supported", member.name));
+        self.schema(&place, format!("Field '{}' is not supported", member.name)).hint = Some(instead(&member.name, allowed, "fields here"));
+    }
+
+    /// A value of another type than `wanted`.
+    fn unexpected(&mut self, node: &Node, wanted: &str) {
+        self.schema(&node.place, format!("Expected value of type {wanted}")).hint = Some(self.found(node));
+    }
+
+    /// A hint at what a value is.
+    pub(super) fn found(&self, node: &Node) -> String {
+        match self.kind(node) {
+            Kind::Object => "found an object".to_owned(),
+            Kind::Array => "found an array".to_owned(),
+            Kind::String => format!("found the string {}", self.excerpt(node)),
+            _ => format!("found {}", self.excerpt(node)),
+        }
+    }
+
+    /// The text of a scalar as it stands in the definition, shortened.
+    fn excerpt(&self, node: &Node) -> String {
+        let text = String::from_utf8_lossy(self.document.raw(node.token));
+        let shown: String = text.chars().take(EXCERPT_CHARS_MAX).collect();
+        if shown.len() < text.len() { format!("{shown}…") } else { shown }
     }
 
     // Structure.
@@ -82,7 +107,7 @@ impl<'d> Reader<'d> {
     /// Members with repeated names as they stand; none, and a finding, if the value is no object.
     pub(super) fn all_members(&mut self, node: &Node) -> Vec<Member> {
         if self.kind(node) != Kind::Object {
-            self.schema(&node.place, "Expected value of type Object");
+            self.unexpected(node, "Object");
             return Vec::new();
         }
         let document = self.document;
@@ -118,7 +143,7 @@ impl<'d> Reader<'d> {
     /// Elements of an array; none, and a finding, if the value is no array.
     pub(super) fn elements(&mut self, node: &Node) -> Vec<Node> {
         if self.kind(node) != Kind::Array {
-            self.schema(&node.place, "Expected value of type Array");
+            self.unexpected(node, "Array");
             return Vec::new();
         }
         self.children(node)
@@ -154,9 +179,14 @@ impl<'d> Reader<'d> {
     pub(super) fn string(&mut self, node: &Node) -> Option<String> {
         let text = self.text_of(node);
         if text.is_none() {
-            self.schema(&node.place, "Expected value of type String");
+            self.unexpected(node, "String");
         }
         text
+    }
+
+    /// A `Comment`, wherever it stands: a string that nobody reads.
+    pub(super) fn comment(&mut self, node: &Node) {
+        self.string(node);
     }
 
     pub(super) fn located_string(&mut self, node: &Node) -> Option<Located<String>> {
@@ -168,7 +198,7 @@ impl<'d> Reader<'d> {
             Kind::True => Some(true),
             Kind::False => Some(false),
             _ => {
-                self.schema(&node.place, "Expected value of type Boolean");
+                self.unexpected(node, "Boolean");
                 None
             }
         }
@@ -181,7 +211,7 @@ impl<'d> Reader<'d> {
             debug_assert!(is_number(&text), "the scanner let {text} through");
             return Some(text);
         }
-        self.schema(&node.place, "Expected value of type Number");
+        self.unexpected(node, "Number");
         None
     }
 
@@ -190,15 +220,15 @@ impl<'d> Reader<'d> {
         let text = if self.kind(node) == Kind::Number { String::from_utf8_lossy(self.document.raw(node.token)).into_owned() } else { String::new() };
         let digits = text.strip_prefix('-').unwrap_or(&text);
         if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            self.schema(&node.place, "Expected value of type Integer");
+            self.unexpected(node, "Integer");
             return None;
         }
         // Numbers too long for 128 bits are out of any bounds, on the side of their sign.
         let value = text.parse::<i128>().unwrap_or_else(|_| if text.starts_with('-') { i128::MIN } else { i128::MAX });
         if value < i128::from(least) {
-            self.schema(&node.place, format!("Minimum value is {least}"));
+            self.schema(&node.place, format!("Minimum value is {least}")).hint = Some(self.found(node));
         } else if value > i128::from(most) {
-            self.schema(&node.place, format!("Maximum value is {most}"));
+            self.schema(&node.place, format!("Maximum value is {most}")).hint = Some(self.found(node));
         }
         u32::try_from(value).ok().filter(|value| (least..=most).contains(value))
     }
@@ -208,7 +238,8 @@ impl<'d> Reader<'d> {
         let text = self.string(node)?;
         let index = words.iter().position(|word| *word == text);
         if index.is_none() {
-            self.schema(&node.place, format!("Value should be one of the following: [{}]", words.join(", ")));
+            let hint = nearest(&text, words).map(|near| format!("did you mean '{near}'?"));
+            self.schema(&node.place, format!("Value should be one of the following: [{}]", words.join(", "))).hint = hint;
         }
         index
     }

@@ -1,32 +1,18 @@
 //! `Retry` and `Catch` (spec/asl.md 8.2, 8.3).
 
-use crate::diagnostic::Code;
 use crate::hir::limits::{COUNT_MAX, RETRY_DELAY_SECONDS_MAX};
 
-use super::ast::{Catcher, Located, Place, QueryLanguage, Retrier};
+use super::ast::{Catcher, ErrorEquals, Located, Place, QueryLanguage, Retrier};
 use super::reader::{Node, Reader};
 
-/// The predefined names that can ever be raised or that stand for a group (spec/asl.md 8.1).
-const PREDEFINED: [&str; 18] = [
-    "States.ALL",
-    "States.BranchFailed",
-    "States.DataLimitExceeded",
-    "States.ExceedToleratedFailureThreshold",
-    "States.HeartbeatTimeout",
-    "States.Http.Socket",
-    "States.IntrinsicFailure",
-    "States.ItemReaderFailed",
-    "States.NoChoiceMatched",
-    "States.ParameterPathFailure",
-    "States.Permissions",
-    "States.QueryEvaluationError",
-    "States.ResultPathMatchFailure",
-    "States.ResultWriterFailed",
-    "States.Runtime",
-    "States.TaskFailed",
-    "States.Timeout",
-    "States.Http.StatusCode",
-];
+const RETRIER_FIELDS: [&str; 7] = ["ErrorEquals", "IntervalSeconds", "MaxAttempts", "BackoffRate", "MaxDelaySeconds", "JitterStrategy", "Comment"];
+
+fn catcher_fields(language: QueryLanguage) -> &'static [&'static str] {
+    match language {
+        QueryLanguage::JsonPath => &["ErrorEquals", "Next", "ResultPath", "Assign", "Comment"],
+        QueryLanguage::Jsonata => &["ErrorEquals", "Next", "Output", "Assign", "Comment"],
+    }
+}
 
 impl Reader<'_> {
     /// `Retry`
@@ -44,8 +30,7 @@ impl Reader<'_> {
             let value = &member.node;
             match member.name.as_str() {
                 "ErrorEquals" => retrier.error_equals = self.error_equals(value),
-                // The service accepts 0, whatever its documentation says.
-                "IntervalSeconds" => retrier.interval_seconds = self.integer(value, 0, COUNT_MAX),
+                "IntervalSeconds" => retrier.interval_seconds = self.integer(value, 1, COUNT_MAX),
                 "MaxAttempts" => retrier.max_attempts = self.integer(value, 0, COUNT_MAX),
                 "BackoffRate" => retrier.backoff_rate = self.backoff_rate(value),
                 "MaxDelaySeconds" => {
@@ -53,8 +38,8 @@ impl Reader<'_> {
                     retrier.max_delay_seconds = seconds.map(|value| Located { value, place: member.node.place.clone() });
                 }
                 "JitterStrategy" => retrier.full_jitter = self.word(value, &["NONE", "FULL"]) == Some(1),
-                "Comment" => {}
-                _ => self.unsupported(&node.place, member),
+                "Comment" => self.comment(value),
+                _ => self.unsupported(&node.place, member, &RETRIER_FIELDS),
             }
         }
         if self.is_object(node) && !members.iter().any(|member| member.name == "ErrorEquals") {
@@ -93,9 +78,10 @@ impl Reader<'_> {
                 ("Next", _) => catcher.next = self.located_string(value),
                 ("Assign", _) => catcher.assign = self.assign(value, language),
                 ("ResultPath", QueryLanguage::JsonPath) => catcher.result_path = self.result_path(value),
-                ("Comment", _) | ("Output", QueryLanguage::Jsonata) => {}
+                ("Comment", _) => self.comment(value),
+                ("Output", QueryLanguage::Jsonata) => {}
                 (name @ ("ResultPath" | "Output"), _) => self.wrong_language(&node.place, name, language),
-                _ => self.unsupported(&node.place, member),
+                _ => self.unsupported(&node.place, member, catcher_fields(language)),
             }
         }
         let missing: Vec<&str> = ["ErrorEquals", "Next"].into_iter().filter(|field| !members.iter().any(|member| member.name == *field)).collect();
@@ -105,26 +91,19 @@ impl Reader<'_> {
         catcher
     }
 
-    fn error_equals(&mut self, node: &Node) -> Option<Located<Vec<String>>> {
+    fn error_equals(&mut self, node: &Node) -> Option<ErrorEquals> {
         let elements = self.some_elements(node);
-        let mut names = Vec::with_capacity(elements.len());
-        for element in &elements {
-            let Some(name) = self.string(element) else { continue };
-            let known = PREDEFINED.contains(&name.as_str()) || name.starts_with("States.Http.StatusCode.");
-            if name.starts_with("States.") && !known {
-                self.warning(Code::UnknownErrorName, &element.place, format!("'{name}' is no predefined error name, so it never matches"));
-            }
-            names.push(name);
-        }
-        (!names.is_empty() && names.len() == elements.len()).then(|| Located { value: names, place: node.place.clone() })
+        let names: Vec<Located<String>> = elements.iter().filter_map(|element| self.located_string(element)).collect();
+        // What is wrong with an element has been said; the others are looked at all the same.
+        (!names.is_empty()).then(|| Located { value: names, place: node.place.clone() })
     }
 
     /// `States.ALL` stands alone in its list, and its entry is the last.
-    fn check_all_stands_last(&mut self, entries: Vec<Option<&Located<Vec<String>>>>) {
+    fn check_all_stands_last(&mut self, entries: Vec<Option<&ErrorEquals>>) {
         let last = entries.len().saturating_sub(1);
         for (index, entry) in entries.into_iter().enumerate() {
             let Some(names) = entry else { continue };
-            if names.value.iter().any(|name| name == "States.ALL") && (names.value.len() > 1 || index < last) {
+            if names.value.iter().any(|name| name.value == "States.ALL") && (names.value.len() > 1 || index < last) {
                 self.schema(&names.place, "States.ALL must appear alone and at end of list");
             }
         }

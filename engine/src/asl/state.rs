@@ -1,10 +1,8 @@
 //! States: each field of any type, by name.
 
-use std::collections::HashSet;
-
-use crate::diagnostic::Code;
+use crate::diagnostic::{Code, nearest};
 use crate::hir::limits::{COUNT_MAX, STATE_NAME_CHARS_MAX};
-use crate::hir::{Concurrency, FailText, Seconds};
+use crate::hir::{Concurrency, FailText, Seconds, Template};
 
 use super::ast::{Fields, Key, Located, Place, QueryLanguage, State, StateType, SubMachine};
 use super::parse::Level;
@@ -16,9 +14,23 @@ const LABEL_CHARS_MAX: usize = 40;
 /// Characters that a label may not hold, besides blanks and control characters (spec/asl.md 1.4).
 const LABEL_FORBIDDEN: &str = "<>{}[]?*\"#%\\^|~`$&,;:/";
 
-/// Fields that are read in JSONata states too; the others may be expressions there.
-const STRUCTURE: [&str; 12] =
-    ["Next", "End", "Resource", "Credentials", "Assign", "Retry", "Catch", "Choices", "Default", "Branches", "ItemProcessor", "Iterator"];
+/// Fields that in JSONata states hold a literal as elsewhere, or an expression (spec/asl.md 1.2).
+const LITERAL_OR_EXPRESSION: [&str; 10] = [
+    "TimeoutSeconds",
+    "HeartbeatSeconds",
+    "Seconds",
+    "Timestamp",
+    "Error",
+    "Cause",
+    "MaxConcurrency",
+    "ToleratedFailureCount",
+    "ToleratedFailurePercentage",
+    "Label",
+];
+
+/// Fields that are read in JSONata states as in others.
+const STRUCTURE: [&str; 13] =
+    ["Comment", "Next", "End", "Resource", "Credentials", "Assign", "Retry", "Catch", "Choices", "Default", "Branches", "ItemProcessor", "Iterator"];
 
 impl Reader<'_> {
     /// One member of `States`.
@@ -44,13 +56,20 @@ impl Reader<'_> {
         let around = std::mem::take(&mut self.variables);
         let mut fields = Box::<Fields>::default();
         for member in &members {
-            if query_language == QueryLanguage::JsonPath || STRUCTURE.contains(&member.name.as_str()) {
+            let name = member.name.as_str();
+            let is_literal = || LITERAL_OR_EXPRESSION.contains(&name) && !self.is_expression(&member.node);
+            if query_language == QueryLanguage::JsonPath || STRUCTURE.contains(&name) || is_literal() {
                 self.field(member, query_language, level, &mut fields);
             }
         }
         let variables = std::mem::replace(&mut self.variables, around);
         let keys = members.into_iter().map(|member| Key { name: member.name, offset: member.key_offset }).collect();
         State { name, place: node.place.clone(), state_type, own_query_language, query_language, keys, variables, fields }
+    }
+
+    /// Whether a value of a JSONata state is computed; blanks outside of the braces make it a literal (spec/asl.md 2.2).
+    fn is_expression(&self, node: &Node) -> bool {
+        self.text_of(node).is_some_and(|text| text.len() >= 4 && text.starts_with("{%") && text.ends_with("%}"))
     }
 
     fn check_state_name(&mut self, name: &Located<String>) {
@@ -79,7 +98,12 @@ impl Reader<'_> {
         let found = StateType::ALL.into_iter().find(|state_type| Some(state_type.as_str()) == text.as_deref());
         if found.is_none() {
             let all = StateType::ALL.map(StateType::as_str).join(", ");
-            self.schema(&node.place, format!("The field 'Type' should have one of these values: [{all}]"));
+            let hint = match text.as_deref().map(|text| nearest(text, &StateType::ALL.map(StateType::as_str))) {
+                Some(Some(near)) => Some(format!("did you mean '{near}'?")),
+                Some(None) => None,
+                None => Some(self.found(node)),
+            };
+            self.schema(&node.place, format!("The field 'Type' should have one of these values: [{all}]")).hint = hint;
         }
         found
     }
@@ -88,9 +112,7 @@ impl Reader<'_> {
     fn field(&mut self, member: &Member, language: QueryLanguage, level: Level, fields: &mut Fields) {
         let node = &member.node;
         match member.name.as_str() {
-            "Comment" => {
-                self.string(node);
-            }
+            "Comment" => self.comment(node),
             "Next" => fields.next = self.located_string(node),
             "End" => fields.end = self.boolean(node),
             "InputPath" => fields.input_path = self.data_path(node),
@@ -124,7 +146,7 @@ impl Reader<'_> {
         let node = &member.node;
         match member.name.as_str() {
             "Resource" => fields.resource = self.located_string(node),
-            "Credentials" => fields.credentials = self.credentials(node, language),
+            "Credentials" => fields.role_arn = self.credentials(node, language),
             "TimeoutSeconds" => fields.timeout = self.integer(node, 1, COUNT_MAX).map(Seconds::Literal),
             "TimeoutSecondsPath" => fields.timeout = self.reference_path(node).map(Seconds::Path),
             "HeartbeatSeconds" => {
@@ -178,18 +200,33 @@ impl Reader<'_> {
         }
     }
 
-    fn credentials(&mut self, node: &Node, language: QueryLanguage) -> Option<Located<crate::hir::Template>> {
-        let names: HashSet<String> = self.members(node).into_iter().map(|member| member.name).collect();
+    /// `Credentials`: an object that holds a role and nothing else.
+    fn credentials(&mut self, node: &Node, language: QueryLanguage) -> Option<Template> {
+        let members = self.members(node);
         if !self.is_object(node) {
             return None;
         }
-        let has_role = names.contains("RoleArn") || (language == QueryLanguage::JsonPath && names.contains("RoleArn.$"));
-        if !has_role {
+        let is_role = |name: &str| name == "RoleArn" || (language == QueryLanguage::JsonPath && name == "RoleArn.$");
+        if !members.iter().any(|member| is_role(&member.name)) {
+            // The service says no word of other fields then.
             self.schema(&node.place, "The field 'RoleArn' is required but was missing");
             return None;
         }
-        let template = if language == QueryLanguage::JsonPath { self.template(node) } else { None };
-        template.map(|value| Located { value, place: node.place.clone() })
+        let mut literal = None;
+        for member in &members {
+            match member.name.as_str() {
+                "RoleArn" => literal = self.string(&member.node).map(|_| self.literal(&member.node)),
+                name if is_role(name) => {}
+                _ => self.unsupported(&node.place, member, &["RoleArn", "RoleArn.$"]),
+            }
+        }
+        if language == QueryLanguage::Jsonata {
+            return None;
+        }
+        match self.template(node)? {
+            Template::Object(fields) => fields.into_iter().find(|(name, _)| name == "RoleArn").map(|(_, role)| role),
+            _ => literal.map(Template::Literal),
+        }
     }
 
     fn branches(&mut self, node: &Node, level: Level) -> Vec<SubMachine> {

@@ -3,7 +3,7 @@
 use super::emit::{Emitter, Label, next_id};
 use crate::hir::{Choice, ChoiceRule, Comparison, Condition, Operand, Operator, Path, State};
 use crate::program::op::{ConstantId, Op, OpId, SwitchId, TestId};
-use crate::program::pool::{Check, Side, Switch, Test};
+use crate::program::pool::{Check, Literal, Side, Switch, Test};
 use crate::value::{number, time};
 
 /// From so many StringEquals rules on one path a hash switch is cheaper than the tests (measured: about 25 ns against 5 ns a test).
@@ -62,7 +62,7 @@ impl Emitter<'_> {
         }
         let path = on.expect("a switch has rules");
         let switch = SwitchId(next_id(&self.pools.switches));
-        self.pools.switches.push(Switch { path, cases: cases.into(), table: Box::default() });
+        self.pools.switches.push(Switch { path, cases: cases.into(), table: Box::default(), escaped: false });
         self.emit(Op::Switch { switch, otherwise: otherwise.target() });
     }
 
@@ -96,14 +96,20 @@ impl Emitter<'_> {
         self.condition(last, then, otherwise, state);
     }
 
+    fn string_is(&mut self, text: &str) -> Check {
+        let mut json = Vec::new();
+        crate::document::quote_into(text, &mut json);
+        Check::StringIs(self.string_constant(text), Literal::new(&json), json.contains(&b'\\'))
+    }
+
     /// `None` for a timestamp that is none, which lowering has refused.
     fn check(&mut self, operator: &Operator) -> Option<Check> {
         Some(match operator {
-            Operator::String(Comparison::Equals, Operand::Literal(text)) => Check::StringIs(self.string_constant(text)),
+            Operator::String(Comparison::Equals, Operand::Literal(text)) => self.string_is(text),
             Operator::String(comparison, Operand::Literal(text)) => Check::String(*comparison, Side::Constant(self.string_constant(text))),
             Operator::String(comparison, Operand::Path(path)) => Check::String(*comparison, Side::Path(self.path(path))),
             Operator::Numeric(comparison, Operand::Literal(text)) => match number::small_integer(text.as_bytes()) {
-                Some(literal) => Check::NumberWith(*comparison, literal),
+                Some(literal) => number_with(*comparison, literal),
                 None => Check::Number(*comparison, Side::Constant(self.constant(text))),
             },
             Operator::Numeric(comparison, Operand::Path(path)) => Check::Number(*comparison, Side::Path(self.path(path))),
@@ -115,6 +121,18 @@ impl Emitter<'_> {
             Operator::Is(test, expected) => Check::Is(*test, *expected),
         })
     }
+}
+
+/// A comparison with an integer as a range. The literal has at most 18 digits, so nothing overflows.
+fn number_with(comparison: Comparison, literal: i64) -> Check {
+    let (first, last) = match comparison {
+        Comparison::Equals => (literal, literal),
+        Comparison::LessThan => (i64::MIN, literal - 1),
+        Comparison::GreaterThan => (literal + 1, i64::MAX),
+        Comparison::LessThanEquals => (i64::MIN, literal),
+        Comparison::GreaterThanEquals => (literal, i64::MAX),
+    };
+    Check::NumberWith(comparison, literal, first, last)
 }
 
 fn string_equals(condition: &Condition) -> Option<(&Path, &str)> {

@@ -10,6 +10,7 @@ use crate::hir::{Resource, State, StateId, StateMachine};
 use crate::program::Pools;
 use crate::program::op::{ConstantId, Op, OpId, PathId};
 use crate::program::pool::StateCode;
+use crate::value::{Name, Value};
 use crate::vm::ResourceId;
 
 /// A place in the code that may not be known yet. While code is emitted, the [`OpId`]s inside ops hold labels.
@@ -53,6 +54,30 @@ pub(super) struct Emitted {
     pub(super) resources: Vec<Resource>,
     pub(super) symbols: Symbols,
     pub(super) constants: String,
+}
+
+/// Transitions that one [`Op::Pass`] stands for at most; this also ends the search in a loop of such states.
+const PASSES_MAX: u32 = 1024;
+
+/// Makes a [`Op::Pass`] of each Enter that only an Exit follows, and looks ahead how far such states lead.
+fn fuse_passes(ops: &mut [Op]) {
+    let targets: Vec<Option<(StateId, OpId)>> = (0..ops.len())
+        .map(|at| match ops.get(at..at + 2) {
+            Some(&[Op::Enter { state }, Op::Exit { next }]) => Some((state, next)),
+            _ => None,
+        })
+        .collect();
+    for (op, target) in ops.iter_mut().zip(&targets) {
+        let Some((state, mut next)) = *target else { continue };
+        let mut count = 1;
+        while let Some((_, following)) = targets[next.index()]
+            && count < PASSES_MAX
+        {
+            next = following;
+            count += 1;
+        }
+        *op = Op::Pass { state, next, count };
+    }
 }
 
 /// A pool's length as the next entry's number.
@@ -112,6 +137,16 @@ impl<'m> Emitter<'m> {
             }
             Symbol::NONE
         })
+    }
+
+    /// A symbol as the name of a member that is set; a refused definition's has none.
+    pub(super) fn name(&self, symbol: Symbol) -> Option<Name> {
+        (symbol != Symbol::NONE).then(|| Name::new(symbol, &self.symbols))
+    }
+
+    /// A symbol as a member's key; a refused definition's has none.
+    pub(super) fn key(&self, symbol: Symbol) -> Value {
+        if symbol == Symbol::NONE { Value::program_key(symbol, None) } else { Value::rendered_key(symbol, &self.symbols) }
     }
 
     /// Bytes that a name takes as a member's key, with quotes and colon.
@@ -182,6 +217,7 @@ impl<'m> Emitter<'m> {
             place(&mut state.entry);
             state.catchers.iter_mut().for_each(|catcher| place(&mut catcher.entry));
         }
+        fuse_passes(&mut self.ops);
         self.constants.push(']');
         let mut entry = Self::state_label(self.machine.root.start).target();
         place(&mut entry);

@@ -13,6 +13,7 @@ use crate::document::Document;
 use crate::hir::{StateMachine, WorkflowType};
 use crate::limits::Limits;
 use crate::program::{Identity, Program};
+use crate::value::constant_value;
 use emit::Emitter;
 
 /// Where and as what a definition runs: the parts of the Context Object that are the same for all its executions, and its limits.
@@ -97,6 +98,7 @@ pub fn compile(machine: &StateMachine, deployment: &Deployment) -> Result<Progra
         pools: emitted.pools,
         states: emitted.states,
         resources: emitted.resources,
+        constant_values: constants.children(constants.root()).map(|token| constant_value(&constants, token)).collect(),
         constant_tokens: constants.children(constants.root()).collect(),
         constants,
         symbols: emitted.symbols,

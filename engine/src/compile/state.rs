@@ -8,7 +8,7 @@ use crate::hir::{
 };
 use crate::program::op::{AssignId, CallId, FailId, ForkId, MapId, Op, WaitId};
 use crate::program::pool::{
-    CallCode, CatchCode, ConcurrencyCode, FailCode, FailSide, ForkCode, MapCode, RetryCode, SecondsCode, StateCode, StateType, WaitCode,
+    CallCode, CatchCode, ConcurrencyCode, FailCode, FailSide, ForkCode, InputCode, MapCode, RetryCode, SecondsCode, StateCode, StateType, WaitCode,
 };
 use crate::value::time;
 
@@ -104,16 +104,16 @@ impl Emitter<'_> {
         if let Some(selector) = &state.result_selector {
             self.build(selector);
         }
-        self.result_path(&state.result_path);
+        self.result_path(&state.result_path, state.retriers.is_empty() && state.catchers.is_empty());
         self.leave(state, assign);
     }
 
-    fn result_path(&mut self, path: &ResultPath) {
+    fn result_path(&mut self, path: &ResultPath, is_last_use: bool) {
         match path {
             ResultPath::Discard => self.emit(Op::Discard),
             ResultPath::Path(path) if path.segments.is_empty() => {}
             ResultPath::Path(path) => {
-                let target = self.merge(path);
+                let target = self.merge(path, is_last_use);
                 self.emit(Op::Merge { target });
             }
         }
@@ -135,7 +135,7 @@ impl Emitter<'_> {
         let entry = self.label();
         self.bind(entry);
         let assign = self.assign(catcher.assign.as_ref());
-        self.result_path(&catcher.result_path);
+        self.result_path(&catcher.result_path, false);
         self.commit(assign);
         self.emit(Op::Exit { next: Self::state_label(catcher.next).target() });
         CatchCode { errors: boxed(&catcher.error_equals), entry: entry.target() }
@@ -176,14 +176,25 @@ impl Emitter<'_> {
         if let Some(parameters) = &state.parameters {
             self.build(parameters);
         }
-        let timeout = task.timeout.as_ref().map(|seconds| match seconds {
-            Seconds::Literal(seconds) => SecondsCode::Literal(*seconds),
-            Seconds::Path(path) => SecondsCode::Path(self.path(path)),
-        });
+        let timeout = task.timeout.as_ref().map(|seconds| self.seconds(seconds));
+        let heartbeat = task.heartbeat.as_ref().map(|seconds| self.seconds(seconds));
+        let role_arn = task.role_arn.as_ref().map(|role| self.template(role));
+        let input = match &state.input_path {
+            DataPath::Null => InputCode::Empty,
+            DataPath::Path(path) if path.is_identity() => InputCode::Whole,
+            DataPath::Path(path) => InputCode::Path(self.path(path)),
+        };
         let resource = self.resource(&task.resource);
         let call = CallId(next_id(&self.pools.calls));
-        self.pools.calls.push(CallCode { resource, timeout, result_name: result_name(&task.resource, &state.name) });
+        self.pools.calls.push(CallCode { resource, timeout, heartbeat, role_arn, input, result_name: result_name(&task.resource, &state.name) });
         self.emit(Op::Call { call });
+    }
+
+    fn seconds(&mut self, seconds: &Seconds) -> SecondsCode {
+        match seconds {
+            Seconds::Literal(seconds) => SecondsCode::Literal(*seconds),
+            Seconds::Path(path) => SecondsCode::Path(self.path(path)),
+        }
     }
 
     fn parallel(&mut self, branches: &[SubMachine], state: &State) {

@@ -4,7 +4,7 @@ use super::emit::{Emitter, next_id};
 use crate::hir::{Argument, Filter, FilterOperand, IntrinsicCall, Path, Root, Segment, Template};
 use crate::program::function::Function;
 use crate::program::op::{IntrinsicId, MergeId, NodeId, Op, PathId};
-use crate::program::pool::{ArgumentCode, ContextField, FilterCode, FilterSide, IntrinsicCode, Merging, Node, PathCode, PathRoot, Step};
+use crate::program::pool::{ArgumentCode, ContextField, FilterCode, FilterSide, FormatCode, IntrinsicCode, MergeCode, Merging, Node, PathCode, PathRoot, Step};
 
 /// Names of the Context Object, interned when a path takes a part of it as a whole.
 const CONTEXT_NAMES: [&str; 19] = [
@@ -76,14 +76,17 @@ impl Emitter<'_> {
     /// The node of an object with these members.
     pub(super) fn object(&mut self, members: &[(String, Template)]) -> Node {
         let mut nodes = Vec::with_capacity(members.len());
+        let mut keys = 0;
         for (key, member) in members {
-            nodes.push((self.symbol(key), self.node(member)));
+            let symbol = self.symbol(key);
+            keys += self.rendered_len(symbol);
+            nodes.push((self.key(symbol), self.node(member)));
         }
         let first = next_id(&self.pools.members);
         self.pools.members.extend_from_slice(&nodes);
-        let keys: u32 = nodes.iter().map(|(symbol, _)| self.rendered_len(*symbol)).sum();
         let count = next_id(&nodes);
-        Node::Object { first, count, frame: 2 + count.saturating_sub(1) + keys }
+        let frame = 2 + count.saturating_sub(1) + keys;
+        if nodes.iter().all(|(_, node)| self.pools.takes_no_cells(node)) { Node::Record { first, count, frame } } else { Node::Object { first, count, frame } }
     }
 
     /// The number of a call; its nested calls come first. The recursion is as deep as lowering lets calls nest.
@@ -101,7 +104,8 @@ impl Emitter<'_> {
         self.pools.arguments.extend_from_slice(&arguments);
         let function = Function::named(&call.name).expect("lowering refuses names that are not among the 18");
         let id = IntrinsicId(next_id(&self.pools.intrinsics));
-        self.pools.intrinsics.push(IntrinsicCode { function, first, count: next_id(&arguments), text: call.text.as_str().into() });
+        let format = if function == Function::Format { format(&call.arguments) } else { None };
+        self.pools.intrinsics.push(IntrinsicCode { function, first, count: next_id(&arguments), format, text: call.text.as_str().into() });
         id
     }
 
@@ -128,17 +132,21 @@ impl Emitter<'_> {
         let id = PathId(next_id(&self.pools.paths));
         let merges = path.ends_in_names().then_some(if path.is_definite() { Merging::One } else { Merging::Many });
         let definite = path.is_definite() && merges.is_none();
-        self.pools.paths.push(PathCode { root, steps, definite, merges, text: path.text.as_str().into() });
+        let member = match *steps {
+            [Step::Member(symbol)] if root == PathRoot::Data => Some(symbol),
+            _ => None,
+        };
+        self.pools.paths.push(PathCode { root, steps, member, plain: definite && root == PathRoot::Data, definite, merges, text: path.text.as_str().into() });
         self.path_ids.insert(text, id);
         id
     }
 
-    /// The number of a result path.
-    pub(super) fn merge(&mut self, path: &Path) -> MergeId {
+    /// The number of a result path; `is_last_use` when nothing asks for the state's input behind it.
+    pub(super) fn merge(&mut self, path: &Path, is_last_use: bool) -> MergeId {
         let id = MergeId(next_id(&self.pools.merges));
         let steps = self.steps(&path.segments);
-        self.pools.merges.push(steps);
-        self.pools.merge_texts.push(path.text.as_str().into());
+        let member = if let [Step::Member(symbol)] = *steps { self.name(symbol) } else { None };
+        self.pools.merges.push(MergeCode { steps, member, is_last_use, text: path.text.as_str().into() });
         id
     }
 
@@ -176,6 +184,14 @@ impl Emitter<'_> {
     }
 }
 
+/// A literal template of a Format, taken apart; one that does not fit its arguments is left to fail when it runs.
+fn format(arguments: &[Argument]) -> Option<FormatCode> {
+    let (Argument::Literal(literal), values) = arguments.split_first()? else { return None };
+    let inside = literal.0.strip_prefix('"')?.strip_suffix('"')?.as_bytes();
+    let pieces = crate::vm::pieces(inside)?;
+    (pieces.len() == values.len() + 1).then(|| FormatCode { pieces, escaped: inside.contains(&b'\\') })
+}
+
 /// The context field that a path below `$$` starts with, and how many of its segments that takes.
 fn context_field(segments: &[Segment]) -> (PathRoot, u8) {
     let name = |at: usize| match segments.get(at) {
@@ -201,7 +217,7 @@ fn context_field(segments: &[Segment]) -> (PathRoot, u8) {
         (Some("Map"), Some("Item"), Some("Value")) => (ContextField::MapItemValue, 3),
         (Some("Map"), Some("Item"), _) => (ContextField::MapItem, 2),
         (Some("Map"), ..) => (ContextField::Map, 1),
-        (Some(_), ..) => (ContextField::Missing, 1),
+        (Some(_), ..) => (ContextField::Missing, 0),
         (None, ..) => (ContextField::Whole, 0),
     };
     (PathRoot::Context(field), steps)

@@ -35,7 +35,7 @@ pub enum Code {
     ChoiceWithoutDefault,
     /// An object names a field twice; the last one counts.
     DuplicateField,
-    /// A name in `ErrorEquals` begins with `States.` but is none of the predefined ones.
+    /// An error name begins with `States.` but is none of the predefined ones.
     UnknownErrorName,
     /// A filter compares with a word that is not in quotes.
     UnquotedFilterText,
@@ -110,7 +110,7 @@ impl Code {
                 "The Label of a Map has 1 to 40 characters, and no blanks, brackets, wildcards or other characters that have a meaning in an ARN."
             }
             Self::MissingEndState => {
-                "No state of the top level ends the workflow: none is a Succeed or a Fail and none says \"End\": true. It would run until its time is up."
+                "No state of a level ends it: none is a Succeed or a Fail and none says \"End\": true. The workflow would run until its time is up. On the top level that refuses the definition, in a branch or an iteration it is a warning."
             }
             Self::TooDeeplyNested => "Parallel and Map states, Choice rules and payload templates may nest only so far. Flatten the definition.",
             Self::NoDollar => {
@@ -128,7 +128,7 @@ impl Code {
             }
             Self::DuplicateField => "The same field stands twice in one object. JSON leaves open which one counts; here, as on AWS, it is the last.",
             Self::UnknownErrorName => {
-                "Names that begin with \"States.\" are reserved, and no error of this name is ever raised, so the entry will never match."
+                "Names that begin with \"States.\" are reserved for the errors that the service defines, and this is none of them. It is often a misspelt one. A name of your own works as any other does, in a Fail state as in ErrorEquals, but give it another beginning, so that it is not taken for an error of the service."
             }
             Self::VariableMayBeMissing => {
                 "The variable is read in a state that can be reached on a way on which no state has assigned it. Reading a variable that has no value fails the execution with States.Runtime; only IsPresent in a Choice may ask for it. Assign it on every way, for instance in the first state."

@@ -3,6 +3,7 @@
 //! A finding is data: severity, a stable [`Code`], a message, and where it is twice over, as AWS says it (a JSON pointer such as `/States/A/Type`) and as an editor needs it (line and column). Where AWS has a code or a wording for a finding, that is used. [`render`] prints one for people, [`Diagnostic::to_json`] for programs. Nothing here decides what a finding is; that is for the stages.
 
 mod codes;
+mod nearest;
 mod render;
 
 use std::fmt;
@@ -12,10 +13,13 @@ use serde_json::{Map, Value};
 use crate::asl::ast::Place;
 
 pub use codes::Code;
-pub use render::render;
+pub(crate) use nearest::instead;
+pub use nearest::{distance, nearest};
+pub use render::{Renderer, render, visible};
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Severity {
     /// The definition is refused.
     Error,

@@ -24,8 +24,8 @@ pub enum FaultKind {
     Trailing,
     /// More nested arrays and objects than [`DOCUMENT_DEPTH_MAX`](super::DOCUMENT_DEPTH_MAX).
     TooDeep,
-    /// More bytes than [`DOCUMENT_BYTES_MAX`](super::DOCUMENT_BYTES_MAX).
-    TooLarge,
+    /// More bytes than this bound: [`DOCUMENT_BYTES_MAX`](super::DOCUMENT_BYTES_MAX), or the payload limit of an execution's input.
+    TooLarge(u32),
 }
 
 impl FaultKind {
@@ -37,7 +37,7 @@ impl FaultKind {
             Self::Truncated | Self::Unexpected(_) | Self::BadEscape | Self::ControlCharacter | Self::BadNumber | Self::Trailing => "malformed_json",
             Self::NotUtf8 => "invalid_utf8",
             Self::TooDeep => "too_deep",
-            Self::TooLarge => "too_large",
+            Self::TooLarge(_) => "too_large",
         }
     }
 }
@@ -57,6 +57,12 @@ impl Fault {
     pub fn new(kind: FaultKind, offset: usize) -> Self {
         Self { kind, offset: u32::try_from(offset).unwrap_or(u32::MAX) }
     }
+
+    /// The fault of a text that has more bytes than `bound`.
+    #[must_use]
+    pub fn too_large(bound: usize) -> Self {
+        Self::new(FaultKind::TooLarge(u32::try_from(bound).unwrap_or(u32::MAX)), 0)
+    }
 }
 
 impl fmt::Display for Fault {
@@ -73,7 +79,7 @@ impl fmt::Display for Fault {
             FaultKind::NotUtf8 => write!(f, "string is not valid UTF-8 at byte {at}"),
             FaultKind::Trailing => write!(f, "text goes on after the JSON value at byte {at}"),
             FaultKind::TooDeep => write!(f, "nested deeper than {} levels at byte {at}", super::DOCUMENT_DEPTH_MAX),
-            FaultKind::TooLarge => write!(f, "text is larger than {} bytes", super::DOCUMENT_BYTES_MAX),
+            FaultKind::TooLarge(bound) => write!(f, "text is larger than {bound} bytes"),
         }
     }
 }

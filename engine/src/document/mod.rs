@@ -12,17 +12,22 @@
 
 mod dedupe;
 mod fault;
+mod lanes;
+mod leaf;
 mod scan;
+mod shape;
 mod symbols;
 mod tape;
 mod text;
 
 pub use fault::{Fault, FaultKind};
+pub use shape::{Counts, SHAPES_MAX, Shapes};
 pub use symbols::{Symbol, Symbols};
 pub use tape::{Children, Kind, Token};
 pub use text::{Unescaped, unescape_into};
 
-pub(crate) use tape::{Span, Static};
+pub(crate) use shape::{ABSENT, UNKNOWN};
+pub(crate) use tape::{ESCAPED as SPAN_ESCAPED, Span, Static};
 pub(crate) use text::{keys_equal, quote_bytes_into, quote_into};
 
 /// Largest text a document takes, in bytes: lengths on the tape have 24 bits.
@@ -32,22 +37,25 @@ pub const DOCUMENT_BYTES_MAX: usize = (1 << 24) - 1;
 pub const DOCUMENT_DEPTH_MAX: u16 = 1000;
 
 /// Readable bytes behind the text, so that scanners may load whole words.
-pub(crate) const PADDING: usize = 32;
+pub(crate) const PADDING: usize = 64;
 
 /// One JSON text with its tape; buffers are reused from one [`fill`](Document::fill) to the next.
 #[derive(Debug, Default, Clone)]
 pub struct Document {
-    /// The text, followed by [`PADDING`] zero bytes.
+    /// The text, followed by [`PADDING`] zero bytes, then anything: as long as it ever had to be.
     bytes: Vec<u8>,
     /// Length of the text without the padding.
     len: usize,
-    spans: Vec<Span>,
-    statics: Vec<Static>,
+    tape: tape::Tape,
     stack: Vec<scan::Open>,
     /// Insignificant whitespace in the whole text, in bytes.
     whitespace: u32,
+    /// Number of the shape whose static half the tape holds, also when it is not in use; 0 for none.
+    shape: u64,
+    /// What the program's paths lead to, by that shape.
+    places: Vec<u32>,
     /// Scratch of the duplicate check of large objects: (hash, token).
-    seen: Vec<(u32, u32)>,
+    seen: Vec<(u64, u32)>,
 }
 
 impl Document {
@@ -62,42 +70,64 @@ impl Document {
     /// # Errors
     /// A [`Fault`] with the byte offset of the first offence. The document is then empty.
     pub fn fill(&mut self, text: &[u8], symbols: &Symbols) -> Result<(), Fault> {
-        match self.load(text, symbols)? {
-            scan::Keys::Unique => Ok(()),
-            scan::Keys::Duplicate => {
-                let rewritten = dedupe::rewrite(self);
-                self.fill(&rewritten, symbols)
-            }
-        }
+        self.copy(text)?;
+        let findings = self.scan_copy(symbols)?;
+        self.deduplicate(findings, symbols)
     }
 
     /// As [`fill`](Self::fill), but a repeated key stays where it is, so that offsets belong to `text`. For definitions, whose duplicates are findings with a place; nothing that runs may be built on it.
     pub(crate) fn fill_keeping_duplicates(&mut self, text: &[u8], symbols: &Symbols) -> Result<(), Fault> {
-        self.load(text, symbols).map(|_| ())
+        self.copy(text)?;
+        self.scan_copy(symbols).map(|_| ())
     }
 
-    fn load(&mut self, text: &[u8], symbols: &Symbols) -> Result<scan::Keys, Fault> {
+    /// Takes over the bytes of a text with padding behind them.
+    #[inline]
+    fn copy(&mut self, text: &[u8]) -> Result<(), Fault> {
         self.clear();
         if text.len() > DOCUMENT_BYTES_MAX {
-            return Err(Fault::new(FaultKind::TooLarge, 0));
+            return Err(Fault::too_large(DOCUMENT_BYTES_MAX));
         }
-        self.bytes.reserve(text.len() + PADDING);
-        self.bytes.extend_from_slice(text);
-        self.bytes.extend_from_slice(&[0; PADDING]);
+        if self.bytes.len() < text.len() + PADDING {
+            self.grow(text.len());
+        }
+        let (bytes, rest) = self.bytes.split_at_mut(text.len());
+        bytes.copy_from_slice(text);
+        rest[..PADDING].fill(0);
         self.len = text.len();
-        let keys = self.scan(symbols);
-        if keys.is_err() {
+        Ok(())
+    }
+
+    #[cold]
+    fn grow(&mut self, len: usize) {
+        self.bytes.resize((len + PADDING).next_power_of_two(), 0);
+    }
+
+    /// The full pass over the bytes taken over.
+    fn scan_copy(&mut self, symbols: &Symbols) -> Result<scan::Findings, Fault> {
+        self.shape = 0;
+        self.places.clear();
+        let findings = self.scan(symbols);
+        if findings.is_err() {
             self.clear();
         }
-        keys
+        findings
+    }
+
+    /// Writes the text anew when an object holds a key twice.
+    #[inline]
+    fn deduplicate(&mut self, findings: scan::Findings, symbols: &Symbols) -> Result<(), Fault> {
+        if findings.repeats_key {
+            let rewritten = dedupe::rewrite(self);
+            return self.fill(&rewritten, symbols);
+        }
+        Ok(())
     }
 
     /// Forgets text and tape, keeping the buffers.
     pub fn clear(&mut self) {
-        self.bytes.clear();
         self.len = 0;
-        self.spans.clear();
-        self.statics.clear();
+        self.tape.clear();
         self.stack.clear();
         self.whitespace = 0;
     }
@@ -105,9 +135,11 @@ impl Document {
     /// Gives memory beyond `bytes` back, so that one large record does not stay large for ever.
     pub fn shrink(&mut self, bytes: usize) {
         if self.bytes.capacity() > bytes {
-            self.bytes.shrink_to(bytes);
-            self.spans.shrink_to(bytes / size_of::<Span>());
-            self.statics.shrink_to(bytes / size_of::<Static>());
+            self.bytes.truncate(bytes.max(self.len + PADDING));
+            self.bytes.shrink_to_fit();
+            self.tape.shrink(bytes);
+            self.shape = 0;
+            self.places.clear();
             self.seen = Vec::new();
         }
     }
@@ -115,7 +147,7 @@ impl Document {
     /// Bytes of memory held by the buffers.
     #[must_use]
     pub fn capacity_bytes(&self) -> usize {
-        self.bytes.capacity() + self.spans.capacity() * size_of::<Span>() + self.statics.capacity() * size_of::<Static>()
+        self.bytes.capacity() + self.tape.capacity_bytes() + self.places.capacity() * size_of::<u32>()
     }
 
     /// The text as it came in.
@@ -128,7 +160,7 @@ impl Document {
     /// True while nothing has been filled in.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.spans.is_empty()
+        self.tape.count() == 0
     }
 
     /// Whether the text has no insignificant whitespace at all, so that any value can leave as it lies.

@@ -1,39 +1,42 @@
-//! The validating scanner: one pass, no recursion, whole words where it pays.
+//! The validating scanner: one pass over the whole text, no recursion.
+//!
+//! What it keeps in hand is the container it is in; the ones around it wait on a stack. Values are read by [`leaf`], bytes are looked at through [`Text`].
 
+use super::lanes::Text;
 use super::symbols::{hash, prefix};
-use super::tape::{ESCAPED, KEY_ESCAPED};
-use super::{DOCUMENT_DEPTH_MAX, Document, Fault, FaultKind, Kind, PADDING, Span, Static, Symbol, Symbols, Unescaped};
+use super::tape::{KEY_ESCAPED, Tape};
+use super::{DOCUMENT_DEPTH_MAX, Document, Fault, FaultKind, Kind, PADDING, Span, Static, Symbol, Symbols, Unescaped, leaf};
 
 /// Members up to which an object's keys are checked as they come, by a bloom word and a walk over its siblings; larger objects are checked once at their end by sorting.
 const INCREMENTAL_KEYS_MAX: u32 = 48;
 
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGHS: u64 = 0x8080_8080_8080_8080;
-
 /// A container whose end has not been seen.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Open {
     token: u32,
     whitespace_before: u32,
     /// One bit for each key hash seen.
-    bloom: [u64; 2],
+    bloom: u64,
     members: u32,
     depth_below: u16,
     is_object: bool,
 }
 
-/// Whether any object of the text held a key twice.
+/// What a whole text turned out to be, its values aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keys {
-    Unique,
-    Duplicate,
+pub(super) struct Findings {
+    /// Whether any object holds a key twice.
+    pub(super) repeats_key: bool,
+    /// Whether any key holds escapes.
+    pub(super) escapes_key: bool,
 }
 
 /// The key in front of a value.
 #[derive(Clone, Copy)]
 struct Key {
-    start: u32,
-    len: u32,
+    /// Where it starts, behind its quote; 0 when there is none.
+    start: usize,
+    len: usize,
     symbol: Symbol,
     flags: u32,
 }
@@ -43,433 +46,305 @@ impl Key {
 }
 
 #[inline]
-fn word(bytes: &[u8], at: usize) -> u64 {
-    match bytes.get(at..at + 8).and_then(<[u8]>::first_chunk::<8>) {
-        Some(chunk) => u64::from_le_bytes(*chunk),
-        None => 0,
-    }
-}
-
-/// Marks, in each byte's high bit, what ends the fast run of a string: quote, backslash, control character or a byte above ASCII. Exact up to and including the lowest mark.
-#[inline]
-fn string_marks(word: u64) -> u64 {
-    let quote = word ^ (ONES * b'"' as u64);
-    let backslash = word ^ (ONES * b'\\' as u64);
-    let zero_quote = quote.wrapping_sub(ONES) & !quote;
-    let zero_backslash = backslash.wrapping_sub(ONES) & !backslash;
-    let control = word.wrapping_sub(ONES * 0x20) & !word;
-    (zero_quote | zero_backslash | control | word) & HIGHS
-}
-
-#[inline]
 fn is_whitespace(byte: u8) -> bool {
     matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "documents are at most 2^24 - 1 bytes long, and a tape has fewer tokens than its text has bytes")]
+#[inline]
+fn narrow(length: usize) -> u32 {
+    length as u32
+}
+
 struct Scanner<'s> {
-    bytes: &'s [u8],
-    len: usize,
+    text: Text<'s>,
     symbols: &'s Symbols,
-    spans: &'s mut Vec<Span>,
-    statics: &'s mut Vec<Static>,
+    tape: &'s mut Tape,
     stack: &'s mut Vec<Open>,
-    seen: &'s mut Vec<(u32, u32)>,
+    seen: &'s mut Vec<(u64, u32)>,
     whitespace: u32,
-    keys: Keys,
+    findings: Findings,
 }
 
 impl Document {
-    /// Validates `bytes[..len]` and fills the tape.
-    pub(super) fn scan(&mut self, symbols: &Symbols) -> Result<Keys, Fault> {
+    /// Validates the text and fills the tape.
+    pub(super) fn scan(&mut self, symbols: &Symbols) -> Result<Findings, Fault> {
         let mut scanner = Scanner {
-            bytes: &self.bytes,
-            len: self.len,
+            text: Text::new(&self.bytes[..self.len + PADDING]),
             symbols,
-            spans: &mut self.spans,
-            statics: &mut self.statics,
+            tape: &mut self.tape,
             stack: &mut self.stack,
             seen: &mut self.seen,
             whitespace: 0,
-            keys: Keys::Unique,
+            findings: Findings { repeats_key: false, escapes_key: false },
         };
         scanner.document()?;
-        let (whitespace, keys) = (scanner.whitespace, scanner.keys);
+        let (whitespace, findings) = (scanner.whitespace, scanner.findings);
         self.whitespace = whitespace;
-        Ok(keys)
+        Ok(findings)
     }
 }
 
 impl Scanner<'_> {
     fn document(&mut self) -> Result<(), Fault> {
-        let mut at = self.skip_whitespace(0);
-        if at >= self.len {
+        let text = self.text;
+        let at = self.skip_whitespace(0);
+        if at >= text.len() {
             return Err(Fault::new(FaultKind::Empty, at));
         }
-        let mut in_object = false;
-        loop {
-            // In front of a value, or of a key and its value.
-            let mut key = Key::NONE;
-            if in_object {
-                at = self.key(at, &mut key)?;
+        let end = match text.byte(at) {
+            byte @ (b'{' | b'[') => self.container(at, byte)?,
+            byte => {
+                let (span, end) = self.leaf(at, byte, 0)?;
+                self.push(span, Key::NONE);
+                end
             }
-            let byte = self.bytes[at];
-            at = match byte {
-                b'"' => self.string(at, key)?,
-                b'{' | b'[' => {
-                    let is_object = byte == b'{';
-                    let inside = self.open(at, is_object, key)?;
-                    in_object = is_object;
-                    if self.bytes[inside] != if is_object { b'}' } else { b']' } {
-                        at = inside;
-                        continue;
-                    }
-                    inside
+        };
+        let end = self.skip_whitespace(end);
+        if end == text.len() { Ok(()) } else { Err(Fault::new(FaultKind::Trailing, end)) }
+    }
+
+    /// Scans the container whose bracket is at `at`; returns the offset behind it.
+    fn container(&mut self, mut at: usize, mut byte: u8) -> Result<usize, Fault> {
+        let text = self.text;
+        let (mut inner, mut key) = (Open::default(), Key::NONE);
+        loop {
+            // In front of a value, whose first byte is at hand.
+            if byte == b'{' || byte == b'[' {
+                inner = self.open(at, byte == b'{', key, inner)?;
+                at = self.skip_whitespace(at + 1);
+                byte = text.byte(at);
+                if byte != if inner.is_object { b'}' } else { b']' } {
+                    (at, byte, key) = self.element(at, byte, &mut inner)?;
+                    continue;
                 }
-                b'-' | b'0'..=b'9' => self.number(at, key)?,
-                b't' => self.literal(at, b"true", Kind::True, key)?,
-                b'f' => self.literal(at, b"false", Kind::False, key)?,
-                b'n' => self.literal(at, b"null", Kind::Null, key)?,
-                _ => return Err(self.unexpected(at)),
-            };
+            } else {
+                let (span, end) = self.leaf(at, byte, key.flags)?;
+                self.push(span, key);
+                at = end;
+                byte = text.byte(at);
+            }
             // Behind a value, or in front of the end of an empty container.
             loop {
-                at = self.skip_whitespace(at);
-                if self.stack.is_empty() {
-                    return if at == self.len { Ok(()) } else { Err(Fault::new(FaultKind::Trailing, at)) };
+                if byte == b',' {
+                    at = self.skip_whitespace(at + 1);
+                    (at, byte, key) = self.element(at, text.byte(at), &mut inner)?;
+                    break;
                 }
-                match self.bytes[at] {
-                    b',' => {
-                        at = self.skip_whitespace(at + 1);
-                        break;
+                if byte == if inner.is_object { b'}' } else { b']' } {
+                    inner = self.close(at, inner);
+                    at += 1;
+                    if self.stack.is_empty() {
+                        return Ok(at);
                     }
-                    b'}' if in_object => at = self.close(at),
-                    b']' if !in_object => at = self.close(at),
-                    _ => return Err(self.unexpected(at)),
+                } else if byte <= b' ' && is_whitespace(byte) {
+                    at = self.skip_run(at);
+                } else {
+                    return Err(leaf::unexpected(text, at));
                 }
-                in_object = self.stack.last().is_some_and(|top| top.is_object);
+                byte = text.byte(at);
             }
         }
     }
 
-    #[cold]
-    fn unexpected(&self, at: usize) -> Fault {
-        if at >= self.len { Fault::new(FaultKind::Truncated, self.len) } else { Fault::new(FaultKind::Unexpected(self.bytes[at]), at) }
+    #[inline(always)]
+    fn leaf(&self, at: usize, byte: u8, flags: u32) -> Result<(Span, usize), Fault> {
+        let text = self.text;
+        if byte == b'"' {
+            leaf::string(text, at, text.block(at + 1), flags)
+        } else if byte.is_ascii_digit() || byte == b'-' {
+            leaf::number(text, at, text.block(at), flags)
+        } else {
+            leaf::word(text, at, flags)
+        }
+    }
+
+    /// In front of an element or member: reads the member's key; returns where the value is, and its first byte.
+    #[inline(always)]
+    fn element(&mut self, at: usize, byte: u8, inner: &mut Open) -> Result<(usize, u8, Key), Fault> {
+        if inner.is_object { self.key(at, byte, inner) } else { Ok((at, byte, Key::NONE)) }
     }
 
     #[inline(always)]
     fn skip_whitespace(&mut self, at: usize) -> usize {
-        if self.bytes[at] > b' ' { at } else { self.skip_run(at) }
+        if self.text.byte(at) > b' ' { at } else { self.skip_run(at) }
     }
 
     #[inline(never)]
     fn skip_run(&mut self, at: usize) -> usize {
-        if !is_whitespace(self.bytes[at]) {
-            return at;
-        }
-        let mut end = at + 1;
-        while is_whitespace(self.bytes[end]) {
+        let mut end = at;
+        while is_whitespace(self.text.byte(end)) {
             end += 1;
         }
-        #[expect(clippy::cast_possible_truncation, reason = "documents are at most 2^24 - 1 bytes long")]
-        {
-            self.whitespace += (end - at) as u32;
-        }
+        self.whitespace += narrow(end - at);
         end
     }
 
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, span: Span, key: Key) {
-        #[expect(clippy::cast_possible_truncation, reason = "a tape has fewer tokens than the text has bytes")]
-        let next = self.spans.len() as u32 + 1;
-        self.spans.push(span);
-        self.statics.push(Static { key_start: key.start, key_len: key.len, next, whitespace: 0, symbol: key.symbol, depth: 0 });
+        let next = self.tape.count() + 1;
+        let key_back = if key.start == 0 { 0 } else { span.start - narrow(key.start) };
+        self.tape.push(span, Static { key_back, key_len: narrow(key.len), next, whitespace: 0, symbol: key.symbol, depth: 0 });
     }
 
-    /// Opens a container at `at`; returns the offset of what follows its bracket.
-    fn open(&mut self, at: usize, is_object: bool, key: Key) -> Result<usize, Fault> {
+    /// Opens a container at `at`; the one that it is in goes to the stack.
+    #[inline]
+    fn open(&mut self, at: usize, is_object: bool, key: Key, outer: Open) -> Result<Open, Fault> {
         if self.stack.len() >= usize::from(DOCUMENT_DEPTH_MAX) {
             return Err(Fault::new(FaultKind::TooDeep, at));
         }
-        #[expect(clippy::cast_possible_truncation, reason = "a tape has fewer tokens than the text has bytes")]
-        let token = self.spans.len() as u32;
+        let token = self.tape.count();
         self.push(Span::new(at, 0, if is_object { Kind::Object } else { Kind::Array }, key.flags), key);
-        self.stack.push(Open { token, whitespace_before: self.whitespace, bloom: [0; 2], members: 0, depth_below: 0, is_object });
-        Ok(self.skip_whitespace(at + 1))
+        self.stack.push(outer);
+        Ok(Open { token, whitespace_before: self.whitespace, is_object, ..Open::default() })
     }
 
-    /// Closes the innermost container at its closing bracket; returns the offset behind it.
-    fn close(&mut self, at: usize) -> usize {
-        let open = self.stack.pop().expect("close() is called only while a container is open");
-        let index = open.token as usize;
-        let span = self.spans[index];
-        let flags = span.packed & KEY_ESCAPED;
-        self.spans[index] = Span::new(span.start as usize, at + 1 - span.start as usize, span.kind(), flags);
-        #[expect(clippy::cast_possible_truncation, reason = "a tape has fewer tokens than the text has bytes")]
-        let next = self.spans.len() as u32;
-        let depth = open.depth_below + 1;
-        let fixed = &mut self.statics[index];
-        fixed.next = next;
-        fixed.depth = depth;
-        fixed.whitespace = self.whitespace - open.whitespace_before;
-        if let Some(parent) = self.stack.last_mut() {
-            parent.depth_below = parent.depth_below.max(depth);
-        }
-        if open.members > INCREMENTAL_KEYS_MAX && self.large_object_repeats(open.token, next) {
-            self.keys = Keys::Duplicate;
-        }
-        at + 1
-    }
-
-    /// Scans a string's inside from behind its quote; returns the offset of the closing quote and whether it holds escapes.
-    #[inline]
-    fn string_end(&self, start: usize) -> Result<(usize, bool), Fault> {
-        let mut at = start;
-        loop {
-            let marks = string_marks(word(self.bytes, at));
-            if marks != 0 {
-                at += (marks.trailing_zeros() >> 3) as usize;
-                if self.bytes[at] == b'"' {
-                    return Ok((at, false));
-                }
-                return self.string_end_slow(start, at);
-            }
-            at += 8;
-        }
-    }
-
-    /// The rest of a string with escapes, or bytes above ASCII, or a fault.
-    #[cold]
-    fn string_end_slow(&self, start: usize, mut at: usize) -> Result<(usize, bool), Fault> {
-        let (mut escaped, mut ascii) = (false, true);
-        loop {
-            match self.bytes[at] {
-                b'"' => break,
-                b'\\' => {
-                    escaped = true;
-                    at = self.escape(at)?;
-                }
-                0..=0x1f if at >= self.len => return Err(Fault::new(FaultKind::Truncated, self.len)),
-                0..=0x1f => return Err(Fault::new(FaultKind::ControlCharacter, at)),
-                byte => {
-                    ascii &= byte < 0x80;
-                    at += 1;
-                }
-            }
-        }
-        if !ascii && let Err(error) = std::str::from_utf8(&self.bytes[start..at]) {
-            return Err(Fault::new(FaultKind::NotUtf8, start + error.valid_up_to()));
-        }
-        Ok((at, escaped))
-    }
-
-    fn escape(&self, at: usize) -> Result<usize, Fault> {
-        match self.bytes[at + 1] {
-            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(at + 2),
-            b'u' => {
-                let digits = &self.bytes[at + 2..at + 6];
-                if digits.iter().all(u8::is_ascii_hexdigit) {
-                    Ok(at + 6)
-                } else if at + 6 > self.len {
-                    Err(Fault::new(FaultKind::Truncated, self.len))
-                } else {
-                    Err(Fault::new(FaultKind::BadEscape, at))
-                }
-            }
-            _ if at + 1 >= self.len => Err(Fault::new(FaultKind::Truncated, self.len)),
-            _ => Err(Fault::new(FaultKind::BadEscape, at)),
-        }
-    }
-
-    #[inline]
-    fn string(&mut self, at: usize, key: Key) -> Result<usize, Fault> {
-        let (end, escaped) = self.string_end(at + 1)?;
-        self.push(Span::new(at, end + 1 - at, Kind::String, key.flags | if escaped { ESCAPED } else { 0 }), key);
-        Ok(end + 1)
-    }
-
-    /// Scans a key and its colon; returns the offset of the value.
+    /// Closes the innermost container at its closing bracket; returns the one around it.
     #[inline(always)]
-    fn key(&mut self, at: usize, key: &mut Key) -> Result<usize, Fault> {
-        if self.bytes[at] != b'"' {
-            return Err(self.unexpected(at));
+    fn close(&mut self, at: usize, inner: Open) -> Open {
+        let depth = inner.depth_below + 1;
+        self.tape.close(inner.token, at + 1, self.whitespace - inner.whitespace_before, depth);
+        if inner.members > INCREMENTAL_KEYS_MAX && self.large_object_repeats(inner.token, self.tape.count()) {
+            self.findings.repeats_key = true;
+        }
+        let mut outer = self.stack.pop().expect("close() is called only while a container is open");
+        outer.depth_below = outer.depth_below.max(depth);
+        outer
+    }
+
+    /// Scans a key and its colon; returns the offset of the value and its first byte.
+    #[inline(always)]
+    fn key(&mut self, at: usize, byte: u8, object: &mut Open) -> Result<(usize, u8, Key), Fault> {
+        let text = self.text;
+        if byte != b'"' {
+            return Err(leaf::unexpected(text, at));
         }
         let start = at + 1;
-        let first = word(self.bytes, start);
-        let marks = string_marks(first);
-        let short = (marks.trailing_zeros() >> 3) as usize;
-        let (end, hashed);
-        if marks != 0 && self.bytes[start + short] == b'"' {
-            // At most seven bytes: the first word is the whole key.
-            end = start + short;
-            let first = first & ((1 << (short * 8)) - 1);
-            hashed = hash(first, short);
-            key.symbol = self.symbols.probe_short(first, hashed, short);
+        let (end, escaped) = leaf::string_end(text, start, text.block(start))?;
+        let len = end - start;
+        let mut key = Key { start, len, symbol: Symbol::NONE, flags: 0 };
+        if escaped {
+            self.escaped_key(object, &mut key);
         } else {
-            let (found, escaped) = self.string_end(start)?;
-            end = found;
-            (key.symbol, hashed) = if escaped { self.escaped_key(start, end) } else { self.long_key(first, start, end - start) };
-            key.flags = if escaped { KEY_ESCAPED } else { 0 };
+            let first = text.word(start);
+            let hashed;
+            (key.symbol, hashed) = if len <= 8 { self.short_key(first, len) } else { self.long_key(first, start, end) };
+            self.note_key(object, key, hashed);
         }
-        #[expect(clippy::cast_possible_truncation, reason = "documents are at most 2^24 - 1 bytes long")]
-        {
-            key.start = start as u32;
-            key.len = (end - start) as u32;
+        // Nearly always the colon follows at once, and the value too.
+        let [_, colon, value, ..] = text.word(end).to_le_bytes();
+        if colon == b':' && value > b' ' {
+            return Ok((end + 2, value, key));
         }
-        self.note_key(*key, hashed);
-        let mut at = end + 1;
-        if self.bytes[at] != b':' {
-            at = self.skip_whitespace(at);
-            if self.bytes[at] != b':' {
-                return Err(self.unexpected(at));
-            }
-        }
-        Ok(self.skip_whitespace(at + 1))
+        let (at, byte) = self.colon(end + 1)?;
+        Ok((at, byte, key))
     }
 
-    /// Symbol and hash of a key without escapes that is longer than seven bytes, or empty of a mark in its first word.
-    fn long_key(&self, first: u64, start: usize, len: usize) -> (Symbol, u64) {
-        let first = if len < 8 { first & ((1 << (len * 8)) - 1) } else { first };
-        let hashed = hash(first, len);
-        (self.symbols.probe(first, hashed, &self.bytes[start..start + len]), hashed)
+    /// Where the value behind a key is that ends in front of `at`, and its first byte.
+    #[inline(never)]
+    fn colon(&mut self, at: usize) -> Result<(usize, u8), Fault> {
+        let at = self.skip_whitespace(at);
+        if self.text.byte(at) != b':' {
+            return Err(leaf::unexpected(self.text, at));
+        }
+        let at = self.skip_whitespace(at + 1);
+        Ok((at, self.text.byte(at)))
     }
 
+    #[inline(always)]
+    fn short_key(&self, first: u64, len: usize) -> (Symbol, u64) {
+        let first = prefix(first, len);
+        let hashed = hash(first, 0, len);
+        (self.symbols.probe_short(first, hashed, len), hashed)
+    }
+
+    #[inline(never)]
+    fn long_key(&self, first: u64, start: usize, end: usize) -> (Symbol, u64) {
+        let last = self.text.word(end - 8);
+        let hashed = hash(first, last, end - start);
+        (self.symbols.probe(first, last, hashed, self.text.slice(start, end)), hashed)
+    }
+
+    /// A key with escapes is looked up, and compared with its siblings, by the name that it stands for.
     #[cold]
-    fn escaped_key(&self, start: usize, end: usize) -> (Symbol, u64) {
-        let name = Unescaped::new(&self.bytes[start..end]).to_string();
-        (self.symbols.lookup(name.as_bytes()), hash(prefix(name.as_bytes()), name.len()))
+    fn escaped_key(&mut self, object: &mut Open, key: &mut Key) {
+        let name = Unescaped::new(self.text.slice(key.start, key.start + key.len)).to_string();
+        key.symbol = self.symbols.lookup(name.as_bytes());
+        key.flags = KEY_ESCAPED;
+        self.findings.escapes_key = true;
+        self.note_key(object, *key, super::symbols::hash_of(name.as_bytes()));
     }
 
     /// Checks a key against its elder siblings.
-    #[inline]
-    fn note_key(&mut self, key: Key, hashed: u64) {
-        let top = self.stack.last_mut().expect("a key stands inside an object");
-        top.members += 1;
-        let bit = 1 << (hashed >> 48 & 63);
-        let bloom = &mut top.bloom[(hashed >> 54 & 1) as usize];
-        let seen = *bloom & bit != 0;
-        *bloom |= bit;
-        if seen && top.members <= INCREMENTAL_KEYS_MAX {
-            let first = top.token + 1;
-            if self.sibling_has(first, key) {
-                self.keys = Keys::Duplicate;
-            }
+    #[inline(always)]
+    fn note_key(&mut self, object: &mut Open, key: Key, hashed: u64) {
+        object.members += 1;
+        let bit = hashed >> 58;
+        let seen = object.bloom >> bit & 1 != 0;
+        object.bloom |= 1 << bit;
+        if seen {
+            self.compare_with_siblings(object.token, object.members, key);
         }
     }
 
-    fn sibling_has(&self, first: u32, key: Key) -> bool {
-        let name = &self.bytes[key.start as usize..(key.start + key.len) as usize];
-        let mut at = first as usize;
-        while at < self.spans.len() {
-            let fixed = self.statics[at];
-            let flags = (self.spans[at].packed | key.flags) & KEY_ESCAPED;
-            if flags != 0 || fixed.key_len == key.len {
-                let other = &self.bytes[fixed.key_start as usize..(fixed.key_start + fixed.key_len) as usize];
+    #[inline(never)]
+    fn compare_with_siblings(&mut self, object: u32, members: u32, key: Key) {
+        if members <= INCREMENTAL_KEYS_MAX && self.sibling_has(object, key) {
+            self.findings.repeats_key = true;
+        }
+    }
+
+    fn sibling_has(&self, object: u32, key: Key) -> bool {
+        let name = self.text.slice(key.start, key.start + key.len);
+        let (mut at, end) = (object + 1, self.tape.count());
+        while at < end {
+            let (span, fixed) = (self.tape.span(at), self.tape.fixed(at));
+            let flags = (span.packed | key.flags) & KEY_ESCAPED;
+            if flags != 0 || fixed.key_len as usize == name.len() {
+                let other = self.name(span, fixed);
                 if other == name || flags != 0 && super::keys_equal(other, name) {
                     return true;
                 }
             }
-            at = fixed.next as usize;
-        }
-        false
-    }
-
-    /// Duplicate check of an object with many members, when it is complete: sort by hash, compare equals.
-    #[cold]
-    fn large_object_repeats(&mut self, object: u32, end: u32) -> bool {
-        self.seen.clear();
-        let mut at = object + 1;
-        while at < end {
-            let fixed = self.statics[at as usize];
-            let key = &self.bytes[fixed.key_start as usize..(fixed.key_start + fixed.key_len) as usize];
-            let hashed = if self.spans[at as usize].packed & KEY_ESCAPED != 0 { long_hash(Unescaped::new(key).to_string().as_bytes()) } else { long_hash(key) };
-            self.seen.push((hashed, at));
             at = fixed.next;
         }
-        self.seen.sort_unstable();
-        // Keys with one hash are compared pairwise; a run of true duplicates ends at its first pair, and a run of mere collisions is short.
-        for (index, &(hashed, token)) in self.seen.iter().enumerate() {
-            let rest = self.seen[index + 1..].iter().take_while(|other| other.0 == hashed);
-            for &(_, other) in rest.take(64) {
-                let (a, b) = (self.statics[token as usize], self.statics[other as usize]);
-                let a = &self.bytes[a.key_start as usize..(a.key_start + a.key_len) as usize];
-                let b = &self.bytes[b.key_start as usize..(b.key_start + b.key_len) as usize];
-                if super::keys_equal(a, b) {
-                    return true;
-                }
-            }
-        }
         false
     }
 
-    #[inline]
-    fn number(&mut self, at: usize, key: Key) -> Result<usize, Fault> {
-        let end = self.number_end(at)?;
-        self.push(Span::new(at, end - at, Kind::Number, key.flags), key);
-        Ok(end)
+    fn name(&self, span: Span, fixed: &Static) -> &[u8] {
+        let start = (span.start - fixed.key_back) as usize;
+        self.text.slice(start, start + fixed.key_len as usize)
     }
 
-    /// The grammar of RFC 8259 §6.
-    #[inline]
-    fn number_end(&self, start: usize) -> Result<usize, Fault> {
-        let bytes = self.bytes;
-        let digits = |mut at: usize| {
-            while bytes[at].is_ascii_digit() {
-                at += 1;
-            }
-            at
-        };
-        let whole = start + usize::from(bytes[start] == b'-');
-        let mut at = digits(whole);
-        if at == whole || bytes[whole] == b'0' && at > whole + 1 {
-            return Err(self.bad_number(start, at));
-        }
-        if bytes[at] == b'.' {
-            let fraction = at + 1;
-            at = digits(fraction);
-            if at == fraction {
-                return Err(self.bad_number(start, at));
-            }
-        }
-        if bytes[at] | 0x20 == b'e' {
-            let exponent = at + 1 + usize::from(matches!(bytes[at + 1], b'+' | b'-'));
-            at = digits(exponent);
-            if at == exponent {
-                return Err(self.bad_number(start, at));
-            }
-        }
-        Ok(at)
-    }
-
+    /// Duplicate check of an object with many members, when it is complete: sort by hash and name, compare neighbours.
     #[cold]
-    fn bad_number(&self, start: usize, at: usize) -> Fault {
-        if at >= self.len { Fault::new(FaultKind::Truncated, self.len) } else { Fault::new(FaultKind::BadNumber, start) }
-    }
-
-    fn literal(&mut self, at: usize, text: &[u8], kind: Kind, key: Key) -> Result<usize, Fault> {
-        for (index, &expected) in text.iter().enumerate() {
-            if self.bytes[at + index] != expected {
-                return Err(self.unexpected(at + index));
-            }
+    fn large_object_repeats(&mut self, object: u32, end: u32) -> bool {
+        let mut seen = std::mem::take(self.seen);
+        seen.clear();
+        let mut at = object + 1;
+        while at < end {
+            let (span, fixed) = (self.tape.span(at), self.tape.fixed(at));
+            let key = self.name(span, fixed);
+            let hashed = if span.packed & KEY_ESCAPED != 0 { long_hash(Unescaped::new(key).to_string().as_bytes()) } else { long_hash(key) };
+            seen.push((hashed, at));
+            at = fixed.next;
         }
-        self.push(Span::new(at, text.len(), kind, key.flags), key);
-        Ok(at + text.len())
+        // Whoever makes keys of one hash gains nothing but a sort by their names.
+        let name = |token: u32| Unescaped::new(self.name(self.tape.span(token), self.tape.fixed(token)));
+        seen.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| name(a.1).cmp(name(b.1))));
+        let repeats = seen.windows(2).any(|pair| pair[0].0 == pair[1].0 && name(pair[0].1).eq(name(pair[1].1)));
+        *self.seen = seen;
+        repeats
     }
 }
 
-/// FNV-1a with a final mix; only the duplicate check of large objects uses it.
-fn long_hash(key: &[u8]) -> u32 {
-    let mut state = 0xcbf2_9ce4_8422_2325_u64;
-    for &byte in key {
-        state = (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    }
-    #[expect(clippy::cast_possible_truncation, reason = "the fold keeps both halves")]
-    {
-        (state ^ state >> 32) as u32
-    }
+/// FNV-1a over words of eight bytes; only the duplicate check of large objects uses it.
+fn long_hash(key: &[u8]) -> u64 {
+    let mix = |state: u64, word: u64| (state ^ word).wrapping_mul(0xD6E8_FEB8_6659_FD93).rotate_left(29);
+    let (words, rest) = key.as_chunks::<8>();
+    let state = words.iter().fold(key.len() as u64, |state, word| mix(state, u64::from_le_bytes(*word)));
+    mix(state, rest.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)))
 }
-
-// The longest over-read is a word behind the last byte, or the four digits of a unicode escape.
-const _: () = assert!(PADDING >= 16);
 
 #[cfg(test)]
 mod tests {

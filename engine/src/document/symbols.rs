@@ -1,7 +1,7 @@
 //! The names a program mentions, as small integers.
 
 /// The integer of a name; [`Symbol::NONE`] for every name that the program never mentions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Symbol(pub u16);
 
 impl Symbol {
@@ -10,8 +10,10 @@ impl Symbol {
 }
 
 /// Table from names to symbols: built while a definition compiles, read while documents are scanned.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Symbols {
+    /// Changes with every name: what was learned with one table is told from what belongs to another.
+    number: u64,
     /// Names in the order of their symbols, which start at 1.
     names: Vec<Box<str>>,
     /// Each name as a JSON string with quotes and a colon behind it, one after the other.
@@ -29,21 +31,44 @@ pub struct Symbols {
 struct Entry {
     /// The first eight bytes, zero-padded.
     prefix: u64,
+    /// The last eight bytes of a longer name: with the first ones all of it, up to sixteen.
+    suffix: u64,
     len: u32,
     /// 0 marks a free entry.
     symbol: u16,
 }
 
-/// First eight bytes of a name as a little-endian word, zero-padded.
+/// The first `len` bytes of a word, at most eight; zeros in the place of the rest.
 #[inline]
-pub(crate) fn prefix(name: &[u8]) -> u64 {
-    if let Some(head) = name.first_chunk::<8>() { u64::from_le_bytes(*head) } else { name.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)) }
+pub(crate) fn prefix(word: u64, len: usize) -> u64 {
+    if len >= 8 { word } else { word & ((1 << (len * 8)) - 1) }
 }
 
-/// Hash of a name from its first word and length: keys are short, so more bytes seldom help. The high bits are the mixed ones.
+/// First and last eight bytes of a name as little-endian words: of a name of eight bytes or less, itself, zero-padded, and 0.
+fn ends(name: &[u8]) -> (u64, u64) {
+    match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
+        (Some(first), Some(last)) if name.len() > 8 => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+        _ => (name.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)), 0),
+    }
+}
+
+/// Hash of a name from its ends and length. The high bits are the mixed ones.
 #[inline]
-pub(crate) fn hash(prefix: u64, len: usize) -> u64 {
-    (prefix ^ (len as u64) << 56).wrapping_mul(0xD6E8_FEB8_6659_FD93)
+pub(crate) fn hash(prefix: u64, suffix: u64, len: usize) -> u64 {
+    // The rotation keeps names apart whose ends are the same.
+    (prefix ^ suffix.rotate_left(23) ^ (len as u64) << 56).wrapping_mul(0xD6E8_FEB8_6659_FD93)
+}
+
+/// The same of a whole name.
+pub(crate) fn hash_of(name: &[u8]) -> u64 {
+    let (prefix, suffix) = ends(name);
+    hash(prefix, suffix, name.len())
+}
+
+impl Default for Symbols {
+    fn default() -> Self {
+        Self { number: super::shape::number(), names: Vec::new(), quoted: Vec::new(), quoted_ends: Vec::new(), table: Vec::new(), shift: 0 }
+    }
 }
 
 impl Symbols {
@@ -59,6 +84,7 @@ impl Symbols {
         if self.names.len() >= Self::COUNT_MAX {
             return None;
         }
+        self.number = super::shape::number();
         self.names.push(name.into());
         super::quote_into(name, &mut self.quoted);
         self.quoted.push(b':');
@@ -88,13 +114,13 @@ impl Symbols {
 
     fn insert(&mut self, index: usize) {
         let name = self.names[index].as_bytes();
-        let prefix = prefix(name);
-        let mut slot = self.slot(hash(prefix, name.len()));
+        let (prefix, suffix) = ends(name);
+        let mut slot = self.slot(hash(prefix, suffix, name.len()));
         while self.table[slot].symbol != 0 {
             slot = (slot + 1) & (self.table.len() - 1);
         }
         let len = u32::try_from(name.len()).expect("a definition is at most 1 MiB long");
-        self.table[slot] = Entry { prefix, len, symbol: Self::symbol(index).0 };
+        self.table[slot] = Entry { prefix, suffix, len, symbol: Self::symbol(index).0 };
     }
 
     #[inline]
@@ -106,8 +132,8 @@ impl Symbols {
     /// The symbol of an unescaped key.
     #[must_use]
     pub fn lookup(&self, key: &[u8]) -> Symbol {
-        let prefix = prefix(key);
-        self.probe(prefix, hash(prefix, key.len()), key)
+        let (prefix, suffix) = ends(key);
+        self.probe(prefix, suffix, hash(prefix, suffix, key.len()), key)
     }
 
     /// The same for a key of at most eight bytes, which its first word holds.
@@ -124,9 +150,9 @@ impl Symbols {
         }
     }
 
-    /// The same for any key, with its first word and hash already at hand.
+    /// The same for any key, with its ends and hash already at hand.
     #[inline]
-    pub(crate) fn probe(&self, prefix: u64, hash: u64, key: &[u8]) -> Symbol {
+    pub(crate) fn probe(&self, prefix: u64, suffix: u64, hash: u64, key: &[u8]) -> Symbol {
         if self.table.is_empty() {
             return Symbol::NONE;
         }
@@ -136,7 +162,8 @@ impl Symbols {
             if entry.symbol == 0 {
                 return Symbol::NONE;
             }
-            if entry.prefix == prefix && entry.len as usize == key.len() && (key.len() <= 8 || self.names[entry.symbol as usize - 1].as_bytes() == key) {
+            let is_same = entry.prefix == prefix && entry.suffix == suffix && entry.len as usize == key.len();
+            if is_same && (key.len() <= 16 || self.names[entry.symbol as usize - 1].as_bytes() == key) {
                 return Symbol(entry.symbol);
             }
             slot = (slot + 1) & (self.table.len() - 1);
@@ -163,6 +190,18 @@ impl Symbols {
         &self.quoted[start as usize..self.quoted_ends[index - 1] as usize]
     }
 
+    /// Where the name of a symbol lies as it stands in front of a member's value, and its length; for [`rendered_at`](Self::rendered_at).
+    pub(crate) fn rendered_place(&self, symbol: Symbol) -> (u32, u32) {
+        let len = self.rendered_len(symbol);
+        (self.quoted_ends[symbol.0 as usize - 1] - len, len)
+    }
+
+    /// The same text as [`rendered`](Self::rendered) gives, by its place.
+    #[inline]
+    pub(crate) fn rendered_at(&self, start: u32, len: u32) -> &[u8] {
+        &self.quoted[start as usize..(start + len) as usize]
+    }
+
     /// Bytes of a member's key with quotes and colon.
     #[inline]
     pub(crate) fn rendered_len(&self, symbol: Symbol) -> u32 {
@@ -172,6 +211,12 @@ impl Symbols {
     /// Whether the name needs escapes when it is written.
     pub(crate) fn is_escaped(&self, symbol: Symbol) -> bool {
         self.quoted(symbol).len() != self.name(symbol).len() + 2
+    }
+
+    /// A number that no other table has.
+    #[inline]
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 
     /// How many names there are.

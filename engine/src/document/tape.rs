@@ -7,7 +7,7 @@ use super::{Document, Symbol};
 pub struct Token(pub u32);
 
 /// What a token is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Kind {
     /// `null`
@@ -27,7 +27,7 @@ pub enum Kind {
 }
 
 /// The dynamic half of a token: where the value lies.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Span {
     /// Byte offset of the first byte (a string's opening quote).
     pub(crate) start: u32,
@@ -52,6 +52,18 @@ impl Span {
         self.packed >> 8
     }
 
+    /// Offset of the byte behind it.
+    #[inline]
+    pub(crate) fn end(self) -> u32 {
+        self.start + self.len()
+    }
+
+    /// A span of the same kind from `start` to `end`, for one of no length.
+    #[inline]
+    pub(crate) fn between(self, start: u32, end: u32) -> Self {
+        Self { start, packed: self.packed | (end - start) << 8 }
+    }
+
     #[inline]
     pub(crate) fn kind(self) -> Kind {
         match self.packed & 0xf {
@@ -66,11 +78,11 @@ impl Span {
     }
 }
 
-/// The static half of a token: the same for every message of one shape, but for the offsets of keys.
-#[derive(Debug, Clone, Copy)]
+/// The static half of a token: the same for every message of one shape.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Static {
-    /// Byte offset of the key's first byte behind its quote; 0 with length 0 when there is no key.
-    pub(crate) key_start: u32,
+    /// How many bytes in front of the value its key starts, behind the quote; 0 when there is no key.
+    pub(crate) key_back: u32,
     pub(crate) key_len: u32,
     /// Token index of the next sibling, or of what follows the parent.
     pub(crate) next: u32,
@@ -79,6 +91,111 @@ pub(crate) struct Static {
     pub(crate) symbol: Symbol,
     /// Levels of containers from here down; 0 for a scalar.
     pub(crate) depth: u16,
+}
+
+/// Both halves of all tokens. The vectors are as long as they ever had to be, and only the first `count` elements mean something: writing a token is then a store, without asking for room first.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Tape {
+    spans: Vec<Span>,
+    statics: Vec<Static>,
+    count: u32,
+}
+
+impl Tape {
+    #[inline]
+    pub(super) fn clear(&mut self) {
+        self.count = 0;
+    }
+
+    #[inline]
+    pub(super) fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Gives memory beyond `bytes` back, as far as it is not in use.
+    pub(super) fn shrink(&mut self, bytes: usize) {
+        let keep = (bytes / (size_of::<Span>() + size_of::<Static>())).max(self.count as usize);
+        if self.spans.len() > keep {
+            self.spans.truncate(keep);
+            self.spans.shrink_to_fit();
+            self.statics.truncate(keep);
+            self.statics.shrink_to_fit();
+        }
+    }
+
+    pub(super) fn capacity_bytes(&self) -> usize {
+        self.spans.capacity() * size_of::<Span>() + self.statics.capacity() * size_of::<Static>()
+    }
+
+    #[inline(always)]
+    pub(super) fn push(&mut self, span: Span, fixed: Static) {
+        let at = self.count as usize;
+        if at >= self.spans.len() || at >= self.statics.len() {
+            self.grow();
+        }
+        self.spans[at] = span;
+        self.statics[at] = fixed;
+        self.count += 1;
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let len = (self.count as usize * 2).max(32);
+        self.spans.resize(len, Span::default());
+        self.statics.resize(len, Static::default());
+    }
+
+    /// Writes what is known of a container at its end only: it ends at byte `end`, and behind the last token.
+    #[inline]
+    pub(super) fn close(&mut self, token: u32, end: usize, whitespace: u32, depth: u16) {
+        let span = &mut self.spans[token as usize];
+        #[expect(clippy::cast_possible_truncation, reason = "documents are at most 2^24 - 1 bytes long")]
+        {
+            span.packed |= (end as u32 - span.start) << 8;
+        }
+        let fixed = &mut self.statics[token as usize];
+        fixed.next = self.count;
+        fixed.whitespace = whitespace;
+        fixed.depth = depth;
+    }
+
+    /// All spans, of at least `count` tokens. What is written there counts once [`set_count`](Self::set_count) says so.
+    #[inline]
+    pub(super) fn room_for_spans(&mut self, count: usize) -> &mut [Span] {
+        if self.spans.len() < count {
+            self.spans.resize(count, Span::default());
+            self.statics.resize(count, Static::default());
+        }
+        &mut self.spans
+    }
+
+    #[inline]
+    pub(super) fn set_count(&mut self, count: usize) {
+        #[expect(clippy::cast_possible_truncation, reason = "a tape has fewer tokens than its text has bytes")]
+        {
+            self.count = count as u32;
+        }
+    }
+
+    #[inline]
+    pub(super) fn set_span(&mut self, token: u32, span: Span) {
+        self.spans[token as usize] = span;
+    }
+
+    /// Sets the static half of the first tokens.
+    pub(super) fn set_statics(&mut self, statics: &[Static]) {
+        self.statics[..statics.len()].copy_from_slice(statics);
+    }
+
+    #[inline]
+    pub(super) fn span(&self, token: u32) -> Span {
+        self.spans[token as usize]
+    }
+
+    #[inline]
+    pub(super) fn fixed(&self, token: u32) -> &Static {
+        &self.statics[token as usize]
+    }
 }
 
 impl Document {
@@ -93,17 +210,17 @@ impl Document {
     #[must_use]
     #[inline]
     pub fn token_count(&self) -> usize {
-        self.spans.len()
+        self.tape.count as usize
     }
 
     #[inline]
     pub(crate) fn span(&self, token: Token) -> Span {
-        self.spans[token.0 as usize]
+        self.tape.span(token.0)
     }
 
     #[inline]
     pub(crate) fn fixed(&self, token: Token) -> &Static {
-        &self.statics[token.0 as usize]
+        self.tape.fixed(token.0)
     }
 
     /// The kind of a value.
@@ -131,7 +248,7 @@ impl Document {
     /// Byte offset of a member's key in the text, behind the opening quote.
     #[must_use]
     pub fn key_start(&self, token: Token) -> usize {
-        self.fixed(token).key_start as usize
+        (self.span(token).start - self.fixed(token).key_back) as usize
     }
 
     /// Whether a string holds escapes.
@@ -153,7 +270,7 @@ impl Document {
     #[inline]
     pub fn key(&self, token: Token) -> &[u8] {
         let fixed = self.fixed(token);
-        let start = fixed.key_start as usize;
+        let start = (self.span(token).start - fixed.key_back) as usize;
         &self.bytes[start..start + fixed.key_len as usize]
     }
 
@@ -202,7 +319,7 @@ impl Document {
         let end = self.fixed(object).next;
         let mut at = object.0 + 1;
         while at < end {
-            let fixed = &self.statics[at as usize];
+            let fixed = self.tape.fixed(at);
             if fixed.symbol == symbol {
                 return Some(Token(at));
             }
@@ -239,7 +356,7 @@ impl Iterator for Children<'_> {
             return None;
         }
         let token = Token(self.at);
-        self.at = self.document.statics[self.at as usize].next;
+        self.at = self.document.tape.fixed(self.at).next;
         Some(token)
     }
 }

@@ -1,6 +1,7 @@
 //! Which fields a state must have, may have and may not have together, per type and query language (spec/asl.md 1.2, 1.3, 7.1).
 
 use crate::asl::ast::{Place, QueryLanguage, State, StateType, SubMachine};
+use crate::diagnostic::instead;
 
 use super::Seconds;
 use super::findings::Findings;
@@ -13,7 +14,7 @@ const TRANSITION: [&str; 2] = ["Next", "End"];
 
 const HANDLERS: [&str; 2] = ["Retry", "Catch"];
 
-const JSON_PATH_ONLY: [&str; 19] = [
+const JSON_PATH_ONLY: [&str; 16] = [
     "InputPath",
     "OutputPath",
     "ResultPath",
@@ -30,9 +31,6 @@ const JSON_PATH_ONLY: [&str; 19] = [
     "ToleratedFailurePercentagePath",
     "ErrorPath",
     "CausePath",
-    "MaxItemsPath",
-    "MaxItemsPerBatchPath",
-    "MaxInputBytesPerBatchPath",
 ];
 
 const JSONATA_ONLY: [&str; 3] = ["Arguments", "Output", "Items"];
@@ -131,8 +129,8 @@ fn check_allowed(state: &State, allowed: &[&str], findings: &mut Findings<'_>) {
         let name = key.name.as_str();
         let place = Place { pointer: state.place.pointer.clone(), offset: key.offset };
         if !COMMON.contains(&name) && !allowed.contains(&name) {
-            let hint = similar(name, allowed).map(|known| format!("did you mean '{known}'?"));
-            findings.schema(&place, format!("Field '{name}' is not supported")).hint = hint;
+            let here: Vec<&str> = COMMON.iter().chain(allowed).copied().filter(|field| !other.contains(field)).collect();
+            findings.schema(&place, format!("Field '{name}' is not supported")).hint = Some(instead(name, &here, "fields here"));
         } else if other.contains(&name) {
             let (own, needed) = match state.query_language {
                 QueryLanguage::JsonPath => ("JSONPath", "JSONata"),
@@ -194,51 +192,5 @@ fn check_map(state: &State, findings: &mut Findings<'_>) {
             findings.schema(&config.place, "Field 'ExecutionType' is not supported");
         }
         _ => {}
-    }
-}
-
-/// Names up to which a misspelt one is compared with all of them.
-const SIMILAR_NAMES_MAX: usize = 1000;
-
-/// Characters a name must have to be told from another by one edit.
-const SIMILAR_CHARS_MIN: usize = 3;
-
-/// The known name that `name` may have been meant to be: the same but for case, or one edit away.
-pub(super) fn similar<'n>(name: &str, known: &[&'n str]) -> Option<&'n str> {
-    if known.len() > SIMILAR_NAMES_MAX || name.len() < SIMILAR_CHARS_MIN {
-        return None;
-    }
-    known
-        .iter()
-        .copied()
-        .find(|candidate| candidate.eq_ignore_ascii_case(name))
-        .or_else(|| known.iter().copied().find(|candidate| within_one_edit(name, candidate)))
-}
-
-/// Whether one insertion, deletion, replacement or swap of neighbours turns `a` into `b`.
-fn within_one_edit(a: &str, b: &str) -> bool {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let head = a.iter().zip(&b).take_while(|(x, y)| x == y).count();
-    let (a, b) = (&a[head..], &b[head..]);
-    let tail = a.iter().rev().zip(b.iter().rev()).take_while(|(x, y)| x == y).count();
-    let (a, b) = (&a[..a.len() - tail], &b[..b.len() - tail]);
-    match (a, b) {
-        ([x, y], [u, v]) => x == v && y == u,
-        _ => a.len() <= 1 && b.len() <= 1,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::similar;
-
-    #[test]
-    fn near_misses_are_recognised() {
-        let known = ["ResultPath", "Next"];
-        assert_eq!(similar("resultpath", &known), Some("ResultPath"));
-        assert_eq!(similar("Nxet", &known), Some("Next"));
-        assert_eq!(similar("Nex", &known), Some("Next"));
-        assert_eq!(similar("ResultPaths", &known), Some("ResultPath"));
-        assert_eq!(similar("Output", &known), None);
     }
 }

@@ -3,9 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::asl::ast::{Located, State, StateType, SubMachine};
-use crate::diagnostic::{Code, Severity};
+use crate::diagnostic::{Code, Severity, instead};
 
-use super::fields::similar;
 use super::findings::Findings;
 
 /// How bad a state is that nothing leads to. AWS refuses such a definition; running it does no harm.
@@ -14,17 +13,34 @@ const UNREACHABLE: Severity = Severity::Warning;
 /// How bad a workflow without a terminal state is: AWS refuses it.
 const ENDLESS: Severity = Severity::Error;
 
+/// Missing targets of one level whose spelling is compared with its states: a person reads no more of them.
+const HINTS_MAX: usize = 100;
+
 /// Reports the faults of the whole graph.
 pub(super) fn check(body: &SubMachine, findings: &mut Findings<'_>) {
     let mut names = HashSet::new();
     check_names(body, &mut names, findings);
     check_targets(body, &names, findings);
-    let here: HashSet<&str> = body.states.iter().map(|state| state.name.value.as_str()).collect();
-    if body.states.is_empty() || body.states.iter().any(|state| is_terminal(state) || is_open(state, &here)) {
+    if may_end(body) {
         check_reachability(body, findings);
     } else {
         findings.without_place(ENDLESS, Code::MissingEndState, "Workflow has no terminal state");
     }
+    body.states.iter().flat_map(State::inner).for_each(|inner| check_ends(inner, findings));
+}
+
+/// Warns of branches and processors that never end; what the service says of them is not recorded.
+fn check_ends(body: &SubMachine, findings: &mut Findings<'_>) {
+    if !may_end(body) {
+        findings.warning(Code::MissingEndState, &body.place, "No state here ends the branch or iteration");
+    }
+    body.states.iter().flat_map(State::inner).for_each(|inner| check_ends(inner, findings));
+}
+
+/// Whether a state of this level ends it, or lacks so much that this cannot be told.
+fn may_end(body: &SubMachine) -> bool {
+    let here: HashSet<&str> = body.states.iter().map(|state| state.name.value.as_str()).collect();
+    body.states.is_empty() || body.states.iter().any(|state| is_terminal(state) || is_open(state, &here))
 }
 
 /// Names are unique in the whole definition, whatever the level.
@@ -41,8 +57,9 @@ fn check_names<'a>(body: &'a SubMachine, names: &mut HashSet<&'a str>, findings:
 
 /// Every target is a state of the same level.
 fn check_targets(body: &SubMachine, everywhere: &HashSet<&str>, findings: &mut Findings<'_>) {
-    let here: Vec<&str> = body.states.iter().map(|state| state.name.value.as_str()).collect();
-    let known: HashSet<&str> = here.iter().copied().collect();
+    let mut known = HashSet::new();
+    let here: Vec<&str> = body.states.iter().map(|state| state.name.value.as_str()).filter(|name| known.insert(*name)).collect();
+    let mut shown = 0;
     for target in body.start_at.iter().chain(body.states.iter().flat_map(targets)) {
         let name = target.value.as_str();
         if known.contains(name) {
@@ -51,8 +68,9 @@ fn check_targets(body: &SubMachine, everywhere: &HashSet<&str>, findings: &mut F
         let hint = if everywhere.contains(name) {
             Some("a state of this name is on another level; transitions never cross the border of a Branch or ItemProcessor".to_owned())
         } else {
-            similar(name, &here).map(|meant| format!("did you mean '{meant}'?"))
+            (shown < HINTS_MAX).then(|| instead(name, &here, "states on this level"))
         };
+        shown += 1;
         findings.error(Code::MissingTransitionTarget, &target.place, format!("Missing 'Next' target: {name}")).hint = hint;
     }
     for inner in body.states.iter().flat_map(State::inner) {

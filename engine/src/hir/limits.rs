@@ -39,5 +39,5 @@ pub const BATCH_BYTES_MAX: u32 = 262_144;
 /// Largest number of seconds, attempts or the like in a definition (spec/asl.md 1.1, 5, 6.4, 8.2).
 pub const COUNT_MAX: u32 = 99_999_999;
 
-/// Largest `MaxDelaySeconds` (spec/asl.md 8.2).
-pub const RETRY_DELAY_SECONDS_MAX: u32 = 31_622_400;
+/// Largest `MaxDelaySeconds`: it is less than the 366 days of a leap year (spec/asl.md 8.2).
+pub const RETRY_DELAY_SECONDS_MAX: u32 = 31_622_399;

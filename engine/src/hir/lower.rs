@@ -10,7 +10,7 @@ use super::findings::Findings;
 use super::limits::COUNT_MAX;
 use super::{
     Assign, Catcher, Choice, ChoiceRule, Concurrency, DataPath, Fail, Map, Path, ResultPath, Retrier, State, StateId, StateKind, StateMachine, SubMachine,
-    Task, Transition, Wait, WorkflowType, fields, graph, resource, support, variables,
+    Task, Transition, Wait, WorkflowType, errors, fields, graph, resource, support, variables,
 };
 
 /// A valid definition with the warnings about it.
@@ -41,6 +41,7 @@ pub fn lower(text: &str, workflow_type: WorkflowType) -> Result<Lowered, Vec<Dia
         fields::check(&tree.body, &mut findings);
         graph::check(&tree.body, &mut findings);
         variables::check(&tree.body, &mut findings);
+        errors::check(&tree.body, &mut findings);
         support::check(tree, workflow_type, &mut findings);
     }
     let findings = findings.into_sorted();
@@ -159,12 +160,7 @@ fn replace() -> ResultPath {
 fn task(fields: ast::Fields) -> Task {
     let text = fields.resource.expect(CHECKED).value;
     let (resource, _) = resource::classify(&text).expect("a resource that cannot be classified is an error");
-    Task {
-        resource,
-        timeout: fields.timeout,
-        heartbeat: fields.heartbeat.map(|heartbeat| heartbeat.value),
-        credentials: fields.credentials.map(|credentials| credentials.value),
-    }
+    Task { resource, timeout: fields.timeout, heartbeat: fields.heartbeat.map(|heartbeat| heartbeat.value), role_arn: fields.role_arn }
 }
 
 fn choice(fields: ast::Fields, names: &Names) -> Choice {
@@ -186,9 +182,13 @@ fn assign(entry: ast::Assign) -> Assign {
     Assign(entry.variables.into_iter().map(|(name, value)| (name.value, value.expect(CHECKED))).collect())
 }
 
+fn error_names(entry: Option<ast::ErrorEquals>) -> Vec<String> {
+    entry.expect(CHECKED).value.into_iter().map(|name| name.value).collect()
+}
+
 fn retrier(entry: ast::Retrier) -> Retrier {
     Retrier {
-        error_equals: entry.error_equals.expect(CHECKED).value,
+        error_equals: error_names(entry.error_equals),
         interval_seconds: entry.interval_seconds.unwrap_or(1),
         max_attempts: entry.max_attempts.unwrap_or(3).min(COUNT_MAX),
         backoff_rate: entry.backoff_rate.unwrap_or(2.0),
@@ -199,7 +199,7 @@ fn retrier(entry: ast::Retrier) -> Retrier {
 
 fn catcher(entry: ast::Catcher, names: &Names) -> Catcher {
     Catcher {
-        error_equals: entry.error_equals.expect(CHECKED).value,
+        error_equals: error_names(entry.error_equals),
         result_path: entry.result_path.unwrap_or_else(replace),
         assign: entry.assign.map(assign),
         next: target(names, entry.next),

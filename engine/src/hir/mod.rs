@@ -1,7 +1,10 @@
 //! Stage 2: ast → hir. Names resolved, defaults filled in, illegal forms gone.
 //!
 //! A [`StateMachine`] can only be made by [`lower`], so a value of it is the proof that a definition is valid; the compiler accepts nothing else. States of all nesting levels lie in one vector and refer to each other by [`StateId`].
+//!
+//! The enums that picture, coverage and test runner match whole ([`StateKind`], [`Transition`], [`Condition`], [`Operator`] and what these hold) are exhaustive on purpose: a new form must be drawn and counted, so it shall not compile before it is.
 
+mod errors;
 mod fields;
 mod findings;
 mod graph;
@@ -32,19 +35,45 @@ pub enum WorkflowType {
 /// A valid definition.
 #[derive(Debug, Clone)]
 pub struct StateMachine {
-    /// The type whose rules were applied.
-    pub workflow_type: WorkflowType,
-    /// The top-level `Comment`.
-    pub comment: Option<String>,
-    /// The machine's `TimeoutSeconds`.
-    pub timeout_seconds: Option<u32>,
-    /// The top level.
-    pub root: SubMachine,
-    /// Every state of every level; each belongs to exactly one [`SubMachine`].
-    pub states: Vec<State>,
+    // Visible in this crate only, so that nobody else can make one or change one.
+    pub(crate) workflow_type: WorkflowType,
+    pub(crate) comment: Option<String>,
+    pub(crate) timeout_seconds: Option<u32>,
+    pub(crate) root: SubMachine,
+    pub(crate) states: Vec<State>,
 }
 
 impl StateMachine {
+    /// The type whose rules were applied.
+    #[must_use]
+    pub fn workflow_type(&self) -> WorkflowType {
+        self.workflow_type
+    }
+
+    /// The top-level `Comment`.
+    #[must_use]
+    pub fn comment(&self) -> Option<&str> {
+        self.comment.as_deref()
+    }
+
+    /// The machine's `TimeoutSeconds`.
+    #[must_use]
+    pub fn timeout_seconds(&self) -> Option<u32> {
+        self.timeout_seconds
+    }
+
+    /// The top level.
+    #[must_use]
+    pub fn root(&self) -> &SubMachine {
+        &self.root
+    }
+
+    /// Every state of every level; each belongs to exactly one [`SubMachine`].
+    #[must_use]
+    pub fn states(&self) -> &[State] {
+        &self.states
+    }
+
     /// The variables that each state reads, by the state's name; states that read none are left out.
     #[must_use]
     pub fn variable_references(&self) -> std::collections::BTreeMap<&str, &[String]> {
@@ -139,10 +168,10 @@ pub struct Task {
     pub resource: Resource,
     /// `TimeoutSeconds` or `TimeoutSecondsPath`.
     pub timeout: Option<Seconds>,
-    /// `HeartbeatSeconds` or `HeartbeatSecondsPath`; without effect for the resources that Express has.
+    /// `HeartbeatSeconds` or `HeartbeatSecondsPath`: part of the history, and without effect for the resources that Express has.
     pub heartbeat: Option<Seconds>,
-    /// `Credentials`, a template whose `RoleArn` is checked to be there.
-    pub credentials: Option<Template>,
+    /// `RoleArn` or `RoleArn.$` of `Credentials`: part of the history; calls are made as the service itself.
+    pub role_arn: Option<Template>,
 }
 
 /// A Task's `Resource`.
@@ -175,6 +204,7 @@ pub enum ResourceKind {
 
 /// A number of seconds, literal or read from the data.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum Seconds {
     /// The literal field.
     Literal(u32),
@@ -280,6 +310,7 @@ pub enum TypeTest {
 
 /// The particulars of a Wait: exactly one of its four fields.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum Wait {
     /// `Seconds`
     Seconds(u32),
@@ -302,6 +333,7 @@ pub struct Fail {
 
 /// `Error`/`Cause` as text, as a path, or as an intrinsic call.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum FailText {
     /// The literal field.
     Literal(String),
@@ -326,6 +358,7 @@ pub struct Map {
 
 /// `MaxConcurrency` or its path.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum Concurrency {
     /// The literal field.
     Literal(u32),
@@ -369,6 +402,7 @@ pub struct Assign(pub Vec<(String, Template)>);
 
 /// `InputPath` or `OutputPath`.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum DataPath {
     /// A path; `$` when the field is absent.
     Path(Path),
@@ -378,6 +412,7 @@ pub enum DataPath {
 
 /// `ResultPath`.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum ResultPath {
     /// A reference path below `$`; no segments means replace everything.
     Path(Path),
@@ -391,6 +426,7 @@ pub struct Literal(pub String);
 
 /// A payload template: a JSON value in which fields named `x.$` are computed.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum Template {
     /// No computed field anywhere inside.
     Literal(Literal),
@@ -427,6 +463,7 @@ pub struct IntrinsicCall {
 
 /// An argument of an intrinsic call.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum Argument {
     /// A string, number, boolean or null, as compact JSON. Escapes of a string are resolved, except that the first argument of `Format` keeps `\{`, `\}` and `\\`, which tell its braces from its placeholders.
     Literal(Literal),
@@ -438,6 +475,7 @@ pub enum Argument {
 
 /// What a path starts from.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Root {
     /// `$`
     Data,
@@ -493,6 +531,7 @@ impl fmt::Display for Path {
 
 /// One step of a path.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum Segment {
     /// `.name` or `['name']`
     Name(String),
@@ -519,6 +558,7 @@ pub enum Segment {
 
 /// The condition of `[?(…)]`.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum Filter {
     /// `||`
     Or(Vec<Filter>),
@@ -534,6 +574,7 @@ pub enum Filter {
 
 /// One side of a comparison in a filter.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum FilterOperand {
     /// `@` with its steps.
     Item(Vec<Segment>),
@@ -543,6 +584,7 @@ pub enum FilterOperand {
 
 /// The comparisons of a filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FilterOperator {
     /// `==`
     Equal,

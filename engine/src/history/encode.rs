@@ -131,6 +131,12 @@ impl Encoder {
         let truncated = match detail {
             Detail::Text(text) => return quote_into(text, out),
             Detail::Number(value) => return number(value, form.numbers_are_texts, out),
+            Detail::Member(name, text) => {
+                out.push(b'{');
+                key(name, out);
+                quote_into(text, out);
+                return out.push(b'}');
+            }
             Detail::Data(data) => {
                 let mut room = form.data_bytes_max;
                 self.data(data, &mut room, out)

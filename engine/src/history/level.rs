@@ -2,6 +2,7 @@
 
 /// The four levels of AWS's logging configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Level {
     /// Nothing.
     #[default]

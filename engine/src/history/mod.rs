@@ -1,6 +1,6 @@
 //! Histories: the events of an execution, kept and written as AWS writes them.
 //!
-//! The vm tells an [`Observer`](crate::vm::Observer) of each [`Event`](crate::Event); what becomes of it is decided here. A [`Recorder`] keeps whole executions, for `exec --history`, `exec --trace` and the judge. An [`Encoder`] writes one event at a time, in either of AWS's two forms: that of `GetExecutionHistory` and that of a log record. A [`Level`] says which events a log takes.
+//! The vm tells an [`Observer`](crate::vm::Observer) of each [`Event`](crate::Event); what becomes of it is decided here. A [`Recorder`] keeps whole executions, up to a bound, for `exec --history`, `exec --trace` and the judge. An [`Encoder`] writes one event at a time, in either of AWS's two forms: that of `GetExecutionHistory` and that of a log record. A [`Level`] says which events a log takes.
 //!
 //! ```
 //! use expressway_engine::hir::{WorkflowType, lower};
@@ -25,4 +25,4 @@ mod recorder;
 
 pub use encode::{Encoder, LOG_DATA_BYTES_MAX, Told};
 pub use level::Level;
-pub use recorder::{Entry, Fact, Recorder};
+pub use recorder::{BYTES_MAX, EVENTS_MAX, Entry, Fact, Recorder};

@@ -1,7 +1,7 @@
 //! A listener that keeps every event of an execution.
 
 use super::encode::Told;
-use crate::vm::{Data, Detail, Event, Observer, Timestamp, Variables};
+use crate::vm::{Data, Detail, Event, EventKind, Observer, Timestamp, Variables};
 
 /// One event, complete and on its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct Entry {
     pub details: Option<Vec<(&'static str, Fact)>>,
 }
 
-/// One member of an entry's details.
+/// One member of an entry's details. Exhaustive on purpose: whoever compares histories must know every form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fact {
     /// A text.
@@ -31,6 +31,8 @@ pub enum Fact {
     Data(Box<str>),
     /// Variables with their data, JSON texts.
     Variables(Vec<(Box<str>, Box<str>)>),
+    /// An object with one member, a text.
+    Member(&'static str, Box<str>),
 }
 
 impl Fact {
@@ -44,6 +46,7 @@ impl Fact {
             Detail::Text(text) => Self::Text((*text).into()),
             Detail::Number(number) => Self::Number(*number),
             Detail::Data(data) => Self::Data(text(data)),
+            Detail::Member(name, text) => Self::Member(name, (*text).into()),
             Detail::Variables(variables) => {
                 let mut pairs = Vec::new();
                 variables.each(&mut |name, data| pairs.push((name.into(), text(&data))));
@@ -61,6 +64,17 @@ impl Entry {
             details
         });
         Self { id: event.id, previous: event.previous, at: event.at, type_name: event.type_name(), state: event.state_name().map(Into::into), details }
+    }
+
+    /// What it holds on the heap, about.
+    fn bytes(&self) -> usize {
+        let text = |fact: &Fact| match fact {
+            Fact::Text(text) | Fact::Data(text) => text.len(),
+            Fact::Variables(pairs) => pairs.iter().map(|(name, json)| name.len() + json.len()).sum(),
+            // The others are small.
+            _ => 0,
+        };
+        self.details.iter().flatten().map(|(_, fact)| text(fact)).sum()
     }
 
     /// The member of the details with this name.
@@ -97,28 +111,44 @@ impl Told for Entry {
                 Fact::Text(text) => tell(name, Detail::Text(text)),
                 Fact::Number(number) => tell(name, Detail::Number(*number)),
                 Fact::Data(json) => tell(name, Detail::Data(Data::of_text(json))),
+                Fact::Member(member, text) => tell(name, Detail::Member(member, text)),
                 Fact::Variables(pairs) => tell(name, Detail::Variables(Variables::of_texts(pairs))),
             }
         }
     }
 }
 
-/// Keeps the events of one execution; made anew or [cleared](Recorder::clear) for the next. Its memory is bounded by what bounds the execution: transitions within its time, each with data up to the payload limit.
+/// Events that a recorder keeps: four times what a Standard execution can have. An endless loop of an Express execution makes tens of millions.
+pub const EVENTS_MAX: usize = 100_000;
+
+/// Bytes of details that a recorder keeps, as they count towards its memory.
+pub const BYTES_MAX: usize = 64 << 20;
+
+/// Keeps the events of one execution; made anew or [cleared](Recorder::clear) for the next. Its memory is bounded: behind [`EVENTS_MAX`] events or [`BYTES_MAX`] of data, events are only counted, all but the one that ends the execution. The execution itself goes on.
 #[derive(Debug, Default, Clone)]
 pub struct Recorder {
     entries: Vec<Entry>,
+    bytes: usize,
+    is_full: bool,
+    omitted: u64,
 }
 
 impl Recorder {
-    /// What has been recorded, in order.
+    /// What has been recorded, in order; where events are [omitted](Recorder::omitted), only the end comes behind the gap.
     #[must_use]
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// Forgets everything.
+    /// How many events were counted, but not kept.
+    #[must_use]
+    pub fn omitted(&self) -> u64 {
+        self.omitted
+    }
+
+    /// Forgets everything, and gives back the memory of a long history.
     pub fn clear(&mut self) {
-        self.entries.clear();
+        *self = Self::default();
     }
 }
 
@@ -126,6 +156,14 @@ impl Observer for Recorder {
     const LISTENS: bool = true;
 
     fn event(&mut self, event: &Event<'_>) {
-        self.entries.push(Entry::of(event));
+        let is_end = matches!(event.kind, EventKind::ExecutionSucceeded | EventKind::ExecutionFailed | EventKind::ExecutionTimedOut);
+        if self.is_full && !is_end {
+            self.omitted += 1;
+            return;
+        }
+        let entry = Entry::of(event);
+        self.bytes += entry.bytes();
+        self.entries.push(entry);
+        self.is_full = self.entries.len() >= EVENTS_MAX || self.bytes >= BYTES_MAX;
     }
 }

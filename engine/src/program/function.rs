@@ -27,6 +27,9 @@ impl Function {
     /// Most arguments of a function that does not take any number of them.
     pub(crate) const ARGUMENTS_MAX: u32 = 3;
 
+    /// Arguments of a Format, its template included, up to which they are kept in registers and on the stack.
+    pub(crate) const FORMAT_ARGUMENTS_MAX: u32 = 8;
+
     /// The function with this name, without `States.`.
     pub(crate) fn named(name: &str) -> Option<Self> {
         Some(match name {
@@ -50,6 +53,24 @@ impl Function {
             "UUID" => Self::Uuid,
             _ => return None,
         })
+    }
+
+    /// Whether its result, made from `arguments` arguments, and the work towards it take no cells of the slot's memory: a scalar, or a part of an argument.
+    pub(crate) fn takes_no_cells(self, arguments: u32) -> bool {
+        match self {
+            Self::ArrayContains
+            | Self::ArrayGetItem
+            | Self::ArrayLength
+            | Self::Base64Decode
+            | Self::Base64Encode
+            | Self::Hash
+            | Self::JsonToString
+            | Self::MathAdd
+            | Self::MathRandom
+            | Self::Uuid => true,
+            Self::Format => arguments <= Self::FORMAT_ARGUMENTS_MAX,
+            Self::Array | Self::ArrayPartition | Self::ArrayRange | Self::ArrayUnique | Self::JsonMerge | Self::StringSplit | Self::StringToJson => false,
+        }
     }
 
     /// Whether it takes any number of arguments.

@@ -17,7 +17,7 @@ pub(super) fn print(program: &Program) -> String {
     line(format_args!("program {} version {} type {:?}", program.state_machine(), program.version(), program.workflow_type));
     line(format_args!("entry {}", program.entry.0));
     for (at, op) in program.ops.iter().enumerate() {
-        if let Op::Enter { state } = op {
+        if let Op::Enter { state } | Op::Pass { state, .. } = op {
             line(format_args!("{} {}:", program.states[state.0 as usize].kind.as_str(), program.state_name(*state)));
         }
         line(format_args!("{at:5}  {}", print_op(program, op)));
@@ -52,12 +52,13 @@ fn print_op(program: &Program, op: &Op) -> String {
     let pools = &program.pools;
     match *op {
         Op::Enter { state } => format!("enter {}", state.0),
+        Op::Pass { state, next, count } => format!("pass {} ({count} on -> {})", state.0, next.0),
         Op::Input { path: id } => format!("input {}", path(program, id)),
         Op::Output { path: id } => format!("output {}", path(program, id)),
         Op::Empty => "empty".to_owned(),
         Op::Build { node } => format!("build {}", root(program, node)),
         Op::Constant { constant: id } => format!("constant {}", constant(program, id)),
-        Op::Merge { target } => format!("merge {}", pools.merge_texts[target.index()]),
+        Op::Merge { target } => format!("merge {}", pools.merges[target.index()].text),
         Op::Discard => "discard".to_owned(),
         Op::Assign { assign } => format!("assign {}", root(program, pools.assigns[assign.index()].node)),
         Op::Commit { assign } => format!("commit {:?}", pools.assigns[assign.index()].targets),
@@ -76,12 +77,14 @@ fn print_op(program: &Program, op: &Op) -> String {
         Op::Wait { wait } => format!("wait {}", wait_text(program, &pools.waits[wait.index()])),
         Op::Call { call } => {
             let call = &pools.calls[call.index()];
-            let timeout = match call.timeout {
+            let seconds = |what: &str, seconds: Option<SecondsCode>| match seconds {
                 None => String::new(),
-                Some(SecondsCode::Literal(seconds)) => format!(" timeout {seconds} s"),
-                Some(SecondsCode::Path(id)) => format!(" timeout {} s", path(program, id)),
+                Some(SecondsCode::Literal(seconds)) => format!(" {what} {seconds} s"),
+                Some(SecondsCode::Path(id)) => format!(" {what} {} s", path(program, id)),
             };
-            format!("call {}{timeout}", program.resources[call.resource.0 as usize].arn)
+            let role = call.role_arn.map_or_else(String::new, |node| format!(" as {}", root(program, node)));
+            let (timeout, heartbeat) = (seconds("timeout", call.timeout), seconds("heartbeat", call.heartbeat));
+            format!("call {}{timeout}{heartbeat}{role}", program.resources[call.resource.0 as usize].arn)
         }
         Op::Fork { fork } => format!("fork {:?}", pools.forks[fork.index()].branches.iter().map(|branch| branch.0).collect::<Vec<_>>()),
         Op::Map { map } => {
@@ -122,8 +125,8 @@ fn check(program: &Program, check: &Check) -> String {
         Side::Path(id) => path(program, id).to_owned(),
     };
     match check {
-        Check::StringIs(id) => format!("string-is {}", constant(program, *id)),
-        Check::NumberWith(comparison, literal) => format!("number {comparison:?} {literal}"),
+        Check::StringIs(id, ..) => format!("string-is {}", constant(program, *id)),
+        Check::NumberWith(comparison, literal, ..) => format!("number {comparison:?} {literal}"),
         Check::String(comparison, operand) => format!("string {comparison:?} {}", side(operand)),
         Check::Number(comparison, operand) => format!("number {comparison:?} {}", side(operand)),
         Check::Boolean(operand) => format!("boolean {}", side(operand)),
@@ -147,9 +150,10 @@ fn node(program: &Program, what: &Node) -> String {
             let nodes = &program.pools.nodes[first as usize..(first + count) as usize];
             format!("[{}]", nodes.iter().map(|inner| node(program, inner)).collect::<Vec<_>>().join(", "))
         }
-        Node::Object { first, count, .. } => {
+        Node::Object { first, count, .. } | Node::Record { first, count, .. } => {
             let members = &program.pools.members[first as usize..(first + count) as usize];
-            let members: Vec<String> = members.iter().map(|(symbol, inner)| format!("{}: {}", program.symbols.name(*symbol), node(program, inner))).collect();
+            let members: Vec<String> =
+                members.iter().map(|(key, inner)| format!("{}: {}", program.symbols.name(key.key_symbol()), node(program, inner))).collect();
             format!("{{{}}}", members.join(", "))
         }
     }

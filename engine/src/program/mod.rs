@@ -5,6 +5,8 @@
 //! - the last op of every way through a state is one that leaves it (Exit, Finish, Fail or NoMatch), so that the program counter never runs off the end;
 //! - a template node refers only to nodes before it, and a call of an intrinsic function only to calls before it, so that building ends.
 
+#![expect(unsafe_code, reason = "ops and what they refer to are fetched without a check: verify() has made it once for all")]
+
 pub(crate) mod function;
 mod listing;
 pub(crate) mod op;
@@ -16,8 +18,10 @@ pub use pool::StateType;
 use crate::document::{Document, Symbols, Token};
 use crate::hir::{Resource, StateId, WorkflowType};
 use crate::limits::Limits;
-use op::{Op, OpId};
-use pool::{ArgumentCode, AssignCode, CallCode, FailCode, ForkCode, IntrinsicCode, MapCode, Node, PathCode, StateCode, Step, Switch, Test, WaitCode};
+use crate::value::Value;
+use op::{ConstantId, IntrinsicId, MergeId, Op, OpId, TestId};
+use pool::{ArgumentCode, AssignCode, CallCode, FailCode, ForkCode, IntrinsicCode, MapCode, MergeCode, Node, PathCode, StateCode, Switch, Test, WaitCode};
+use pool::{Literal, SwitchEntry};
 
 /// A compiled definition: immutable, `Send + Sync`, shared in an `Arc`.
 #[derive(Debug)]
@@ -31,6 +35,8 @@ pub struct Program {
     pub(crate) constants: Document,
     /// Where each constant starts in `constants`.
     pub(crate) constant_tokens: Vec<Token>,
+    /// The same constants as values.
+    pub(crate) constant_values: Vec<Value>,
     pub(crate) symbols: Symbols,
     pub(crate) identity: Identity,
     pub(crate) limits: Limits,
@@ -44,14 +50,13 @@ pub struct Program {
 pub(crate) struct Pools {
     pub(crate) paths: Vec<PathCode>,
     pub(crate) nodes: Vec<Node>,
-    /// Members of template objects: key symbol and value.
-    pub(crate) members: Vec<(crate::document::Symbol, Node)>,
+    /// Members of template objects: the key as a cell, and the node of its value.
+    pub(crate) members: Vec<(Value, Node)>,
     pub(crate) intrinsics: Vec<IntrinsicCode>,
     pub(crate) arguments: Vec<ArgumentCode>,
     /// Field names of template paths and calls, quoted in error texts.
     pub(crate) texts: Vec<Box<str>>,
-    pub(crate) merges: Vec<Box<[Step]>>,
-    pub(crate) merge_texts: Vec<Box<str>>,
+    pub(crate) merges: Vec<MergeCode>,
     pub(crate) tests: Vec<Test>,
     pub(crate) switches: Vec<Switch>,
     pub(crate) assigns: Vec<AssignCode>,
@@ -71,6 +76,35 @@ pub(crate) struct Identity {
     pub(crate) execution_arn_prefix: String,
     pub(crate) role_arn: String,
     pub(crate) version: String,
+}
+
+impl Pools {
+    /// Whether making a node's value appends no cells to the slot's memory, whatever the data is.
+    pub(crate) fn takes_no_cells(&self, node: &Node) -> bool {
+        match *node {
+            Node::Constant(_) => true,
+            Node::Path { path, .. } => self.path_takes_no_cells(path),
+            Node::Intrinsic { call, .. } => self.call_takes_no_cells(call),
+            Node::Object { .. } | Node::Record { .. } | Node::Array { .. } => false,
+        }
+    }
+
+    fn path_takes_no_cells(&self, path: op::PathId) -> bool {
+        self.paths.get(path.index()).is_some_and(|code| code.definite && !code.root.takes_cells())
+    }
+
+    /// The recursion is as deep as lowering lets calls nest.
+    fn call_takes_no_cells(&self, call: IntrinsicId) -> bool {
+        let Some(code) = self.intrinsics.get(call.index()) else { return false };
+        let arguments = self.arguments.get(code.first as usize..(code.first + code.count) as usize).unwrap_or_default();
+        code.function.takes_no_cells(code.count)
+            && arguments.iter().all(|argument| match *argument {
+                ArgumentCode::Constant(_) => true,
+                ArgumentCode::Path(path) => self.path_takes_no_cells(path),
+                // Verification proves that calls nest in one direction only.
+                ArgumentCode::Call(inner) => inner < call && self.call_takes_no_cells(inner),
+            })
+    }
 }
 
 impl Program {
@@ -142,21 +176,73 @@ impl Program {
 
     #[inline]
     pub(crate) fn op(&self, at: OpId) -> Op {
-        self.ops[at.index()]
+        debug_assert!(at.index() < self.ops.len(), "verify() proves every target");
+        // SAFETY: `verify` has proved that every op that leads on leads to an op, that every entry is one, and that no way runs off the end.
+        unsafe { *self.ops.get_unchecked(at.index()) }
+    }
+
+    /// A constant as a value.
+    #[inline]
+    pub(crate) fn constant(&self, id: ConstantId) -> Value {
+        debug_assert!(id.index() < self.constant_values.len(), "verify() proves every reference");
+        // SAFETY: `verify` has proved that every constant that is referred to exists.
+        unsafe { *self.constant_values.get_unchecked(id.index()) }
+    }
+
+    /// The JSON text of a constant string.
+    pub(crate) fn constant_text(&self, id: ConstantId) -> &[u8] {
+        self.constants.raw(self.constant_tokens[id.index()])
+    }
+
+    #[inline]
+    pub(crate) fn intrinsic(&self, id: IntrinsicId) -> &IntrinsicCode {
+        debug_assert!(id.index() < self.pools.intrinsics.len(), "verify() proves every reference");
+        // SAFETY: `verify` has proved that every call that is referred to exists.
+        unsafe { self.pools.intrinsics.get_unchecked(id.index()) }
+    }
+
+    /// The arguments of a call.
+    #[inline]
+    pub(crate) fn arguments(&self, code: &IntrinsicCode) -> &[ArgumentCode] {
+        &self.pools.arguments[code.first as usize..(code.first + code.count) as usize]
+    }
+
+    /// The name of a template's field, for error texts.
+    #[inline]
+    pub(crate) fn text(&self, field: u32) -> &str {
+        debug_assert!((field as usize) < self.pools.texts.len(), "verify() proves every reference");
+        // SAFETY: `verify` has proved that every field that a node refers to exists.
+        unsafe { self.pools.texts.get_unchecked(field as usize) }
+    }
+
+    #[inline]
+    pub(crate) fn test(&self, id: TestId) -> &Test {
+        debug_assert!(id.index() < self.pools.tests.len(), "verify() proves every reference");
+        // SAFETY: `verify` has proved that every test that is referred to exists.
+        unsafe { self.pools.tests.get_unchecked(id.index()) }
+    }
+
+    #[inline]
+    pub(crate) fn merge(&self, id: MergeId) -> &MergeCode {
+        debug_assert!(id.index() < self.pools.merges.len(), "verify() proves every reference");
+        // SAFETY: `verify` has proved that every result path that is referred to exists.
+        unsafe { self.pools.merges.get_unchecked(id.index()) }
     }
 
     /// Fills the tables of the string switches, once the constants are known.
     pub(crate) fn link_switches(&mut self) {
         for switch in &mut self.pools.switches {
-            let size = (switch.cases.len() * 2).next_power_of_two();
-            let mut table = vec![0_u32; size].into_boxed_slice();
-            for (number, (constant, _)) in switch.cases.iter().enumerate() {
+            let size = (switch.cases.len() * 4).next_power_of_two();
+            let mut table = vec![SwitchEntry::default(); size].into_boxed_slice();
+            for &(constant, target) in &switch.cases {
                 let text = self.constants.raw(self.constant_tokens[constant.index()]);
-                let mut slot = pool::switch_hash(text) & (size - 1);
-                while table[slot] != 0 {
+                let literal = Literal::new(text);
+                let mut slot = literal.hash() & (size - 1);
+                while table[slot].literal.len != 0 {
                     slot = (slot + 1) & (size - 1);
                 }
-                table[slot] = u32::try_from(number + 1).expect("a Choice has fewer than 2^32 rules");
+                switch.escaped |= text.contains(&b'\\');
+                table[slot] = SwitchEntry { literal, constant, target };
             }
             switch.table = table;
         }
@@ -164,6 +250,8 @@ impl Program {
 
     #[inline]
     pub(crate) fn path(&self, id: op::PathId) -> &PathCode {
-        &self.pools.paths[id.index()]
+        debug_assert!(id.index() < self.pools.paths.len(), "verify() proves every reference");
+        // SAFETY: `verify` has proved that every path that is referred to exists.
+        unsafe { self.pools.paths.get_unchecked(id.index()) }
     }
 }

@@ -55,6 +55,8 @@ ids! {
 pub(crate) enum Op {
     /// Enters a state: counts the transition, `raw` = `cur`.
     Enter { state: StateId },
+    /// The Enter of a Pass that only goes on, like the next ones: in one step, `count` transitions on, the execution is at `next`. As a plain Enter it is followed by its Exit.
+    Pass { state: StateId, next: OpId, count: u32 },
     /// InputPath: `cur` = path over `cur`.
     Input { path: PathId },
     /// OutputPath: `cur` = path over `cur`.

@@ -4,6 +4,7 @@ use super::function::Function;
 use super::op::{ConstantId, IntrinsicId, NodeId, OpId, PathId};
 use crate::document::Symbol;
 use crate::hir::{Comparison, TypeTest};
+use crate::value::Name;
 use crate::value::time::Instant;
 use crate::vm::ResourceId;
 
@@ -14,6 +15,10 @@ pub(crate) struct PathCode {
     pub(crate) root: PathRoot,
     /// The steps from there.
     pub(crate) steps: Box<[Step]>,
+    /// The one member of the data that it names: the usual path.
+    pub(crate) member: Option<Symbol>,
+    /// Whether it follows names and indices of the data itself: nearly every path.
+    pub(crate) plain: bool,
     /// Whether it is followed step by step: it names at most one value, and makes none.
     pub(crate) definite: bool,
     /// Whether its last step takes several members together into an object of their own.
@@ -42,6 +47,17 @@ pub(crate) enum PathRoot {
     Variable(VariableId),
     /// A variable that no state in sight assigns.
     Unassigned,
+}
+
+impl PathRoot {
+    /// Whether the root's value is made in cells when it is asked for.
+    pub(crate) fn takes_cells(self) -> bool {
+        use ContextField as F;
+        match self {
+            Self::Data | Self::Variable(_) | Self::Unassigned => false,
+            Self::Context(field) => matches!(field, F::Whole | F::Execution | F::State | F::StateMachine | F::Map | F::MapItem),
+        }
+    }
 }
 
 /// A variable as a state refers to it: so many scopes outwards, the number in that scope.
@@ -118,6 +134,12 @@ pub(crate) enum Node {
         count: u32,
         frame: u32,
     },
+    /// The same where no member's value takes cells when it is made, so that the pairs can be appended as they come.
+    Record {
+        first: u32,
+        count: u32,
+        frame: u32,
+    },
     /// Nodes `first..first + count` of the node pool.
     Array {
         first: u32,
@@ -142,8 +164,19 @@ pub(crate) struct IntrinsicCode {
     /// Arguments `first..first + count` of the argument pool.
     pub(crate) first: u32,
     pub(crate) count: u32,
+    /// The template of a Format, if it is a literal that fits the arguments.
+    pub(crate) format: Option<FormatCode>,
     /// As written, for error texts.
     pub(crate) text: Box<str>,
+}
+
+/// A template of `States.Format`, taken apart.
+#[derive(Debug, Clone)]
+pub(crate) struct FormatCode {
+    /// The texts before, between and behind the placeholders, as the insides of JSON strings.
+    pub(crate) pieces: Box<[Box<[u8]>]>,
+    /// Whether the template holds escapes.
+    pub(crate) escaped: bool,
 }
 
 /// An argument of such a call; a nested call stands before the one it is an argument of.
@@ -152,6 +185,18 @@ pub(crate) enum ArgumentCode {
     Constant(ConstantId),
     Path(PathId),
     Call(IntrinsicId),
+}
+
+/// A result path.
+#[derive(Debug, Clone)]
+pub(crate) struct MergeCode {
+    pub(crate) steps: Box<[Step]>,
+    /// The member, where the path is just one: the usual case.
+    pub(crate) member: Option<Name>,
+    /// Whether the state's input is dead behind it, because neither a retrier nor a catcher can ask for it again.
+    pub(crate) is_last_use: bool,
+    /// As written, for error texts.
+    pub(crate) text: Box<str>,
 }
 
 /// A Choice test.
@@ -165,10 +210,10 @@ pub(crate) struct Test {
 /// What a test asks of its variable.
 #[derive(Debug, Clone)]
 pub(crate) enum Check {
-    /// `StringEquals` with a literal, the most frequent test of all.
-    StringIs(ConstantId),
-    /// A numeric comparison with a literal that fits 18 digits.
-    NumberWith(Comparison, i64),
+    /// `StringEquals` with a literal, the most frequent test of all, and whether that holds escapes.
+    StringIs(ConstantId, Literal, bool),
+    /// A numeric comparison with a literal that fits 18 digits: an integer passes when it is between the last two, both included.
+    NumberWith(Comparison, i64, i64, i64),
     String(Comparison, Side),
     Number(Comparison, Side),
     Boolean(Side),
@@ -192,8 +237,10 @@ pub(crate) struct Switch {
     pub(crate) path: PathId,
     /// The literals, all different, with the ops they lead to.
     pub(crate) cases: Box<[(ConstantId, OpId)]>,
-    /// Open-addressed table of case numbers plus one, by hash of the raw text with its quotes; a power of two large, at most half full. Filled in when the constants are known.
-    pub(crate) table: Box<[u32]>,
+    /// Open-addressed, by hash of the raw text with its quotes; a power of two large, at most a quarter full. Filled in when the constants are known.
+    pub(crate) table: Box<[SwitchEntry]>,
+    /// Whether a literal holds escapes, so that strings that look different can be equal.
+    pub(crate) escaped: bool,
 }
 
 /// An Assign: the template of an object with a member for each variable, and the variables' numbers in the state's scope.
@@ -217,8 +264,24 @@ pub(crate) enum WaitCode {
 pub(crate) struct CallCode {
     pub(crate) resource: ResourceId,
     pub(crate) timeout: Option<SecondsCode>,
+    pub(crate) heartbeat: Option<SecondsCode>,
+    /// The role of `Credentials`.
+    pub(crate) role_arn: Option<NodeId>,
+    /// What the paths of these read: the state's InputPath once more, because `cur` is what Parameters made by then.
+    pub(crate) input: InputCode,
     /// The name that a result over the limit is reported under.
     pub(crate) result_name: Box<str>,
+}
+
+/// How a state's effective input is found in its raw one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum InputCode {
+    /// It is the raw one.
+    Whole,
+    /// By InputPath.
+    Path(PathId),
+    /// InputPath is null.
+    Empty,
 }
 
 /// A number of seconds.
@@ -333,14 +396,82 @@ pub(crate) struct CatchCode {
     pub(crate) entry: OpId,
 }
 
-/// Hash of a string's raw text for [`Switch`]: its first and last words and its length.
-#[inline]
-pub(crate) fn switch_hash(text: &[u8]) -> usize {
-    let word = |bytes: &[u8]| bytes.iter().fold(0_u64, |word, &byte| word << 8 | u64::from(byte));
-    let (first, last) = match (text.first_chunk::<8>(), text.last_chunk::<8>()) {
-        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
-        _ => (word(text), 0),
-    };
-    let mixed = (first ^ last.rotate_left(29) ^ text.len() as u64).wrapping_mul(0xD6E8_FEB8_6659_FD93);
-    (mixed >> 32) as usize
+/// A string literal as it is compared with: quotes included, its first and last bytes as words, so that most comparisons touch no text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Literal {
+    first: u64,
+    last: u64,
+    /// Bytes of the text; 0 marks a free entry of a switch.
+    pub(crate) len: u32,
+}
+
+impl Literal {
+    /// Texts up to this length are equal when their literals are.
+    pub(crate) const WHOLE_MAX: u32 = 16;
+
+    /// Takes a string's text, quotes included, so at least two bytes.
+    #[inline]
+    pub(crate) fn new(text: &[u8]) -> Self {
+        let (first, last) = match (text.first_chunk::<8>(), text.last_chunk::<8>(), text.first_chunk::<4>(), text.last_chunk::<4>()) {
+            (Some(first), Some(last), ..) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+            (.., Some(first), Some(last)) => (u64::from(u32::from_le_bytes(*first)), u64::from(u32::from_le_bytes(*last))),
+            // The quotes are known: what is left is at most the one byte between them.
+            _ => (text.get(1).map_or(0, |&byte| u64::from(byte)), 0),
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "texts are at most 2^24 bytes long")]
+        let len = text.len() as u32;
+        Self { first, last, len }
+    }
+
+    /// For a switch's table.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the low half of the mixed word is as good as the whole")]
+    pub(crate) fn hash(self) -> usize {
+        let mixed = (self.first ^ self.last.rotate_left(29) ^ u64::from(self.len)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+        (mixed >> 32) as usize
+    }
+}
+
+/// A place in a switch's table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SwitchEntry {
+    pub(crate) literal: Literal,
+    pub(crate) constant: ConstantId,
+    pub(crate) target: OpId,
+}
+
+impl Default for SwitchEntry {
+    fn default() -> Self {
+        Self { literal: Literal::default(), constant: ConstantId(0), target: OpId(0) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Literal;
+
+    #[test]
+    fn short_texts_are_equal_when_their_literals_are() {
+        let texts: Vec<Vec<u8>> = (2..=20)
+            .flat_map(|len: usize| (1..len - 1).map(move |changed| (len, Some(changed))).chain([(len, None)]))
+            .map(|(len, changed)| {
+                (0..len)
+                    .map(|at| {
+                        if at == 0 || at == len - 1 {
+                            b'"'
+                        } else if Some(at) == changed {
+                            b'x'
+                        } else {
+                            b'a'
+                        }
+                    })
+                    .collect()
+            })
+            .collect();
+        for a in &texts {
+            for b in texts.iter().filter(|b| b.len() <= Literal::WHOLE_MAX as usize) {
+                assert_eq!(Literal::new(a) == Literal::new(b), a == b, "{} {}", a.escape_ascii(), b.escape_ascii());
+            }
+        }
+    }
 }

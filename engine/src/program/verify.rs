@@ -2,12 +2,15 @@
 
 use super::function::Function;
 use super::op::{IntrinsicId, Op, OpId, PathId};
-use super::pool::{ArgumentCode, Check, FailSide, FilterCode, FilterSide, Node, Side, Step};
+use super::pool::{ArgumentCode, CallCode, Check, ConcurrencyCode, FailSide, FilterCode, FilterSide, InputCode, Node, SecondsCode, Side, Step, WaitCode};
 use super::{Pools, Program};
 
 impl Program {
     /// Checks every reference; the text says what is broken.
     pub(crate) fn verify(&self) -> Result<(), String> {
+        if self.constant_values.len() != self.constant_tokens.len() {
+            return Err("there are not as many constant values as constants".to_owned());
+        }
         if self.ops.is_empty() || self.entry.index() >= self.ops.len() {
             return Err("there is no code to enter".to_owned());
         }
@@ -20,7 +23,7 @@ impl Program {
         }
         self.pool_refers()?;
         for state in &self.states {
-            if !matches!(self.ops.get(state.entry.index()), Some(Op::Enter { .. })) {
+            if !matches!(self.ops.get(state.entry.index()), Some(Op::Enter { .. } | Op::Pass { .. })) {
                 return Err(format!("state '{}' is not entered by an Enter", state.name));
             }
             for catcher in &state.catchers {
@@ -43,6 +46,10 @@ impl Program {
         let within = |index: usize, len: usize, what| if index < len { Ok(()) } else { Err(what) };
         match *op {
             Op::Enter { state } => within(state.0 as usize, self.states.len(), "state"),
+            Op::Pass { state, next, .. } => {
+                self.has_op(next).ok_or("op")?;
+                within(state.0 as usize, self.states.len(), "state")
+            }
             Op::Input { path } | Op::Output { path } => self.has_path(path).ok_or("path"),
             Op::Build { node } => within(node.index(), nodes.len(), "template"),
             Op::Constant { constant } => within(constant.index(), self.constant_tokens.len(), "constant"),
@@ -73,7 +80,7 @@ impl Program {
         }
         for (at, assign) in pools.assigns.iter().enumerate() {
             match pools.nodes.get(assign.node.index()) {
-                Some(Node::Object { count, .. }) if *count as usize == assign.targets.len() => {}
+                Some(Node::Object { count, .. } | Node::Record { count, .. }) if *count as usize == assign.targets.len() => {}
                 _ => return Err(format!("assignment {at} is broken")),
             }
         }
@@ -89,15 +96,33 @@ impl Program {
         for (at, test) in pools.tests.iter().enumerate() {
             self.has_path(test.path).and_then(|()| self.check_refers(&test.check)).ok_or_else(|| format!("test {at} is broken"))?;
         }
-        let steps = pools.paths.iter().flat_map(|path| path.steps.iter()).chain(pools.merges.iter().flat_map(|steps| steps.iter()));
+        for (at, call) in pools.calls.iter().enumerate() {
+            self.task_refers(call).ok_or_else(|| format!("call {at} is broken"))?;
+        }
+        let steps = pools.paths.iter().flat_map(|path| path.steps.iter()).chain(pools.merges.iter().flat_map(|merge| merge.steps.iter()));
         for step in steps {
             self.step_refers(step).ok_or("a path's filter is broken")?;
         }
+        self.particulars_refer().ok_or("the particulars of a state are broken")?;
         let targets = pools.forks.iter().flat_map(|fork| fork.branches.iter()).chain(pools.maps.iter().map(|map| &map.start));
         for &target in targets.chain(pools.switches.iter().flat_map(|switch| switch.cases.iter().map(|(_, target)| target))) {
             self.has_op(target).ok_or("a branch leads nowhere")?;
         }
         Ok(())
+    }
+
+    /// What a Task refers to.
+    fn task_refers(&self, call: &CallCode) -> Option<()> {
+        self.resources.get(call.resource.0 as usize)?;
+        for seconds in [call.timeout, call.heartbeat] {
+            if let Some(SecondsCode::Path(path)) = seconds {
+                self.has_path(path)?;
+            }
+        }
+        if let InputCode::Path(path) = call.input {
+            self.has_path(path)?;
+        }
+        call.role_arn.is_none_or(|node| node.index() < self.pools.nodes.len()).then_some(())
     }
 
     /// An array's nodes stand before it.
@@ -120,6 +145,10 @@ impl Program {
         match *node {
             Node::Constant(constant) => (constant.index() < self.constant_tokens.len()).then_some(()),
             Node::Object { first, count, .. } => (first as usize + count as usize <= members).then_some(()),
+            Node::Record { first, count, .. } => {
+                let record = self.pools.members[..members].get(first as usize..first as usize + count as usize)?;
+                record.iter().all(|(_, member)| self.pools.takes_no_cells(member)).then_some(())
+            }
             Node::Path { path, field } => self.has_path(path).filter(|()| (field as usize) < self.pools.texts.len()),
             Node::Intrinsic { call, field } => self.has_call(call).filter(|()| (field as usize) < self.pools.texts.len()),
             Node::Array { .. } => None,
@@ -134,7 +163,11 @@ impl Program {
     fn call_refers(&self, at: usize) -> Option<()> {
         let call = &self.pools.intrinsics[at];
         let arguments = self.pools.arguments.get(call.first as usize..call.first as usize + call.count as usize)?;
-        if !call.function.is_variadic() && call.count > Function::ARGUMENTS_MAX {
+        let fits = match call.function {
+            Function::MathAdd => call.count == 2,
+            function => function.is_variadic() || call.count <= Function::ARGUMENTS_MAX,
+        };
+        if !fits {
             return None;
         }
         arguments.iter().try_for_each(|argument| match *argument {
@@ -142,6 +175,24 @@ impl Program {
             ArgumentCode::Path(path) => self.has_path(path),
             ArgumentCode::Call(inner) => (inner.index() < at).then_some(()),
         })
+    }
+
+    /// The paths and templates of Choice, Wait and Map.
+    fn particulars_refer(&self) -> Option<()> {
+        let pools = &self.pools;
+        let waits = pools.waits.iter().filter_map(|wait| match *wait {
+            WaitCode::SecondsPath(path) | WaitCode::TimestampPath(path) => Some(path),
+            WaitCode::Seconds(_) | WaitCode::Timestamp(_) => None,
+        });
+        let maps = pools.maps.iter().flat_map(|map| {
+            let concurrency = if let ConcurrencyCode::Path(path) = map.concurrency { Some(path) } else { None };
+            [map.items, concurrency].into_iter().flatten()
+        });
+        let mut paths = pools.switches.iter().map(|switch| switch.path).chain(waits).chain(maps);
+        paths.try_for_each(|path| self.has_path(path))?;
+        let constants = pools.switches.iter().flat_map(|switch| switch.cases.iter());
+        constants.map(|(constant, _)| constant).all(|constant| constant.index() < self.constant_tokens.len()).then_some(())?;
+        pools.maps.iter().filter_map(|map| map.selector).all(|selector| selector.index() < pools.nodes.len()).then_some(())
     }
 
     fn fail_refers(&self, side: &FailSide) -> Option<()> {
@@ -158,7 +209,7 @@ impl Program {
             Side::Path(path) => self.has_path(path),
         };
         match check {
-            Check::StringIs(constant) => side(&Side::Constant(*constant)),
+            Check::StringIs(constant, ..) => side(&Side::Constant(*constant)),
             Check::String(_, operand) | Check::Number(_, operand) | Check::Boolean(operand) => side(operand),
             Check::TimeAt(_, path) => self.has_path(*path),
             Check::NumberWith(..) | Check::TimeWith(..) | Check::Matches(_) | Check::Is(..) => Some(()),

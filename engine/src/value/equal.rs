@@ -63,7 +63,7 @@ impl View<'_> {
         hasher.write_u8(value.kind() as u8);
         match value.kind() {
             Kind::Null | Kind::False | Kind::True => {}
-            Kind::Number if value.tag == Tag::Number => super::number::hash(self.text(value), hasher),
+            Kind::Number if value.tag() == Tag::Number => super::number::hash(self.text(value), hasher),
             Kind::Number => super::number::hash(super::write::integer_text(value.as_integer(), &mut [0; 20]), hasher),
             Kind::String => {
                 let (inside, escaped) = self.string(value).unwrap_or_default();
@@ -100,32 +100,29 @@ impl View<'_> {
         if let (Some(a), Some(b)) = (self.small_integer(a), self.small_integer(b)) {
             return Some(a.cmp(&b));
         }
-        let (mut left, mut right) = (Vec::new(), Vec::new());
+        let (mut left, mut right) = ([0; 20], [0; 20]);
         Some(super::number::compare(self.number_text(a, &mut left)?, self.number_text(b, &mut right)?))
     }
 
     /// The value of a computed number, or of one that is a plain integer of at most 18 digits.
     #[inline]
     pub(crate) fn small_integer(self, value: Value) -> Option<i64> {
-        match value.tag {
+        match value.tag() {
             Tag::Integer => Some(value.as_integer()),
             Tag::Number => super::number::small_integer(self.text(value)),
             _ => None,
         }
     }
 
-    /// The text of a number.
+    /// The text of a number; that of a computed one is made in `buffer`.
     #[inline]
-    pub(crate) fn number_text<'t>(self, value: Value, buffer: &'t mut Vec<u8>) -> Option<&'t [u8]>
+    pub(crate) fn number_text<'t>(self, value: Value, buffer: &'t mut [u8; 20]) -> Option<&'t [u8]>
     where
         Self: 't,
     {
-        match value.tag {
+        match value.tag() {
             Tag::Number => Some(self.text(value)),
-            Tag::Integer => {
-                super::write::write_integer(value.as_integer(), buffer);
-                Some(buffer)
-            }
+            Tag::Integer => Some(super::write::integer_text(value.as_integer(), buffer)),
             _ => None,
         }
     }

@@ -63,20 +63,29 @@ fn parse_exponent(text: &[u8]) -> i64 {
 /// A plain integer of at most 18 digits, which is nearly every number of nearly every message.
 #[inline]
 pub(crate) fn small_integer(text: &[u8]) -> Option<i64> {
-    let negative = text.first() == Some(&b'-');
-    let digits = if negative { &text[1..] } else { text };
-    if digits.len() > 18 {
+    let (&first, rest) = text.split_first()?;
+    if first != b'-' {
+        return digits(first, rest);
+    }
+    let (&first, rest) = rest.split_first()?;
+    digits(first, rest).map(|value| -value)
+}
+
+/// The value of at most 18 digits.
+#[inline]
+fn digits(first: u8, rest: &[u8]) -> Option<i64> {
+    let mut value = u64::from(first.wrapping_sub(b'0'));
+    if value > 9 || rest.len() > 17 {
         return None;
     }
-    let mut value = 0_i64;
-    for &byte in digits {
-        let digit = byte.wrapping_sub(b'0');
+    for &byte in rest {
+        let digit = u64::from(byte.wrapping_sub(b'0'));
         if digit > 9 {
             return None;
         }
-        value = value * 10 + i64::from(digit);
+        value = value * 10 + digit;
     }
-    Some(if negative { -value } else { value })
+    i64::try_from(value).ok()
 }
 
 /// Compares two valid JSON numbers by value.

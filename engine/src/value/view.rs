@@ -19,23 +19,57 @@ pub(crate) struct Member {
     pub(crate) value: Value,
 }
 
+/// The value of one of a program's constants; a number that is spelled as an integer is written is one, so that nothing reads its text again.
+pub(crate) fn constant_value(constants: &Document, token: Token) -> Value {
+    let value = token_value(constants, Source::CONSTANTS, token);
+    if value.tag() == Tag::Number
+        && let Some(integer) = super::number::small_integer(constants.raw(token))
+        && super::write::integer_text(integer, &mut [0; 20]) == constants.raw(token)
+    {
+        return Value::integer(integer);
+    }
+    value
+}
+
 /// The value of a token.
 #[inline]
 pub(super) fn token_value(document: &Document, source: Source, token: Token) -> Value {
     let span = document.span(token);
     match span.kind() {
-        Kind::Null => Value::NULL,
-        Kind::False => Value::boolean(false),
-        Kind::True => Value::boolean(true),
-        Kind::Number => Value::number(source, span.start, span.len()),
-        Kind::String => Value::string(source, span.start, span.len(), document.is_escaped(token)),
-        kind => {
-            let tag = if kind == Kind::Array { Tag::TokenArray } else { Tag::TokenObject };
-            let mut value = Value::token(tag, source, token.0, document.compact_len(token));
-            value.b = u32::from(document.depth(token));
-            value
+        Kind::Array => Value::token(Tag::TokenArray, source, token.0, document.depth(token), document.compact_len(token)),
+        Kind::Object => Value::token(Tag::TokenObject, source, token.0, document.depth(token), document.compact_len(token)),
+        _ => Value::scalar(source, span),
+    }
+}
+
+impl Memory {
+    /// The member of an object with the name of `symbol`, as [`View::member`] finds it, for reads of one step: small enough to be called rather than copied.
+    #[inline(never)]
+    pub(crate) fn member(&self, constants: &Document, object: Value, symbol: Symbol) -> Option<Value> {
+        let mut object = object;
+        if object.tag() == Tag::Overlay {
+            let first = object.a() as usize + 1;
+            if let Some(found) = find(&self.cells[first..first + object.b() as usize * 2], symbol) {
+                return Some(found);
+            }
+            object = self.cells[object.a() as usize];
+        }
+        match object.tag() {
+            Tag::TokenObject => {
+                let source = object.token_source();
+                let document = self.documents.get(source.index()).unwrap_or(constants);
+                document.member(Token(object.a()), symbol).map(|token| token_value(document, source, token))
+            }
+            Tag::Object => find(&self.cells[object.a() as usize..][..object.b() as usize * 2], symbol),
+            _ => None,
         }
     }
+}
+
+/// The value behind the key with this symbol, among pairs.
+#[inline]
+fn find(pairs: &[Value], symbol: Symbol) -> Option<Value> {
+    pairs.as_chunks::<2>().0.iter().find(|[key, _]| key.key_symbol() == symbol).map(|[_, value]| *value)
 }
 
 impl<'v> View<'v> {
@@ -52,13 +86,18 @@ impl<'v> View<'v> {
 
     #[inline]
     pub(super) fn document(self, source: Source) -> &'v Document {
-        if source == Source::CONSTANTS { self.constants } else { self.memory.document(source) }
+        // No document of the slot has the number that stands for the constants.
+        self.memory.documents.get(source.index()).unwrap_or(self.constants)
     }
 
     /// Bytes from `start` in `source`.
     #[inline]
     fn bytes(self, source: Source, start: u32, len: u32) -> &'v [u8] {
-        let all = if source == Source::COMPUTED { self.memory.text.as_slice() } else { self.document(source).text() };
+        let all = match self.memory.documents.get(source.index()) {
+            Some(document) => document.text(),
+            None if source == Source::COMPUTED => self.memory.text.as_slice(),
+            None => self.constants.text(),
+        };
         &all[start as usize..(start + len) as usize]
     }
 
@@ -70,8 +109,8 @@ impl<'v> View<'v> {
     /// The text of a string or number as it lies, a string's with its quotes; empty for any other value.
     #[inline]
     pub(crate) fn text(self, value: Value) -> &'v [u8] {
-        match value.tag {
-            Tag::String | Tag::Number => self.bytes(value.source(), value.a, value.b),
+        match value.tag() {
+            Tag::String | Tag::Number => self.bytes(value.source(), value.a(), value.b()),
             _ => &[],
         }
     }
@@ -79,10 +118,10 @@ impl<'v> View<'v> {
     /// The inside of a string as it lies, and whether it holds escapes; `None` for any other value.
     #[inline]
     pub(crate) fn string(self, value: Value) -> Option<(&'v [u8], bool)> {
-        if value.tag != Tag::String {
+        if value.tag() != Tag::String {
             return None;
         }
-        Some((self.bytes(value.source(), value.a + 1, value.b - 2), value.is_escaped()))
+        Some((self.bytes(value.source(), value.a() + 1, value.b() - 2), value.is_escaped()))
     }
 
     /// The name of a member, without quotes, as it lies, and whether it holds escapes.
@@ -92,34 +131,40 @@ impl<'v> View<'v> {
             let quoted = self.symbols.quoted(key.key_symbol());
             return (&quoted[1..quoted.len() - 1], self.symbols.is_escaped(key.key_symbol()));
         }
-        (self.bytes(key.key_source(), key.a, key.b), key.is_escaped())
+        (self.bytes(key.key_source(), key.a(), key.b()), key.is_escaped())
     }
 
     /// The member of an object with the name of `symbol`.
     #[inline]
     pub(crate) fn member(self, object: Value, symbol: Symbol) -> Option<Value> {
-        match object.tag {
-            Tag::TokenObject => {
-                let document = self.document(object.source());
-                document.member(Token(object.a), symbol).map(|token| token_value(document, object.source(), token))
+        let mut object = object;
+        if object.tag() == Tag::Overlay {
+            if let Some(found) = self.pair(object.a() + 1, object.b(), symbol) {
+                return Some(found);
             }
-            Tag::Object => self.pair(object.a, object.b, symbol),
-            Tag::Overlay => self.pair(object.a + 1, object.b, symbol).or_else(|| self.member(self.memory.cell(object.a), symbol)),
+            // The base of an overlay is no overlay.
+            object = self.memory.cell(object.a());
+        }
+        match object.tag() {
+            Tag::TokenObject => {
+                let document = self.document(object.token_source());
+                document.member(Token(object.a()), symbol).map(|token| token_value(document, object.token_source(), token))
+            }
+            Tag::Object => self.pair(object.a(), object.b(), symbol),
             _ => None,
         }
     }
 
     #[inline]
     fn pair(self, start: u32, count: u32, symbol: Symbol) -> Option<Value> {
-        let cells = &self.memory.cells[start as usize..(start + count * 2) as usize];
-        cells.chunks_exact(2).find(|pair| pair[0].key_symbol() == symbol).map(|pair| pair[1])
+        find(&self.memory.cells[start as usize..(start + count * 2) as usize], symbol)
     }
 
     /// Number of elements or members; 0 for a scalar.
     pub(crate) fn len(self, value: Value) -> usize {
-        match value.tag {
-            Tag::TokenArray | Tag::TokenObject => self.document(value.source()).children(Token(value.a)).count(),
-            Tag::Array | Tag::Object => value.b as usize,
+        match value.tag() {
+            Tag::TokenArray | Tag::TokenObject => self.document(value.token_source()).children(Token(value.a())).count(),
+            Tag::Array | Tag::Object => value.b() as usize,
             Tag::Overlay => self.members(value).count(),
             _ => 0,
         }
@@ -127,38 +172,38 @@ impl<'v> View<'v> {
 
     /// Element `index` of an array.
     pub(crate) fn element(self, array: Value, index: usize) -> Option<Value> {
-        match array.tag {
+        match array.tag() {
             Tag::TokenArray => {
-                let document = self.document(array.source());
-                document.children(Token(array.a)).nth(index).map(|token| token_value(document, array.source(), token))
+                let document = self.document(array.token_source());
+                document.children(Token(array.a())).nth(index).map(|token| token_value(document, array.token_source(), token))
             }
-            Tag::Array if index < array.b as usize => Some(self.memory.cells[array.a as usize + index]),
+            Tag::Array if index < array.b() as usize => Some(self.memory.cells[array.a() as usize + index]),
             _ => None,
         }
     }
 
     /// The elements of an array, in order; none for any other value.
     pub(crate) fn elements(self, array: Value) -> Elements<'v> {
-        match array.tag {
+        match array.tag() {
             Tag::TokenArray => {
-                let document = self.document(array.source());
-                Elements { view: self, state: ElementState::Tokens(array.source(), document.children(Token(array.a))) }
+                let document = self.document(array.token_source());
+                Elements { view: self, state: ElementState::Tokens(array.token_source(), document.children(Token(array.a()))) }
             }
-            Tag::Array => Elements { view: self, state: ElementState::Cells(array.a, array.a + array.b) },
+            Tag::Array => Elements { view: self, state: ElementState::Cells(array.a(), array.a() + array.b()) },
             _ => Elements { view: self, state: ElementState::Cells(0, 0) },
         }
     }
 
     /// The members of an object, in order; none for any other value.
     pub(crate) fn members(self, object: Value) -> Members<'v> {
-        let (base, pairs, overlay) = match object.tag {
-            Tag::Overlay => (self.memory.cell(object.a), (object.a + 1, object.b), true),
+        let (base, pairs, overlay) = match object.tag() {
+            Tag::Overlay => (self.memory.cell(object.a()), (object.a() + 1, object.b()), true),
             Tag::TokenObject | Tag::Object => (object, (0, 0), false),
             _ => (Value::NULL, (0, 0), false),
         };
-        let state = match base.tag {
-            Tag::TokenObject => BaseState::Tokens(base.source(), self.document(base.source()).children(Token(base.a))),
-            Tag::Object => BaseState::Pairs(0, base.a, base.b),
+        let state = match base.tag() {
+            Tag::TokenObject => BaseState::Tokens(base.token_source(), self.document(base.token_source()).children(Token(base.a()))),
+            Tag::Object => BaseState::Pairs(0, base.a(), base.b()),
             _ => BaseState::Done,
         };
         Members { view: self, state, pairs, next_pair: 0, overlay }
@@ -220,7 +265,7 @@ impl Members<'_> {
     /// The overlay's value for the base's member at `place` (token or pair number).
     fn replacement(&self, place: u32) -> Option<Value> {
         let (start, count) = self.pairs;
-        (0..count).find(|pair| self.view.memory.cell(start + pair * 2).a == place).map(|pair| self.view.memory.cell(start + pair * 2 + 1))
+        (0..count).find(|pair| self.view.memory.cell(start + pair * 2).a() == place).map(|pair| self.view.memory.cell(start + pair * 2 + 1))
     }
 }
 
@@ -233,7 +278,7 @@ impl Iterator for Members<'_> {
                 Some(token) => {
                     let document = self.view.document(*source);
                     let fixed = document.fixed(token);
-                    let key = Value::key(*source, fixed.key_start, fixed.key_len, fixed.symbol, document.is_key_escaped(token));
+                    let key = Value::key(*source, document.span(token).start - fixed.key_back, fixed.key_len, fixed.symbol, document.is_key_escaped(token));
                     (Member { key, value: token_value(document, *source, token) }, token.0)
                 }
                 None => {
@@ -256,7 +301,7 @@ impl Iterator for Members<'_> {
                     let pair = start + self.next_pair * 2;
                     self.next_pair += 1;
                     let key = self.view.memory.cell(pair);
-                    if key.a == super::NO_TOKEN {
+                    if key.a() == super::NO_TOKEN {
                         return Some(Member { key, value: self.view.memory.cell(pair + 1) });
                     }
                 }

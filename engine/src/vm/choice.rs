@@ -7,10 +7,10 @@ use super::failure::Raised;
 use crate::document::{Kind, Unescaped};
 use crate::hir::{Comparison, TypeTest};
 use crate::program::Program;
-use crate::program::op::{OpId, PathId, SwitchId, TestId};
-use crate::program::pool::{Check, Side, switch_hash};
-use crate::value::Value;
+use crate::program::op::{ConstantId, OpId, PathId, SwitchId, TestId};
+use crate::program::pool::{Check, Literal, Side, Switch};
 use crate::value::time::{self, Instant};
+use crate::value::{Value, View};
 
 #[inline]
 fn satisfies(comparison: Comparison, order: Option<Ordering>) -> bool {
@@ -24,36 +24,56 @@ fn satisfies(comparison: Comparison, order: Option<Ordering>) -> bool {
     }
 }
 
+/// The value that a Choice's last test read: the tests of a Choice stand one behind the other, and most ask for the same path.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held {
+    path: Option<PathId>,
+    value: Option<Value>,
+}
+
+impl Held {
+    /// Nothing yet.
+    pub(super) const NOTHING: Self = Self { path: None, value: None };
+}
+
 impl Slot {
-    /// Whether a test holds of `cur`.
+    /// Whether a test holds of `cur`; `held` is what the Choice has read before.
     #[inline]
-    pub(super) fn holds(&mut self, program: &Program, id: u32, test: TestId, cur: Value) -> Result<bool, Raised> {
-        let test = &program.pools.tests[test.index()];
-        let Some(value) = self.read(program, id, test.path, cur)? else {
-            return match test.check {
-                Check::Is(TypeTest::Present, expected) => Ok(!expected),
-                _ => Err(self.raise_invalid_choice(program, id, test.path)),
-            };
-        };
+    pub(super) fn holds(&mut self, program: &Program, id: u32, test: TestId, cur: Value, held: &mut Held) -> Result<bool, Raised> {
+        let test = program.test(test);
+        if held.path != Some(test.path) {
+            let code = program.path(test.path);
+            let value = if code.plain { self.read_plain(program, test.path, cur) } else { self.read(program, id, test.path, cur)? };
+            *held = Held { path: Some(test.path), value };
+        }
+        match (&test.check, held.value) {
+            (Check::NumberWith(comparison, literal, first, last), Some(value)) => match self.view(program).small_integer(value) {
+                Some(found) => Ok((*first..=*last).contains(&found)),
+                None => Ok(satisfies(*comparison, self.view(program).compare_numbers(value, Value::integer(*literal)))),
+            },
+            (Check::StringIs(constant, literal, escaped), Some(value)) => Ok(self.is_text(program, value, *constant, *literal, *escaped)),
+            (check, Some(value)) => self.holds_otherwise(program, id, check, value, cur),
+            (Check::Is(TypeTest::Present, expected), None) => Ok(!expected),
+            (_, None) => Err(self.raise_invalid_choice(program, id, test.path)),
+        }
+    }
+
+    /// Whether a value is the string of a constant.
+    #[inline]
+    fn is_text(&self, program: &Program, value: Value, constant: ConstantId, literal: Literal, escaped: bool) -> bool {
         let view = self.view(program);
-        match &test.check {
-            Check::StringIs(literal) => {
-                let expected = program.constants.raw(program.constant_tokens[literal.index()]);
-                let text = view.text(value);
-                if text == expected {
-                    return Ok(true);
-                }
-                // Equal strings can differ in their escapes only when one of them has some.
-                let Some((inside, escaped)) = view.string(value) else { return Ok(false) };
-                Ok((escaped || expected.contains(&b'\\')) && Unescaped::new(inside).eq(Unescaped::new(&expected[1..expected.len() - 1])))
-            }
-            Check::NumberWith(comparison, literal) => {
-                let order = match view.small_integer(value) {
-                    Some(found) => Some(found.cmp(literal)),
-                    None => view.compare_numbers(value, Value::integer(*literal)),
-                };
-                Ok(satisfies(*comparison, order))
-            }
+        let text = view.text(value);
+        if text.len() == literal.len as usize && value.kind() == Kind::String && Literal::new(text) == literal {
+            return literal.len <= Literal::WHOLE_MAX || text == program.constant_text(constant);
+        }
+        (value.is_escaped() || escaped) && same_text(view, value, program.constant_text(constant))
+    }
+
+    /// Tests that are not among the two most frequent ones.
+    #[inline(never)]
+    fn holds_otherwise(&mut self, program: &Program, id: u32, check: &Check, value: Value, cur: Value) -> Result<bool, Raised> {
+        let view = self.view(program);
+        match check {
             Check::Is(asked, expected) => Ok(is(*asked, value, view) == *expected),
             Check::Matches(pieces) => Ok(view.string(value).is_some_and(|(inside, _)| glob(pieces, &Unescaped::new(inside).to_string()))),
             Check::TimeWith(comparison, literal) => Ok(satisfies(*comparison, instant(view, value).map(|found| found.cmp(literal)))),
@@ -69,7 +89,7 @@ impl Slot {
             _ => return Ok(false),
         };
         let other = match side {
-            Side::Constant(constant) => self.view(program).constant(program.constant_tokens[constant.index()]),
+            Side::Constant(constant) => program.constant(constant),
             Side::Path(path) => match self.read(program, id, path, cur)? {
                 Some(other) => other,
                 None => return Err(self.raise_invalid_choice(program, id, path)),
@@ -86,30 +106,37 @@ impl Slot {
     }
 
     /// Where a string switch leads, if anywhere.
+    #[inline]
     pub(super) fn switch(&mut self, program: &Program, id: u32, switch: SwitchId, cur: Value) -> Result<Option<OpId>, Raised> {
         let switch = &program.pools.switches[switch.index()];
         let Some(value) = self.read(program, id, switch.path, cur)? else {
             return Err(self.raise_invalid_choice(program, id, switch.path));
         };
-        let view = self.view(program);
-        let literal = |number: u32| program.constants.raw(program.constant_tokens[switch.cases[number as usize - 1].0.index()]);
-        let text = view.text(value);
-        let Some((inside, escaped)) = view.string(value) else { return Ok(None) };
-        let mask = switch.table.len() - 1;
-        let mut slot = switch_hash(text) & mask;
-        loop {
-            match switch.table[slot] {
-                0 => break,
-                case if literal(case) == text => return Ok(Some(switch.cases[case as usize - 1].1)),
-                _ => slot = (slot + 1) & mask,
-            }
+        if value.kind() != Kind::String {
+            return Ok(None);
         }
-        // Equal strings can differ in their escapes only when one of them has some: the slow twin.
-        let found = switch.cases.iter().find(|(constant, _)| {
-            let literal = program.constants.raw(program.constant_tokens[constant.index()]);
-            (escaped || literal.contains(&b'\\')) && Unescaped::new(inside).eq(Unescaped::new(&literal[1..literal.len() - 1]))
-        });
-        Ok(found.map(|(_, target)| *target))
+        let text = self.view(program).text(value);
+        let literal = Literal::new(text);
+        let mask = switch.table.len() - 1;
+        let mut slot = literal.hash() & mask;
+        loop {
+            let entry = &switch.table[slot & mask];
+            if entry.literal == literal && (literal.len <= Literal::WHOLE_MAX || text == program.constant_text(entry.constant)) {
+                return Ok(Some(entry.target));
+            }
+            if entry.literal.len == 0 {
+                break;
+            }
+            slot += 1;
+        }
+        Ok(if switch.escaped || value.is_escaped() { self.switch_slow(program, switch, value) } else { None })
+    }
+
+    /// Equal strings can differ in their escapes only when one of them has some: the slow twin.
+    #[inline(never)]
+    fn switch_slow(&self, program: &Program, switch: &Switch, value: Value) -> Option<OpId> {
+        let found = switch.cases.iter().find(|(constant, _)| same_text(self.view(program), value, program.constant_text(*constant)));
+        found.map(|(_, target)| *target)
     }
 
     #[cold]
@@ -119,7 +146,13 @@ impl Slot {
     }
 }
 
-fn instant(view: crate::value::View<'_>, value: Value) -> Option<Instant> {
+/// Whether a string has the characters of a literal, either of which may hold escapes.
+fn same_text(view: View<'_>, value: Value, literal: &[u8]) -> bool {
+    let Some((inside, escaped)) = view.string(value) else { return false };
+    (escaped || literal.contains(&b'\\')) && Unescaped::new(inside).eq(Unescaped::new(&literal[1..literal.len() - 1]))
+}
+
+fn instant(view: View<'_>, value: Value) -> Option<Instant> {
     let (inside, escaped) = view.string(value)?;
     if escaped {
         return time::parse(&Unescaped::new(inside).to_string());
@@ -127,7 +160,7 @@ fn instant(view: crate::value::View<'_>, value: Value) -> Option<Instant> {
     time::parse(std::str::from_utf8(inside).ok()?)
 }
 
-fn is(test: TypeTest, value: Value, view: crate::value::View<'_>) -> bool {
+fn is(test: TypeTest, value: Value, view: View<'_>) -> bool {
     match test {
         TypeTest::Present => true,
         TypeTest::Null => value.kind() == Kind::Null,

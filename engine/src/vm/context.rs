@@ -1,30 +1,40 @@
 //! The Context Object, made field by field when something asks for it (spec/asl.md 4).
 
-use std::fmt::Write as _;
-
 use super::failure::Raised;
+use super::select::walk;
 use super::strand::NO_FRAME;
-use super::{NAME_CHARACTERS_MAX, Slot};
+use super::{ExecutionName, NAME_CHARACTERS_MAX, Slot, Timestamp};
 use crate::hir::WorkflowType;
-use crate::program::pool::ContextField;
+use crate::program::pool::{ContextField, Step};
 use crate::program::{Program, StateType};
 use crate::value::{Quota, Value, time, write_integer};
+
+/// Members of an object of the Context Object at most.
+const CONTEXT_MEMBERS_MAX: usize = 6;
 
 /// FNV-1a, for names that must be cut and for the UUID of an execution's ARN.
 fn fingerprint(bytes: &[u8], seed: u64) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325 ^ seed, |state, &byte| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// Appends an execution's name; without allocation unless it must be cut.
-pub(super) fn write_name(text: &str, position: Option<(i32, i64)>, out: &mut Vec<u8>) {
-    let start = out.len();
-    out.extend_from_slice(text.as_bytes());
-    let Some((partition, offset)) = position else { return };
-    let tail = out.len();
+/// Characters of an offset at most.
+const OFFSET_CHARACTERS_MAX: usize = 20;
+
+/// Appends `topic-partition-offset`.
+fn write_position(topic: &str, partition: i32, offset: i64, out: &mut Vec<u8>) {
+    out.extend_from_slice(topic.as_bytes());
     out.push(b'-');
     write_integer(i64::from(partition), out);
     out.push(b'-');
     write_integer(offset, out);
+}
+
+/// Appends an execution's name; without allocation unless it must be cut.
+pub(super) fn write_name(text: &str, position: Option<(i32, i64)>, out: &mut Vec<u8>) {
+    let start = out.len();
+    let Some((partition, offset)) = position else { return out.extend_from_slice(text.as_bytes()) };
+    let tail = start + text.len();
+    write_position(text, partition, offset, out);
     if out.len() - start > NAME_CHARACTERS_MAX {
         // A topic's name is ASCII by Kafka's rules; a cut one keeps its beginning and a hash of the whole.
         let tail = out.split_off(tail);
@@ -36,11 +46,14 @@ pub(super) fn write_name(text: &str, position: Option<(i32, i64)>, out: &mut Vec
 }
 
 /// The UUID of an Express execution's ARN, derived from its name, so that a record that comes twice has the same one (RFC 9562 version 8).
-fn uuid(name: &[u8]) -> String {
+fn uuid(name: &[u8]) -> [u8; 36] {
     let (high, low) = (fingerprint(name, 0), fingerprint(name, 0x9E37_79B9_7F4A_7C15));
     let high = high & !0xF000 | 0x8000;
     let low = low & !(0b11 << 62) | 0b10 << 62;
-    format!("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", high >> 32, high >> 16 & 0xffff, high & 0xffff, low >> 48, low & 0xffff_ffff_ffff)
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&high.to_be_bytes());
+    bytes[8..].copy_from_slice(&low.to_be_bytes());
+    super::intrinsic::uuid_text(bytes)
 }
 
 impl Slot {
@@ -53,6 +66,7 @@ impl Slot {
         use ContextField as F;
         let identity = &program.identity;
         let text = match field {
+            F::ExecutionName => return self.name_value(),
             F::ExecutionInput => return Ok(Some(self.input)),
             F::MapItemIndex => return Ok(self.map_item(program, id).map(|(index, _)| Value::integer(i64::from(index)))),
             F::MapItemValue => return Ok(self.map_item(program, id).map(|(_, value)| value)),
@@ -64,31 +78,84 @@ impl Slot {
             }
             F::Missing => return Ok(None),
             F::Whole | F::Execution | F::State | F::StateMachine | F::Map | F::MapItem => return self.context_object(program, id, field),
-            F::ExecutionId => self.execution_arn(program),
-            F::ExecutionName => {
-                self.name.clear();
-                write_name(&self.name_text, self.name_position, &mut self.name);
-                return self.memory.add_string(&self.name).map(Some);
+            F::ExecutionId => {
+                let mut arn = std::mem::take(&mut self.name);
+                arn.clear();
+                self.write_arn(program, &mut arn);
+                let value = self.memory.add_string(&arn);
+                self.name = arn;
+                return value.map(Some);
             }
-            F::ExecutionRoleArn => identity.role_arn.clone(),
-            F::ExecutionStartTime => iso(self.started.0),
-            F::StateEnteredTime => iso(self.strands[id as usize].entered_at.0),
-            F::StateName => program.state_name(self.strands[id as usize].state).to_owned(),
-            F::StateMachineId => identity.state_machine_arn.clone(),
-            F::StateMachineName => identity.state_machine.clone(),
+            F::ExecutionStartTime => return self.time_value(self.started),
+            F::StateEnteredTime => return self.time_value(self.strands[id as usize].entered_at),
+            F::ExecutionRoleArn => &identity.role_arn,
+            F::StateName => program.state_name(self.strands[id as usize].state),
+            F::StateMachineId => &identity.state_machine_arn,
+            F::StateMachineName => &identity.state_machine,
         };
         self.memory.add_string(text.as_bytes()).map(Some)
     }
 
-    pub(super) fn execution_arn(&self, program: &Program) -> String {
-        let mut name = Vec::new();
-        write_name(&self.name_text, self.name_position, &mut name);
-        let mut arn = format!("{}{}", program.identity.execution_arn_prefix, String::from_utf8_lossy(&name));
-        if program.workflow_type == WorkflowType::Express {
-            let written = write!(arn, ":{}", uuid(&name));
-            debug_assert!(written.is_ok(), "writing to a String cannot fail");
+    /// `Execution.Name`
+    fn name_value(&mut self) -> Result<Option<Value>, Quota> {
+        if let (Some((_, offset)), true) = (self.name_position, self.is_name_plain) {
+            // Of a position only the offset is new from one record to the next.
+            return self.memory.add_plain(&self.name_front, offset).map(Some);
         }
-        arn
+        self.name.clear();
+        write_name(&self.name_text, self.name_position, &mut self.name);
+        self.memory.add_string(&self.name).map(Some)
+    }
+
+    fn time_value(&mut self, at: Timestamp) -> Result<Option<Value>, Quota> {
+        self.name.clear();
+        time::write_iso(at.0, &mut self.name);
+        self.memory.add_string(&self.name).map(Some)
+    }
+
+    /// Takes the name of an execution that starts.
+    #[inline]
+    pub(super) fn set_name(&mut self, name: ExecutionName<'_>) {
+        let (text, position) = match name {
+            ExecutionName::Text(text) => (text, None),
+            ExecutionName::Position { topic, partition, offset } => (topic, Some((partition, offset))),
+        };
+        let partition = |position: Option<(i32, i64)>| position.map(|(partition, _)| partition);
+        if self.name_text != text || partition(self.name_position) != partition(position) {
+            self.set_name_front(text, partition(position));
+        }
+        self.name_position = position;
+    }
+
+    /// Keeps what is the same in the names of a partition's records.
+    #[inline(never)]
+    fn set_name_front(&mut self, text: &str, partition: Option<i32>) {
+        self.name_text.clear();
+        self.name_text.push_str(text);
+        self.name_front.clear();
+        self.name_front.extend_from_slice(text.as_bytes());
+        self.name_front.push(b'-');
+        write_integer(i64::from(partition.unwrap_or(0)), &mut self.name_front);
+        self.name_front.push(b'-');
+        let needs_no_escapes = text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'));
+        self.is_name_plain = needs_no_escapes && self.name_front.len() + OFFSET_CHARACTERS_MAX <= NAME_CHARACTERS_MAX;
+    }
+
+    pub(super) fn execution_arn(&self, program: &Program) -> String {
+        let mut arn = Vec::new();
+        self.write_arn(program, &mut arn);
+        String::from_utf8_lossy(&arn).into_owned()
+    }
+
+    fn write_arn(&self, program: &Program, out: &mut Vec<u8>) {
+        out.extend_from_slice(program.identity.execution_arn_prefix.as_bytes());
+        let name = out.len();
+        write_name(&self.name_text, self.name_position, out);
+        if program.workflow_type == WorkflowType::Express {
+            let uuid = uuid(&out[name..]);
+            out.push(b':');
+            out.extend_from_slice(&uuid);
+        }
     }
 
     /// An object of the fields that have a value.
@@ -120,20 +187,36 @@ impl Slot {
         if matches!(field, F::Map | F::MapItem) && self.map_item(program, id).is_none() {
             return Ok(None);
         }
-        let mut present = Vec::with_capacity(members.len());
-        for &(name, member) in members {
-            if let Some(value) = self.context_value(program, id, member)? {
-                present.push((Value::program_key(program.symbols.lookup(name.as_bytes()), None), value));
-            }
+        let mut values = [None; CONTEXT_MEMBERS_MAX];
+        for (value, &(_, member)) in values.iter_mut().zip(members) {
+            *value = self.context_value(program, id, member)?;
         }
-        let start = self.memory.reserve(present.len() * 2)?;
-        let mut cell = start;
-        for (key, value) in &present {
-            self.memory.set(cell, *key);
-            self.memory.set(cell + 1, *value);
-            cell += 2;
+        self.memory.room_for(size_of::<[Value; 2]>() * members.len())?;
+        let (start, mut count) = (self.memory.cell_count(), 0);
+        for (value, (name, _)) in values.iter().zip(members) {
+            let Some(value) = *value else { continue };
+            self.memory.push_pair(Value::program_key(program.symbols.lookup(name.as_bytes()), None), value);
+            count += 1;
         }
-        Ok(Some(self.memory.finish_object(start, (cell - start) / 2, &program.symbols)))
+        Ok(Some(self.memory.finish_object(start, count, &program.symbols)))
+    }
+
+    /// The names that lead to a field, and where on the way from there along `steps` nothing is found, counted from the first name.
+    pub(super) fn missing_in_context(
+        &mut self,
+        program: &Program,
+        id: u32,
+        field: ContextField,
+        steps: &[Step],
+    ) -> Result<(&'static [&'static str], usize), Raised> {
+        let names = names(field);
+        let at = match self.context(program, id, field)? {
+            Some(root) => names.len() + walk(self.view(program), root, steps).err().unwrap_or(0),
+            // Outside of an iteration the whole of it is missing.
+            None if names.first() == Some(&"Map") => 0,
+            None => names.len().saturating_sub(1),
+        };
+        Ok((names, at))
     }
 
     /// Index and value of the innermost Map iteration around a strand.
@@ -153,10 +236,30 @@ impl Slot {
     }
 }
 
-fn iso(ms: u64) -> String {
-    let mut text = String::with_capacity(24);
-    time::write_iso(ms, &mut text);
-    text
+/// The names that lead to a field.
+fn names(field: ContextField) -> &'static [&'static str] {
+    use ContextField as F;
+    match field {
+        F::Whole | F::Missing => &[],
+        F::Execution => &["Execution"],
+        F::ExecutionId => &["Execution", "Id"],
+        F::ExecutionInput => &["Execution", "Input"],
+        F::ExecutionName => &["Execution", "Name"],
+        F::ExecutionRoleArn => &["Execution", "RoleArn"],
+        F::ExecutionStartTime => &["Execution", "StartTime"],
+        F::ExecutionRedriveCount => &["Execution", "RedriveCount"],
+        F::State => &["State"],
+        F::StateEnteredTime => &["State", "EnteredTime"],
+        F::StateName => &["State", "Name"],
+        F::StateRetryCount => &["State", "RetryCount"],
+        F::StateMachine => &["StateMachine"],
+        F::StateMachineId => &["StateMachine", "Id"],
+        F::StateMachineName => &["StateMachine", "Name"],
+        F::Map => &["Map"],
+        F::MapItem => &["Map", "Item"],
+        F::MapItemIndex => &["Map", "Item", "Index"],
+        F::MapItemValue => &["Map", "Item", "Value"],
+    }
 }
 
 #[cfg(test)]
@@ -182,7 +285,6 @@ mod tests {
     fn an_execution_has_one_uuid_for_ever() {
         assert_eq!(uuid(b"heartbeats-3-42"), uuid(b"heartbeats-3-42"));
         assert_ne!(uuid(b"heartbeats-3-42"), uuid(b"heartbeats-3-43"));
-        assert_eq!(uuid(b"x").len(), 36);
-        assert_eq!(uuid(b"x").as_bytes()[14], b'8');
+        assert_eq!(uuid(b"x")[14], b'8');
     }
 }

@@ -1,5 +1,6 @@
 //! The loop: one `match`, one line an op where one line will do; the work is in the siblings.
 
+use super::choice::Held;
 use super::failure::Raised;
 use super::observe::{Decision, EventKind, Observer, Told};
 use super::strand::{Inbox, Life};
@@ -9,8 +10,9 @@ use crate::program::op::{Op, OpId};
 use crate::program::{Program, StateType};
 use crate::value::Value;
 
-/// What is left of a run call's budget.
+/// What is left of a run call's budget; the computed bytes at which the loop stops are [`Slot::stop_at`].
 pub(super) struct Fuel {
+    /// Transitions that may still be made.
     transitions: u32,
     /// Computed bytes at which the call hands the thread back.
     bytes_until: usize,
@@ -21,13 +23,25 @@ impl Fuel {
         Self { transitions: budget.transitions, bytes_until: computed + budget.bytes as usize }
     }
 
-    /// Takes one transition; false when there is none left.
-    #[inline]
-    fn take(&mut self, computed: usize) -> bool {
-        if self.transitions == 0 || computed > self.bytes_until {
+    /// Transitions made since the budget was `budget`.
+    pub(super) fn used(&self, budget: Budget) -> u64 {
+        u64::from(budget.transitions - self.transitions)
+    }
+
+    /// Keeps back all transitions but one; how many those are.
+    pub(super) fn keep_back(&mut self) -> u32 {
+        let kept = self.transitions.saturating_sub(1);
+        self.transitions -= kept;
+        kept
+    }
+
+    /// Gives out one transition of those kept back; false when there is none, or when it was not transitions that ran out.
+    pub(super) fn refill(&mut self, kept: &mut u32) -> bool {
+        if self.transitions > 0 || *kept == 0 {
             return false;
         }
-        self.transitions -= 1;
+        *kept -= 1;
+        self.transitions = 1;
         true
     }
 }
@@ -43,7 +57,7 @@ pub(super) enum Progress {
 }
 
 impl Slot {
-    /// Runs one strand until it parks, yields or ends the execution.
+    /// Runs one strand, and others behind it, until one parks, yields or ends the execution.
     pub(super) fn advance<O: Observer>(&mut self, program: &Program, id: u32, fuel: &mut Fuel, effects: &mut Effects, observer: &mut O) -> Progress {
         let delivered = match std::mem::replace(&mut self.strands[id as usize].inbox, Inbox::Empty) {
             Inbox::Empty => Ok(()),
@@ -52,10 +66,16 @@ impl Slot {
         if self.pending_failure.take_if(|owner| *owner == id).is_some() {
             return self.recover(program, id, effects, observer);
         }
-        let progress = delivered.and_then(|()| self.interpret(program, id, fuel, effects, observer));
+        // The strand that the loop is at when it comes back: it goes on with others by itself.
+        let mut at = id;
+        let progress = delivered.and_then(|()| self.interpret(program, &mut at, fuel, effects, observer));
         match progress {
+            Ok(Progress::Yielded) => {
+                self.queue.push_front(at);
+                Progress::Yielded
+            }
             Ok(progress) => progress,
-            Err(Raised) => self.recover(program, id, effects, observer),
+            Err(Raised) => self.recover(program, at, effects, observer),
         }
     }
 
@@ -65,33 +85,44 @@ impl Slot {
         strand.cur = cur;
     }
 
-    fn interpret<O: Observer>(&mut self, program: &Program, id: u32, fuel: &mut Fuel, effects: &mut Effects, observer: &mut O) -> Result<Progress, Raised> {
-        let strand = &self.strands[id as usize];
+    #[inline(never)]
+    fn interpret<O: Observer>(
+        &mut self,
+        program: &Program,
+        at: &mut u32,
+        fuel: &mut Fuel,
+        effects: &mut Effects,
+        observer: &mut O,
+    ) -> Result<Progress, Raised> {
+        let mut id = *at;
+        let strand = self.strand(id);
         let (mut pc, mut cur) = (strand.pc, strand.cur);
+        let mut held = Held::NOTHING;
         loop {
             let following = OpId(pc.0 + 1);
             match program.op(pc) {
-                Op::Enter { state } => {
-                    let computed = self.memory.computed_bytes();
-                    if !fuel.take(computed) || computed > self.compact_at {
-                        self.save(id, pc, cur);
-                        if computed <= self.compact_at {
-                            return Ok(Progress::Yielded);
+                // Nobody hears of the states on the way, and the value that would be checked at their ends is checked here.
+                Op::Pass { next, count, .. } if !O::LISTENS && self.is_passable(cur) && self.spend(fuel, count) => {
+                    self.events += 2 * u64::from(count);
+                    pc = next;
+                }
+                Op::Enter { state } | Op::Pass { state, .. } => {
+                    if !self.spend(fuel, 1) {
+                        match self.refuel(id, pc, cur, fuel) {
+                            Some(moved) => cur = moved,
+                            None => return Ok(Progress::Yielded),
                         }
-                        self.compact();
-                        *fuel = Fuel { transitions: fuel.transitions, bytes_until: fuel.bytes_until.saturating_sub(computed) + self.memory.computed_bytes() };
-                        cur = self.strands[id as usize].cur;
                     }
-                    self.transitions += 1;
-                    self.strands[id as usize].enter(state, cur, self.now);
+                    let (now, event) = (self.now, self.events + 1);
+                    self.strand_mut(id).enter(state, cur, now, event);
                     let kind = if O::LISTENS { program.states[state.0 as usize].kind } else { StateType::Pass };
                     self.event(program, observer, id, EventKind::StateEntered(kind), Told::Value(cur));
-                    self.strands[id as usize].entered_event = self.events;
+                    held = Held::NOTHING;
                     pc = following;
                 }
                 Op::Test { test, then, otherwise } => {
                     // A branch, not a select: the next op's address must not wait for the data.
-                    if self.holds(program, id, test, cur)? {
+                    if self.holds(program, id, test, cur, &mut held)? {
                         pc = then;
                     } else {
                         pc = otherwise;
@@ -108,12 +139,44 @@ impl Slot {
                     self.within_limit(program, id, cur)?;
                     self.tell_way_on(program, id, pc, observer);
                     self.exited(program, id, cur, observer);
-                    return Ok(self.end(program, id, cur, observer));
+                    if self.strand(id).frame == super::NO_FRAME {
+                        return Ok(self.end(program, id, cur, observer));
+                    }
+                    self.join(program, id, cur, observer);
+                    let Some(next) = self.next_strand() else { return Ok(Progress::Parked) };
+                    id = next;
+                    *at = id;
+                    let strand = self.strand(id);
+                    (pc, cur) = (strand.pc, strand.cur);
                 }
-                op => {
-                    let next = self.work(program, id, op, cur, effects, observer)?;
+                Op::Constant { constant } => {
+                    cur = program.constant(constant);
                     pc = following;
-                    match next {
+                }
+                Op::Build { node } => {
+                    cur = self.build_root(program, id, node, cur)?;
+                    pc = following;
+                }
+                Op::Merge { target } => {
+                    cur = self.merge(program, id, target, cur)?;
+                    pc = following;
+                }
+                // All are named, so that the jump needs no check.
+                op @ (Op::Input { .. }
+                | Op::Output { .. }
+                | Op::Empty
+                | Op::Discard
+                | Op::Assign { .. }
+                | Op::Commit { .. }
+                | Op::NoMatch
+                | Op::Wait { .. }
+                | Op::Call { .. }
+                | Op::Fork { .. }
+                | Op::Map { .. }
+                | Op::Fail { .. }) => {
+                    held = Held::NOTHING;
+                    pc = following;
+                    match self.work(program, id, op, cur, effects, observer)? {
                         Some(value) => cur = value,
                         None => {
                             self.strands[id as usize].pc = following;
@@ -125,13 +188,53 @@ impl Slot {
         }
     }
 
-    /// Ops that make a value, or that suspend (`None`).
+    /// Whether a value may leave a state.
     #[inline]
+    fn is_passable(&self, value: Value) -> bool {
+        value.is_within(self.limits.payload_bytes_max)
+    }
+
+    /// Spends `count` transitions at once, if nothing stands in the way of any of them.
+    #[inline]
+    fn spend(&self, fuel: &mut Fuel, count: u32) -> bool {
+        if fuel.transitions < count || self.memory.computed_bytes() > self.stop_at {
+            return false;
+        }
+        fuel.transitions -= count;
+        true
+    }
+
+    /// From here on the loop stops where the budget of bytes ends or the memory is to be compacted, whatever is nearer.
+    pub(super) fn set_stop(&mut self, fuel: &Fuel) {
+        self.stop_at = fuel.bytes_until.min(self.compact_at);
+    }
+
+    /// A transition in front of which the fuel or the room for values has run out: `None` when the thread is to be handed back, else the value, which may have moved.
+    #[cold]
+    #[inline(never)]
+    fn refuel(&mut self, id: u32, pc: OpId, cur: Value, fuel: &mut Fuel) -> Option<Value> {
+        self.save(id, pc, cur);
+        let computed = self.memory.computed_bytes();
+        if computed <= self.compact_at {
+            return None;
+        }
+        if fuel.transitions > 0 && computed <= fuel.bytes_until {
+            fuel.transitions -= 1;
+        } else {
+            // The transition behind a compaction is made in any case, or a small budget would compact for ever.
+            self.transitions += 1;
+        }
+        self.compact();
+        let left = self.memory.computed_bytes();
+        fuel.bytes_until = fuel.bytes_until.saturating_sub(computed) + left;
+        self.set_stop(fuel);
+        Some(self.strands[id as usize].cur)
+    }
+
+    /// The less frequent ops that make a value, or that suspend (`None`).
+    #[inline(never)]
     fn work<O: Observer>(&mut self, program: &Program, id: u32, op: Op, cur: Value, effects: &mut Effects, observer: &mut O) -> Result<Option<Value>, Raised> {
         match op {
-            Op::Constant { constant } => Ok(Some(self.view(program).constant(program.constant_tokens[constant.index()]))),
-            Op::Merge { target } => self.merge(program, id, target, cur).map(Some),
-            Op::Build { node } => self.build_root(program, id, node, cur).map(Some),
             Op::Assign { .. } | Op::Commit { .. } => self.assignment(program, id, op, cur),
             Op::Discard => Ok(Some(self.strands[id as usize].raw)),
             Op::Input { path } | Op::Output { path } => self.data_path(program, id, path, cur).map(Some),
@@ -142,7 +245,10 @@ impl Slot {
             Op::Map { map } => self.map(program, id, map, cur, observer),
             Op::Fail { fail } => Err(self.fail(program, id, fail, cur)),
             Op::NoMatch => Err(self.no_match(program, id)),
-            Op::Enter { .. } | Op::Test { .. } | Op::Switch { .. } | Op::Exit { .. } | Op::Finish => unreachable!("the loop handles control flow itself"),
+            Op::Enter { .. } | Op::Pass { .. } | Op::Test { .. } | Op::Switch { .. } | Op::Exit { .. } | Op::Finish => {
+                unreachable!("the loop handles control flow itself")
+            }
+            Op::Constant { .. } | Op::Merge { .. } | Op::Build { .. } => unreachable!("the loop makes the usual values itself"),
         }
     }
 
@@ -173,15 +279,22 @@ impl Slot {
         observer.decision(state, decision);
     }
 
-    /// Ends a strand with its output.
+    /// Ends the execution with the output of its first strand.
+    #[inline]
     fn end<O: Observer>(&mut self, program: &Program, id: u32, output: Value, observer: &mut O) -> Progress {
-        if self.strands[id as usize].frame == super::NO_FRAME {
-            self.output = output;
-            self.event(program, observer, id, EventKind::ExecutionSucceeded, Told::Value(output));
-            self.strands[id as usize].life = Life::Free;
-            return Progress::Ended(Step::Succeeded);
+        self.output = output;
+        self.event(program, observer, id, EventKind::ExecutionSucceeded, Told::Value(output));
+        self.strand_mut(id).life = Life::Free;
+        Progress::Ended(Step::Succeeded)
+    }
+
+    /// The strand that runs next, if nothing has come for it but its turn.
+    #[inline]
+    fn next_strand(&mut self) -> Option<u32> {
+        let next = *self.queue.front()?;
+        if self.pending_failure.is_some() || !matches!(self.strand(next).inbox, Inbox::Empty) {
+            return None;
         }
-        self.join(program, id, output, observer);
-        Progress::Parked
+        self.queue.pop_front()
     }
 }

@@ -8,10 +8,11 @@ use super::strand::{Life, NO_FRAME};
 use super::{Effect, EffectId, Effects, Failure, Slot, Step};
 use crate::document::DOCUMENT_DEPTH_MAX;
 use crate::error;
+use crate::limits::{CAUSE_CHARS_MAX, ERROR_CHARS_MAX, HISTORY_EVENTS_MAX};
 use crate::program::op::{FailId, Op};
 use crate::program::pool::FailSide;
 use crate::program::{Program, StateType};
-use crate::value::{Memory, Quota, Value};
+use crate::value::{Quota, Value};
 
 /// An error has been raised; its name and cause are in the slot.
 #[derive(Debug)]
@@ -40,6 +41,7 @@ impl FailureText {
             self.cause.clear();
             let written = fmt::Write::write_fmt(&mut self.cause, cause);
             debug_assert!(written.is_ok(), "writing to a String cannot fail");
+            cut(&mut self.cause, CAUSE_CHARS_MAX);
             self.has_cause = true;
         }
     }
@@ -47,11 +49,36 @@ impl FailureText {
     fn set_error(&mut self, error: &str) {
         self.error.clear();
         self.error.push_str(error);
+        cut(&mut self.error, ERROR_CHARS_MAX);
         self.has_error = true;
+    }
+
+    fn set_cause(&mut self, cause: &str) {
+        self.cause.clear();
+        self.cause.push_str(cause);
+        cut(&mut self.cause, CAUSE_CHARS_MAX);
+        self.has_cause = true;
     }
 
     pub(super) fn get(&self) -> Failure<'_> {
         Failure { error: self.has_error.then_some(self.error.as_str()), cause: self.has_cause.then_some(self.cause.as_str()) }
+    }
+}
+
+/// Cuts `text` to its first `limit` characters.
+fn cut(text: &mut String, limit: usize) {
+    // A character has at least a byte, so a short text need not be counted.
+    if text.len() > limit
+        && let Some((end, _)) = text.char_indices().nth(limit)
+    {
+        text.truncate(end);
+    }
+}
+
+fn literal(side: Option<&FailSide>) -> Option<&str> {
+    match side {
+        Some(FailSide::Literal(text)) => Some(text),
+        _ => None,
     }
 }
 
@@ -102,11 +129,7 @@ impl Slot {
     /// Checks a value against the payload and nesting limits.
     #[inline]
     pub(super) fn within_limit(&mut self, program: &Program, id: u32, value: Value) -> Result<(), Raised> {
-        if value.size() > self.limits.payload_bytes_max || Memory::depth(value) > DOCUMENT_DEPTH_MAX {
-            Err(self.raise_limit(program, id, value, None))
-        } else {
-            Ok(())
-        }
+        if value.is_within(self.limits.payload_bytes_max) { Ok(()) } else { Err(self.raise_limit(program, id, value, None)) }
     }
 
     #[cold]
@@ -140,18 +163,11 @@ impl Slot {
             }
         }
         self.failure.clear();
-        if let Some(FailSide::Literal(text)) = &code.error {
-            self.failure.set_error(text);
-        } else if let Some(text) = &error {
+        if let Some(text) = literal(code.error.as_ref()).or(error.as_deref()) {
             self.failure.set_error(text);
         }
-        if let Some(FailSide::Literal(text)) = &code.cause {
-            self.failure.cause.clear();
-            self.failure.cause.push_str(text);
-            self.failure.has_cause = true;
-        } else if let Some(text) = cause {
-            self.failure.cause = text;
-            self.failure.has_cause = true;
+        if let Some(text) = literal(code.cause.as_ref()).or(cause.as_deref()) {
+            self.failure.set_cause(text);
         }
         Raised
     }
@@ -173,6 +189,13 @@ impl Slot {
             Some((inside, _)) => Ok(Some(crate::document::Unescaped::new(inside).to_string())),
             None => Err(self.raise_runtime(program, id, format_args!("The {field} field refers to a value that is not a string: {text}"))),
         }
+    }
+
+    /// Fails an execution whose history has room for its end only.
+    #[cold]
+    pub(super) fn fail_history<O: Observer>(&mut self, program: &Program, id: u32, effects: &mut Effects, observer: &mut O) -> Progress {
+        self.failure.set(error::RUNTIME, Some(format_args!("The execution reached the maximum number of history events ({HISTORY_EVENTS_MAX}).")));
+        self.recover(program, id, effects, observer)
     }
 
     /// Lets Retry, then Catch, then the enclosing state have the error; at the top it fails the execution.
@@ -229,6 +252,9 @@ impl Slot {
         let Some(index) = code.retriers.iter().position(|retrier| any_matches(&retrier.errors, error, code.kind)) else { return false };
         let retrier = &code.retriers[index];
         let strand = &mut self.strands[id as usize];
+        if strand.retry_count == 0 {
+            strand.retries.clear();
+        }
         strand.retries.resize(code.retriers.len(), 0);
         let done = strand.retries[index];
         if done >= retrier.attempts_max {
@@ -331,7 +357,7 @@ impl Slot {
     fn abort<O: Observer>(&mut self, program: &Program, id: u32, observer: &mut O) {
         let strand = &self.strands[id as usize];
         let kind = program.states[strand.state.0 as usize].kind;
-        let is_between_states = matches!(program.op(strand.pc), Op::Enter { .. });
+        let is_between_states = matches!(program.op(strand.pc), Op::Enter { .. } | Op::Pass { .. });
         let is_iteration = self.frames[strand.frame as usize].map.is_some();
         if !is_between_states && matches!(kind, StateType::Task | StateType::Wait | StateType::Parallel | StateType::Map) {
             self.event(program, observer, id, EventKind::StateAborted(kind), Told::Nothing);

@@ -6,7 +6,7 @@ use super::observe::{EventKind, Observer, Told};
 use super::strand::{Frame, Life, NO_FRAME, Strand};
 use crate::document::Kind;
 use crate::program::Program;
-use crate::program::op::{ForkId, MapId, OpId};
+use crate::program::op::{ForkId, MapId, NodeId, OpId};
 use crate::program::pool::ConcurrencyCode;
 use crate::value::{Quota, Value, number};
 
@@ -18,6 +18,7 @@ impl Slot {
     /// A Parallel: a strand for each branch on the same input.
     pub(super) fn fork<O: Observer>(&mut self, program: &Program, id: u32, fork: ForkId, cur: Value, observer: &mut O) -> Result<(), Raised> {
         self.within_limit(program, id, cur)?;
+        self.memory.share();
         let branches = &program.pools.forks[fork.index()].branches;
         let total = narrow(branches.len());
         self.event(program, observer, id, EventKind::BranchesStarted, Told::Nothing);
@@ -30,6 +31,7 @@ impl Slot {
 
     /// A Map: iterations up to the concurrency limit; an empty array ends at once.
     pub(super) fn map<O: Observer>(&mut self, program: &Program, id: u32, map: MapId, cur: Value, observer: &mut O) -> Result<Option<Value>, Raised> {
+        self.memory.share();
         let code = &program.pools.maps[map.index()];
         let (items, path_text) = match code.items {
             Some(path) => (self.data_path(program, id, path, cur)?, &*program.path(path).text),
@@ -38,7 +40,7 @@ impl Slot {
         if items.kind() != Kind::Array {
             return Err(self.raise_runtime(program, id, format_args!("Reference path \"{path_text}\" must point to array.")));
         }
-        let limit = self.concurrency(program, id, code.concurrency)?;
+        let limit = self.concurrency(program, id, code.concurrency, cur)?;
         let total = self.view(program).len(items);
         self.event(program, observer, id, EventKind::BranchesStarted, Told::Length(narrow(total)));
         let items = self.spread(program, items, total).map_err(|quota| self.raise_quota(quota))?;
@@ -53,13 +55,13 @@ impl Slot {
         Ok(None)
     }
 
-    fn concurrency(&mut self, program: &Program, id: u32, code: ConcurrencyCode) -> Result<u32, Raised> {
+    /// MaxConcurrency, or what its path says of the effective input.
+    fn concurrency(&mut self, program: &Program, id: u32, code: ConcurrencyCode, cur: Value) -> Result<u32, Raised> {
         let asked = match code {
             ConcurrencyCode::Literal(limit) => limit,
             ConcurrencyCode::Path(path) => {
-                let raw = self.strands[id as usize].raw;
-                let value = self.data_path(program, id, path, raw)?;
-                let mut buffer = Vec::new();
+                let value = self.data_path(program, id, path, cur)?;
+                let mut buffer = [0; 20];
                 // Recorded for the like fields of a distributed Map: a string that holds an integer will do.
                 let limit = match self.view(program).number_text(value, &mut buffer) {
                     Some(text) => number::to_integer(text),
@@ -143,54 +145,69 @@ impl Slot {
     }
 
     /// Begins a strand of a frame.
+    #[inline]
     fn spawn(&mut self, frame: u32, index: u32, entry: OpId, input: Value, parent: u32) -> Result<u32, Raised> {
         let id = match self.strands_free.pop() {
             Some(free) => free,
-            None if self.strands.len() >= self.limits.strands_max as usize => {
-                return Err(self.raise_too_many("branches and iterations alive at once", self.limits.strands_max));
-            }
-            None => {
-                self.strands.push(Strand::new());
-                narrow(self.strands.len()) - 1
-            }
+            None => self.add_strand()?,
         };
-        let last_event = self.strands[parent as usize].last_event;
-        self.strands[id as usize].begin(entry, input, frame, index, last_event);
-        self.frames[frame as usize].live += 1;
-        self.frames[frame as usize].next = index + 1;
+        let last_event = self.strand(parent).last_event;
+        self.strand_mut(id).begin(entry, input, frame, index, last_event);
+        let frame = &mut self.frames[frame as usize];
+        frame.live += 1;
+        frame.next = index + 1;
         self.queue.push_back(id);
         Ok(id)
     }
 
+    #[inline(never)]
+    fn add_strand(&mut self) -> Result<u32, Raised> {
+        if self.strands.len() >= self.limits.strands_max as usize {
+            return Err(self.raise_too_many("branches and iterations alive at once", self.limits.strands_max));
+        }
+        self.strands.push(Strand::new());
+        Ok(narrow(self.strands.len()) - 1)
+    }
+
     /// Begins the next iteration of a Map, after `previous` where that has just ended.
+    #[inline]
     fn iterate<O: Observer>(&mut self, program: &Program, frame: u32, previous: Option<u32>, observer: &mut O) -> Result<(), Raised> {
         let Frame { owner, items, input, next, map, .. } = self.frames[frame as usize];
         let Some(map) = map else { return Ok(()) };
         let code = &program.pools.maps[map.index()];
-        let item = self.view(program).element(items, next as usize).unwrap_or(Value::NULL);
+        let item = self.memory.cell_of(items, next);
         let value = match code.selector {
             None => item,
-            Some(selector) => {
-                self.selecting = Some((next, item));
-                let built = self.build_root(program, owner, selector, input);
-                self.selecting = None;
-                built?
-            }
+            Some(selector) => self.select_item(program, owner, selector, input, (next, item))?,
         };
         let id = self.spawn(frame, next, code.start, value, previous.unwrap_or(owner))?;
         self.event(program, observer, id, EventKind::IterationStarted, Told::Nothing);
         Ok(())
     }
 
+    /// An iteration's ItemSelector, filled in over the Map's input.
+    #[inline(never)]
+    fn select_item(&mut self, program: &Program, owner: u32, selector: NodeId, input: Value, item: (u32, Value)) -> Result<Value, Raised> {
+        self.selecting = Some(item);
+        let built = self.build_root(program, owner, selector, input);
+        self.selecting = None;
+        built
+    }
+
     /// Takes the output of a strand that has ended; the last one lets the owner go on.
     pub(super) fn join<O: Observer>(&mut self, program: &Program, id: u32, output: Value, observer: &mut O) {
-        let Strand { frame, index, .. } = self.strands[id as usize];
-        self.memory.set_element(self.frames[frame as usize].results, index, output);
-        self.strands[id as usize].life = Life::Free;
-        self.release_variables(id);
+        self.memory.share();
+        let strand = self.strand_mut(id);
+        strand.life = Life::Free;
+        let (frame, index, has_variables) = (strand.frame, strand.index, !strand.variables.is_empty());
+        if has_variables {
+            self.release_variables(id);
+        }
         self.strands_free.push(id);
-        self.frames[frame as usize].live -= 1;
-        let Frame { owner, total, next, live, results, map, .. } = self.frames[frame as usize];
+        let frame_data = &mut self.frames[frame as usize];
+        frame_data.live -= 1;
+        let Frame { owner, total, next, live, results, map, .. } = *frame_data;
+        self.memory.set_element(results, index, output);
         if map.is_some() {
             self.event(program, observer, id, EventKind::IterationSucceeded, Told::Nothing);
             if next < total {

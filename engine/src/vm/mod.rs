@@ -21,15 +21,17 @@ mod variable;
 
 use std::collections::VecDeque;
 
+pub(crate) use intrinsic::pieces;
+
 pub use effect::{Effect, EffectId, Effects, Reply, ResourceId, Resumed, Timestamp};
 pub use observe::{Data, Decision, Detail, Event, EventKind, Observer, Silent, Variables};
 
-use crate::document::{Fault, FaultKind};
+use crate::document::{Fault, Shapes};
 use crate::error;
 use crate::hir::WorkflowType;
-use crate::limits::{Budget, Limits};
+use crate::limits::{Budget, HISTORY_EVENTS_MAX, Limits};
 use crate::program::Program;
-use crate::value::{Memory, Value, View};
+use crate::value::{Memory, Quota, Value, View};
 use failure::FailureText;
 use observe::Told;
 use strand::{Frame, Inbox, Life, NO_FRAME, Strand};
@@ -117,10 +119,16 @@ pub struct Slot {
     name: Vec<u8>,
     name_text: String,
     name_position: Option<(i32, i64)>,
+    /// What the names of a partition's records begin with.
+    name_front: Vec<u8>,
+    /// Whether such a name is never cut and needs no escapes.
+    is_name_plain: bool,
     input: Value,
     output: Value,
     ended: Option<Step>,
     compact_at: usize,
+    /// Computed bytes at which the loop has something to do: compact, or hand the thread back.
+    stop_at: usize,
     /// The iteration whose ItemSelector is being filled in.
     selecting: Option<(u32, Value)>,
     /// A Map whose ItemSelector failed after its first iterations: the error is raised when its strand next runs.
@@ -162,10 +170,13 @@ impl Slot {
             name: Vec::new(),
             name_text: String::new(),
             name_position: None,
+            name_front: Vec::new(),
+            is_name_plain: false,
             input: Value::NULL,
             output: Value::NULL,
             ended: None,
             compact_at: COMPACT_FROM,
+            stop_at: 0,
             selecting: None,
             pending_failure: None,
             assigned: None,
@@ -179,30 +190,41 @@ impl Slot {
     /// Begins an execution of `program` on `input`, a JSON text. Whatever the slot did before is forgotten, and replies to it become stale.
     ///
     /// # Errors
-    /// A [`Fault`] when `input` is not a JSON document, or one over the payload limit ([`FaultKind::TooLarge`]). The slot is then idle.
+    /// A [`Fault`] when `input` is not a JSON document, or one over the payload limit ([`FaultKind::TooLarge`](crate::document::FaultKind::TooLarge)). The slot is then idle.
     pub fn start(&mut self, program: &Program, input: &[u8], start: &Start<'_>) -> Result<(), Fault> {
+        self.clear_for(program);
+        let read = self.memory.add_document(input, &program.symbols);
+        self.begin(program, read, start)
+    }
+
+    /// As [`start`](Self::start), with the shapes that the thread has learned for the program: messages like those that came before are read faster, and nothing else is different.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_with(&mut self, program: &Program, input: &[u8], start: &Start<'_>, shapes: &mut Shapes) -> Result<(), Fault> {
+        self.clear_for(program);
+        let read = self.memory.add_record(input, &program.symbols, shapes, |document| path::places(program, document));
+        self.begin(program, read, start)
+    }
+
+    #[inline]
+    fn clear_for(&mut self, program: &Program) {
         self.forget(usize::MAX);
         self.limits = program.limits;
         self.memory.set_bytes_max(program.limits.slot_bytes_max);
-        self.input = self.memory.add_document(input, &program.symbols).unwrap_or_else(|_| Err(Fault::new(FaultKind::TooLarge, 0)))?;
+    }
+
+    #[inline]
+    fn begin(&mut self, program: &Program, read: Result<Result<Value, Fault>, Quota>, start: &Start<'_>) -> Result<(), Fault> {
+        self.input = read.unwrap_or_else(|_| Err(Fault::too_large(self.limits.slot_bytes_max)))?;
         if self.input.size() > self.limits.payload_bytes_max {
-            return Err(Fault::new(FaultKind::TooLarge, 0));
+            return Err(Fault::too_large(self.limits.payload_bytes_max as usize));
         }
         self.started = start.now;
         self.now = start.now;
         self.deadline = start.now.plus_ms(program.timeout_ms);
         self.random = start.seed;
-        self.name_text.clear();
-        match start.name {
-            ExecutionName::Text(text) => {
-                self.name_text.push_str(text);
-                self.name_position = None;
-            }
-            ExecutionName::Position { topic, partition, offset } => {
-                self.name_text.push_str(topic);
-                self.name_position = Some((partition, offset));
-            }
-        }
+        self.set_name(start.name);
         self.strands[0].begin(program.entry, self.input, NO_FRAME, 0, 0);
         self.queue.push_back(0);
         self.ended = None;
@@ -222,13 +244,24 @@ impl Slot {
             return self.time_out(program, effects, observer);
         }
         let mut fuel = dispatch::Fuel::new(budget, self.memory.computed_bytes());
+        // The history of a Standard execution has a bound: its transitions are given out one by one, each after a look at the count.
+        let mut kept = if program.workflow_type == WorkflowType::Standard { fuel.keep_back() } else { 0 };
+        self.set_stop(&fuel);
+        let step = self.run_queue(program, &mut fuel, &mut kept, effects, observer);
+        self.transitions += fuel.used(budget) - u64::from(kept);
+        step
+    }
+
+    fn run_queue<O: Observer>(&mut self, program: &Program, fuel: &mut dispatch::Fuel, kept: &mut u32, effects: &mut Effects, observer: &mut O) -> Step {
+        let is_bounded = program.workflow_type == WorkflowType::Standard;
         while let Some(strand) = self.queue.pop_front() {
-            match self.advance(program, strand, &mut fuel, effects, observer) {
+            let is_full = is_bounded && self.events + 1 >= HISTORY_EVENTS_MAX;
+            let progress = if is_full { self.fail_history(program, strand, effects, observer) } else { self.advance(program, strand, fuel, effects, observer) };
+            match progress {
                 dispatch::Progress::Parked => {}
-                dispatch::Progress::Yielded => {
-                    self.queue.push_front(strand);
-                    return Step::Yielded;
-                }
+                // It has put its strand back.
+                dispatch::Progress::Yielded if fuel.refill(kept) => {}
+                dispatch::Progress::Yielded => return Step::Yielded,
                 dispatch::Progress::Ended(step) => {
                     if self.deadline_asked {
                         effects.list.push(Effect::Cancel { id: self.deadline_id() });
@@ -277,11 +310,11 @@ impl Slot {
             Reply::Success(text) => match self.memory.add_document(text, &program.symbols) {
                 Ok(Ok(value)) => Inbox::Result(value),
                 Ok(Err(fault)) => {
-                    self.strands[id.strand as usize].reply_cause = Some(format!("The task's result is not a JSON text: {fault}"));
+                    self.strands[id.strand as usize].set_reply_cause(Some(format_args!("The task's result is not a JSON text: {fault}")));
                     Inbox::Unusable
                 }
                 Err(_) => {
-                    self.strands[id.strand as usize].reply_cause = None;
+                    self.strands[id.strand as usize].set_reply_cause(None);
                     Inbox::Unusable
                 }
             },
@@ -289,7 +322,10 @@ impl Slot {
                 let strand = &mut self.strands[id.strand as usize];
                 strand.reply_error.clear();
                 strand.reply_error.push_str(error);
-                strand.reply_cause = cause.map(str::to_owned);
+                match cause {
+                    Some(cause) => strand.set_reply_cause(Some(format_args!("{cause}"))),
+                    None => strand.set_reply_cause(None),
+                }
                 Inbox::Failed
             }
             Reply::TimedOut => Inbox::TimedOut,

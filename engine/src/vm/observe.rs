@@ -86,10 +86,20 @@ pub(super) enum Told {
     Value(Value),
     /// A state's output, and the object of the variables that it has assigned.
     Exited(Value, Option<Value>),
-    /// A call's input and its time-out in seconds.
-    Call(Value, Option<u64>),
+    /// A call.
+    Call(Called),
     /// The number of a Map's items.
     Length(u32),
+}
+
+/// What the event of a scheduled task tells.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Called {
+    pub(super) input: Value,
+    pub(super) timeout_s: Option<u32>,
+    pub(super) heartbeat_s: Option<u32>,
+    /// The text of the role in `Credentials`.
+    pub(super) role_arn: Option<Value>,
 }
 
 /// One history event. It borrows the execution as it stands, so whatever is to outlive it must be written out.
@@ -114,6 +124,7 @@ pub struct Event<'e> {
 
 /// One member of an event's details.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub enum Detail<'e> {
     /// A text.
     Text(&'e str),
@@ -123,6 +134,8 @@ pub enum Detail<'e> {
     Data(Data<'e>),
     /// Variables with their data: `assignedVariables`.
     Variables(Variables<'e>),
+    /// An object with one member, a text: `taskCredentials`.
+    Member(&'static str, &'e str),
 }
 
 /// Variables and their data.
@@ -289,6 +302,11 @@ impl<'e> Event<'e> {
         let Some(resource) = self.resource() else { return };
         let is_lambda = resource.kind == ResourceKind::Lambda;
         let region = self.program.region();
+        let called = if let Told::Call(called) = self.told { Some(called) } else { None };
+        // A function that is called directly has no heartbeat.
+        if let Some(seconds) = called.and_then(|called| called.heartbeat_s).filter(|_| !is_lambda) {
+            tell("heartbeatInSeconds", Detail::Number(u64::from(seconds)));
+        }
         match (self.kind, is_lambda) {
             (EventKind::TaskScheduled, true) => tell("input", self.data()),
             (EventKind::TaskScheduled, false) => {
@@ -306,14 +324,18 @@ impl<'e> Event<'e> {
         } else if self.kind == EventKind::TaskScheduled {
             tell("resource", Detail::Text(&resource.arn));
         }
-        if let Told::Call(_, Some(seconds)) = self.told {
-            tell("timeoutInSeconds", Detail::Number(seconds));
+        if let Some((role, _)) = called.and_then(|called| self.slot.view(self.program).string(called.role_arn?)) {
+            tell("taskCredentials", Detail::Member("roleArn", &Unescaped::new(role).to_string()));
+        }
+        if let Some(seconds) = called.and_then(|called| called.timeout_s) {
+            tell("timeoutInSeconds", Detail::Number(u64::from(seconds)));
         }
     }
 
     fn data(&self) -> Detail<'e> {
         let value = match self.told {
-            Told::Value(value) | Told::Exited(value, _) | Told::Call(value, _) => value,
+            Told::Value(value) | Told::Exited(value, _) => value,
+            Told::Call(called) => called.input,
             Told::Nothing | Told::Length(_) => Value::NULL,
         };
         Detail::Data(Data(Form::Live(self.slot.view(self.program), value)))

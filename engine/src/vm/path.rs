@@ -5,30 +5,108 @@ use std::fmt::Write as _;
 use super::Slot;
 use super::failure::Raised;
 use super::select::{Selection, element_index, walk};
-use crate::document::Kind;
+use crate::document::{ABSENT, Document, Kind, Token, UNKNOWN};
 use crate::error;
 use crate::limits::PATH_VISITS_MAX;
 use crate::program::Program;
 use crate::program::op::{MergeId, PathId};
-use crate::program::pool::{Merging, PathCode, PathRoot, Step};
-use crate::value::{Quota, Value};
+use crate::program::pool::{MergeCode, Merging, PathCode, PathRoot, Step};
+use crate::value::{Name, Quota, Tag, Value};
 
 /// Bytes of the match list that are kept from one path to the next.
 const SCRATCH_KEPT_BYTES: usize = 64 << 10;
+
+/// Paths of a program whose places are kept with each shape; those behind them are walked.
+const PLACES_MAX: usize = 256;
+
+/// For each path of a program the token that it leads to in a document, if the document alone decides that.
+#[cold]
+pub(super) fn places(program: &Program, document: &Document) -> Box<[u32]> {
+    let place = |code: &PathCode| {
+        if code.root != PathRoot::Data || !code.definite {
+            return UNKNOWN;
+        }
+        code.steps.iter().try_fold(document.root(), |token, step| member_or_element(document, token, step)).map_or(ABSENT, |token| token.0)
+    };
+    program.pools.paths.iter().take(PLACES_MAX).map(place).collect()
+}
+
+fn member_or_element(document: &Document, token: Token, step: &Step) -> Option<Token> {
+    match step {
+        Step::Member(symbol) => document.member(token, *symbol),
+        Step::Index(index) if document.kind(token) == Kind::Array => {
+            let at = element_index(document.children(token).count(), *index)?;
+            document.children(token).nth(at)
+        }
+        _ => None,
+    }
+}
 
 impl Slot {
     /// What a path selects from `base`: a definite path its value or nothing, an indefinite one the array of its matches.
     #[inline]
     pub(super) fn read(&mut self, program: &Program, id: u32, path: PathId, base: Value) -> Result<Option<Value>, Raised> {
         let code = program.path(path);
-        if code.root == PathRoot::Data && code.definite {
-            return Ok(walk(self.view(program), base, &code.steps).ok());
+        if code.plain {
+            return Ok(self.read_plain(program, path, base));
         }
         self.read_slow(program, id, path, base)
     }
 
+    /// What a definite path on the data selects: nearly every read, which makes nothing and raises nothing.
+    #[inline]
+    pub(super) fn read_plain(&self, program: &Program, path: PathId, base: Value) -> Option<Value> {
+        if let Some(found) = self.memory.placed(path.index(), base) {
+            return found;
+        }
+        let code = program.path(path);
+        match code.member {
+            Some(symbol) => match self.memory.placed_below(path.index(), base, symbol) {
+                Some(found) => found,
+                None => self.memory.member(&program.constants, base, symbol),
+            },
+            None => self.walk_plain(program, path, base),
+        }
+    }
+
+    #[inline(never)]
+    fn walk_plain(&self, program: &Program, path: PathId, base: Value) -> Option<Value> {
+        let code = program.path(path);
+        if let Some(Step::Member(first)) = code.steps.first()
+            && let Some(found) = self.memory.placed_below(path.index(), base, *first)
+        {
+            return found;
+        }
+        walk(self.view(program), base, &code.steps).ok()
+    }
+
+    /// What a path selects for a template, an argument or a variable, which will refer to it; `field` is where the path stands, for the error when it finds nothing.
+    #[inline]
+    pub(super) fn take(&mut self, program: &Program, id: u32, path: PathId, field: &str, base: Value) -> Result<Value, Raised> {
+        let code = program.path(path);
+        if code.plain
+            && let Some(value) = self.read_plain(program, path, base)
+        {
+            if value.tag() == Tag::Overlay {
+                self.memory.share();
+            }
+            return Ok(value);
+        }
+        self.take_slow(program, id, path, field, base)
+    }
+
+    #[inline(never)]
+    fn take_slow(&mut self, program: &Program, id: u32, path: PathId, field: &str, base: Value) -> Result<Value, Raised> {
+        match self.read_slow(program, id, path, base)? {
+            Some(value) => Ok(value),
+            None => Err(self.raise_missing(program, id, &program.path(path).text, field, base)),
+        }
+    }
+
     fn read_slow(&mut self, program: &Program, id: u32, path: PathId, base: Value) -> Result<Option<Value>, Raised> {
         let code = program.path(path);
+        // A variable, an item of a Map or what an indefinite path finds may hold what a register holds.
+        self.memory.share();
         let root = match code.root {
             PathRoot::Data => Some(base),
             // A missing field has no value and no children, so an indefinite path below it finds nothing, as everywhere.
@@ -104,12 +182,20 @@ impl Slot {
             return Ok(value);
         }
         let code = program.path(path);
-        let missing = match code.root {
-            PathRoot::Data => walk(self.view(program), base, &code.steps).err().unwrap_or(0),
-            PathRoot::Context(_) | PathRoot::Variable(_) | PathRoot::Unassigned => code.steps.len().saturating_sub(1),
+        let last = code.steps.len().saturating_sub(1);
+        let lost = |root: Option<Value>| root.map_or(last, |root| walk(self.view(program), root, &code.steps).err().unwrap_or(0));
+        let (names, missing) = match code.root {
+            PathRoot::Data => (&[][..], lost(Some(base))),
+            PathRoot::Variable(variable) => (&[][..], lost(self.variable(id, variable))),
+            PathRoot::Unassigned => (&[][..], last),
+            PathRoot::Context(field) => self.missing_in_context(program, id, field, &code.steps)?,
         };
         let mut place = String::from("$");
-        for step in code.steps.iter().take(missing + 1) {
+        for name in names.iter().take(missing + 1) {
+            let written = write!(place, "['{name}']");
+            debug_assert!(written.is_ok(), "writing to a String cannot fail");
+        }
+        for step in code.steps.iter().take((missing + 1).saturating_sub(names.len())) {
             let written = match step {
                 Step::Member(symbol) => write!(place, "['{}']", program.symbols.name(*symbol)),
                 Step::Index(index) => write!(place, "[{index}]"),
@@ -117,24 +203,37 @@ impl Slot {
             };
             debug_assert!(written.is_ok(), "writing to a String cannot fail");
         }
-        let (text, reason) = (&code.text, if missing + 1 >= code.steps.len() { "No results for path:" } else { "Missing property in path" });
+        let (text, reason) = (&code.text, if missing + 1 >= names.len() + code.steps.len() { "No results for path:" } else { "Missing property in path" });
         Err(self.raise_runtime(program, id, format_args!("Invalid path '{text}' : {reason} {place}")))
     }
 
     /// ResultPath: the state's raw input with `value` at the target.
+    #[inline]
     pub(super) fn merge(&mut self, program: &Program, id: u32, target: MergeId, value: Value) -> Result<Value, Raised> {
-        let raw = self.strands[id as usize].raw;
-        let steps = &program.pools.merges[target.index()];
-        if let ([Step::Member(symbol)], Kind::Object) = (&**steps, raw.kind()) {
-            return self.memory.with_member(raw, *symbol, value, &program.constants, &program.symbols).map_err(|quota| self.raise_quota(quota));
+        let raw = self.strand(id).raw;
+        let code = program.merge(target);
+        if let (Some(name), Kind::Object) = (code.member, raw.kind()) {
+            let merged = if code.is_last_use {
+                self.memory.set_member(raw, name, value, &program.constants, &program.symbols)
+            } else {
+                self.memory.with_member(raw, name, value, &program.constants, &program.symbols)
+            };
+            return merged.map_err(|quota| self.raise_quota(quota));
         }
-        match self.placed(program, raw, steps, value) {
+        self.merge_deep(program, id, code, value)
+    }
+
+    /// Any other place, or an input that has none.
+    #[inline(never)]
+    fn merge_deep(&mut self, program: &Program, id: u32, code: &MergeCode, value: Value) -> Result<Value, Raised> {
+        let raw = self.strands[id as usize].raw;
+        match self.placed(program, raw, &code.steps, value) {
             Ok(Some(merged)) => Ok(merged),
             Ok(None) => {
                 let mut shown = Vec::new();
                 self.view(program).write(raw, &mut shown);
                 let shown = String::from_utf8_lossy(&shown).into_owned();
-                let text = &program.pools.merge_texts[target.index()];
+                let text = &code.text;
                 Err(self.raise(program, id, error::RESULT_PATH_MATCH_FAILURE, format_args!("Unable to apply ReferencePath {text} to input {shown}")))
             }
             Err(quota) => Err(self.raise_quota(quota)),
@@ -151,7 +250,8 @@ impl Slot {
                     None => self.nested(program, rest, value)?,
                 };
                 let Some(inner) = inner else { return Ok(None) };
-                self.memory.with_member(base, *symbol, inner, &program.constants, &program.symbols).map(Some)
+                let name = Name::new(*symbol, &program.symbols);
+                self.memory.with_member(base, name, inner, &program.constants, &program.symbols).map(Some)
             }
             (Step::Index(index), Kind::Array) => {
                 let Some(at) = element_index(self.view(program).len(base), *index) else { return Ok(None) };

@@ -226,12 +226,12 @@ fn equals(view: View<'_>, left: Value, right: Value) -> bool {
     let text = |value: Value| view.string(value).map(|(inside, _)| Unescaped::new(inside).to_string());
     match (left.kind(), right.kind()) {
         (Kind::Number, Kind::String) => text(right).is_some_and(|text| {
-            let mut buffer = Vec::new();
+            let mut buffer = [0; 20];
             let number = view.number_text(left, &mut buffer);
             number::of_java(&text).zip(number).is_some_and(|(read, number)| number::compare(read.as_bytes(), number) == Ordering::Equal)
         }),
         (Kind::String, Kind::Number) => text(left).is_some_and(|text| {
-            let mut buffer = Vec::new();
+            let mut buffer = [0; 20];
             let number = view.number_text(right, &mut buffer).map(String::from_utf8_lossy).unwrap_or(Cow::Borrowed(""));
             number::to_java(&number) == text
         }),

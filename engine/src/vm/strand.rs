@@ -2,7 +2,9 @@
 //!
 //! A strand is one thread of control: the top level, a branch of a Parallel, an iteration of a Map. A frame is a Parallel or Map whose strands have not all ended. Both live in vectors of the slot and are reused by number.
 
-use super::Timestamp;
+#![expect(unsafe_code, reason = "the loop reaches its strand without a check at each transition")]
+
+use super::{Slot, Timestamp};
 use crate::hir::StateId;
 use crate::program::op::OpId;
 use crate::value::Value;
@@ -60,12 +62,13 @@ pub(super) struct Strand {
     pub(super) catching: bool,
     /// Retries of this visit of the state, over all its retriers.
     pub(super) retry_count: u32,
-    /// Retries of this visit for each retrier; empty before the first failure.
+    /// Retries of this visit for each retrier; means nothing before the first retry.
     pub(super) retries: Vec<u32>,
     /// The variables of its scope by number; those behind the end have no value.
     pub(super) variables: Vec<Option<Value>>,
     pub(super) reply_error: String,
-    pub(super) reply_cause: Option<String>,
+    pub(super) reply_cause: String,
+    pub(super) has_reply_cause: bool,
 }
 
 impl Strand {
@@ -87,7 +90,8 @@ impl Strand {
             retries: Vec::new(),
             variables: Vec::new(),
             reply_error: String::new(),
-            reply_cause: None,
+            reply_cause: String::new(),
+            has_reply_cause: false,
         }
     }
 
@@ -104,15 +108,43 @@ impl Strand {
         self.variables.clear();
     }
 
-    /// Enters a state.
+    /// Keeps the cause of a task's failure until the strand runs.
+    pub(super) fn set_reply_cause(&mut self, cause: Option<std::fmt::Arguments<'_>>) {
+        self.reply_cause.clear();
+        self.has_reply_cause = cause.is_some();
+        if let Some(cause) = cause {
+            let written = std::fmt::Write::write_fmt(&mut self.reply_cause, cause);
+            debug_assert!(written.is_ok(), "writing to a String cannot fail");
+        }
+    }
+
+    /// Enters a state, at the event with this id.
     #[inline]
-    pub(super) fn enter(&mut self, state: StateId, input: Value, now: Timestamp) {
+    pub(super) fn enter(&mut self, state: StateId, input: Value, now: Timestamp, event: u64) {
+        self.entered_event = event;
         self.state = state;
         self.raw = input;
         self.entered_at = now;
         self.catching = false;
         self.retry_count = 0;
-        self.retries.clear();
+    }
+}
+
+impl Slot {
+    /// A strand by its number, for the loop, which has it from the queue.
+    #[inline]
+    pub(super) fn strand(&self, id: u32) -> &Strand {
+        debug_assert!((id as usize) < self.strands.len(), "strands are never taken away while an execution runs");
+        // SAFETY: numbers of strands come from `spawn`, which has made the strand, or are 0, which `Slot::new` makes; `strands` is cut only in `forget`, which empties the queue and all frames.
+        unsafe { self.strands.get_unchecked(id as usize) }
+    }
+
+    /// The same, to be changed.
+    #[inline]
+    pub(super) fn strand_mut(&mut self, id: u32) -> &mut Strand {
+        debug_assert!((id as usize) < self.strands.len(), "strands are never taken away while an execution runs");
+        // SAFETY: as for `strand`.
+        unsafe { self.strands.get_unchecked_mut(id as usize) }
     }
 }
 

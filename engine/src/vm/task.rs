@@ -1,13 +1,14 @@
 //! Task and Wait: what suspends a strand, and what comes back.
 
 use super::failure::Raised;
-use super::observe::{EventKind, Observer, Told};
+use super::observe::{Called, EventKind, Observer, Told};
 use super::strand::{Inbox, Life};
 use super::{Effect, EffectId, Effects, Slot, Timestamp};
 use crate::error;
+use crate::hir::limits::COUNT_MAX;
 use crate::program::Program;
-use crate::program::op::{CallId, Op, PathId, WaitId};
-use crate::program::pool::{SecondsCode, WaitCode};
+use crate::program::op::{CallId, NodeId, Op, PathId, WaitId};
+use crate::program::pool::{CallCode, InputCode, SecondsCode, WaitCode};
 use crate::value::time::{self, Instant};
 use crate::value::{Value, number};
 
@@ -39,13 +40,12 @@ impl Slot {
     ) -> Result<(), Raised> {
         let code = &program.pools.calls[call.index()];
         self.within_limit(program, id, cur)?;
-        let timeout_at = match code.timeout {
-            None => None,
-            Some(SecondsCode::Literal(seconds)) => Some(self.now.plus_ms(u64::from(seconds) * 1000)),
-            Some(SecondsCode::Path(path)) => Some(self.timeout_path(program, id, path)?),
-        };
-        let timeout_s = timeout_at.map(|at| (at.0 - self.now.0) / 1000);
-        self.event(program, observer, id, EventKind::TaskScheduled, Told::Call(cur, timeout_s));
+        let base = self.effective_input(program, id, code)?;
+        let timeout_s = self.seconds(program, id, code.timeout, "TimeoutSecondsPath", base)?;
+        let heartbeat_s = self.seconds(program, id, code.heartbeat, "HeartbeatSecondsPath", base)?;
+        let role_arn = self.role_arn(program, id, code.role_arn, base)?;
+        let timeout_at = timeout_s.map(|seconds| self.now.plus_ms(u64::from(seconds) * 1000));
+        self.event(program, observer, id, EventKind::TaskScheduled, Told::Call(Called { input: cur, timeout_s, heartbeat_s, role_arn }));
         self.event(program, observer, id, EventKind::TaskStarted, Told::Nothing);
         let start = effects.bytes.len();
         self.view(program).write(cur, &mut effects.bytes);
@@ -56,20 +56,46 @@ impl Slot {
         Ok(())
     }
 
-    /// TimeoutSecondsPath, read from the raw input.
-    fn timeout_path(&mut self, program: &Program, id: u32, path: PathId) -> Result<Timestamp, Raised> {
+    /// What the paths of a Task read: its effective input, as Parameters does (spec/asl.md 2.1); found again only where there is one.
+    fn effective_input(&mut self, program: &Program, id: u32, code: &CallCode) -> Result<Value, Raised> {
         let raw = self.strands[id as usize].raw;
-        let value = self.data_path(program, id, path, raw)?;
-        let mut buffer = Vec::new();
-        let seconds = self.view(program).number_text(value, &mut buffer).and_then(number::to_integer);
+        let is_read = [code.timeout, code.heartbeat].iter().any(|seconds| matches!(seconds, Some(SecondsCode::Path(_)))) || code.role_arn.is_some();
+        match code.input {
+            InputCode::Path(path) if is_read => self.data_path(program, id, path, raw),
+            InputCode::Empty if is_read => self.empty_object(program),
+            _ => Ok(raw),
+        }
+    }
+
+    /// `TimeoutSeconds`, `HeartbeatSeconds` or their paths; `field` is the path's name.
+    fn seconds(&mut self, program: &Program, id: u32, code: Option<SecondsCode>, field: &str, base: Value) -> Result<Option<u32>, Raised> {
+        let path = match code {
+            None => return Ok(None),
+            Some(SecondsCode::Literal(seconds)) => return Ok(Some(seconds)),
+            Some(SecondsCode::Path(path)) => path,
+        };
+        let value = self.data_path(program, id, path, base)?;
+        let mut buffer = [0; 20];
+        let seconds = self.view(program).number_text(value, &mut buffer).and_then(number::to_integer).and_then(|seconds| u32::try_from(seconds).ok());
         match seconds {
-            Some(seconds) if (1..=99_999_999).contains(&seconds) => Ok(self.now.plus_ms(seconds.unsigned_abs() * 1000)),
+            Some(seconds) if (1..=COUNT_MAX).contains(&seconds) => Ok(Some(seconds)),
             _ => {
                 let shown = self.plain(program, value);
                 let text = &program.path(path).text;
-                Err(self.raise_runtime(program, id, format_args!("The TimeoutSecondsPath parameter does not reference a positive integer: {text} == {shown}")))
+                Err(self.raise_runtime(program, id, format_args!("The {field} parameter does not reference a positive integer: {text} == {shown}")))
             }
         }
+    }
+
+    /// The role of `Credentials`: a text, told in the history.
+    fn role_arn(&mut self, program: &Program, id: u32, code: Option<NodeId>, base: Value) -> Result<Option<Value>, Raised> {
+        let Some(node) = code else { return Ok(None) };
+        let role = self.build_root(program, id, node, base)?;
+        if self.view(program).string(role).is_some() {
+            return Ok(Some(role));
+        }
+        let shown = self.plain(program, role);
+        Err(self.raise_runtime(program, id, format_args!("The field 'RoleArn' of Credentials must be a string, but was: {shown}")))
     }
 
     /// Takes what has come for a strand: `cur` becomes a task's result, or its error is raised.
@@ -91,22 +117,22 @@ impl Slot {
                 Ok(())
             }
             Inbox::Unusable => {
-                let cause = self.strands[id as usize].reply_cause.take();
-                let raised = match cause {
-                    Some(cause) => {
-                        self.failure.set(error::TASK_FAILED, Some(format_args!("{cause}")));
-                        Raised
-                    }
-                    None => self.raise_quota(crate::value::Quota),
+                let strand = &self.strands[id as usize];
+                let raised = if strand.has_reply_cause {
+                    self.failure.set(error::TASK_FAILED, Some(format_args!("{}", strand.reply_cause)));
+                    Raised
+                } else {
+                    self.raise_quota(crate::value::Quota)
                 };
                 self.event(program, observer, id, EventKind::TaskFailed, Told::Nothing);
                 Err(raised)
             }
             Inbox::Failed => {
-                let strand = &mut self.strands[id as usize];
-                match &strand.reply_cause {
-                    Some(cause) => self.failure.set(&strand.reply_error, Some(format_args!("{cause}"))),
-                    None => self.failure.set(&strand.reply_error, None),
+                let strand = &self.strands[id as usize];
+                if strand.has_reply_cause {
+                    self.failure.set(&strand.reply_error, Some(format_args!("{}", strand.reply_cause)));
+                } else {
+                    self.failure.set(&strand.reply_error, None);
                 }
                 self.event(program, observer, id, EventKind::TaskFailed, Told::Nothing);
                 Err(Raised)
@@ -151,7 +177,7 @@ impl Slot {
         let Some(value) = self.read(program, id, path, cur)? else {
             return Err(self.raise_runtime(program, id, format_args!("The SecondsPath parameter does not reference an input value: {text}")));
         };
-        let mut buffer = Vec::new();
+        let mut buffer = [0; 20];
         match self.view(program).number_text(value, &mut buffer).and_then(number::to_integer) {
             Some(seconds) if seconds < 0 => {
                 Err(self.raise_runtime(program, id, format_args!("The SecondsPath parameter references a negative value: {text} == {seconds}")))

@@ -5,13 +5,20 @@ use super::failure::Raised;
 use crate::program::Program;
 use crate::program::op::NodeId;
 use crate::program::pool::Node;
-use crate::value::{Memory, Value};
+use crate::value::Value;
 
 impl Slot {
     /// Fills in a whole template over `cur`.
     #[inline]
     pub(super) fn build_root(&mut self, program: &Program, id: u32, node: NodeId, cur: Value) -> Result<Value, Raised> {
-        let value = self.build(program, id, program.pools.nodes[node.index()], cur)?;
+        let value = match program.pools.nodes[node.index()] {
+            // The usual template, without a further call.
+            Node::Record { first, count, frame } => {
+                let members = &program.pools.members[first as usize..(first + count) as usize];
+                self.build_record(program, id, members, frame, cur)?
+            }
+            node => self.build(program, id, node, cur)?,
+        };
         self.within_limit(program, id, value)?;
         Ok(value)
     }
@@ -24,29 +31,21 @@ impl Slot {
     /// Fills in one node. The recursion is as deep as the template, which is part of a document of bounded depth.
     fn build(&mut self, program: &Program, id: u32, node: Node, cur: Value) -> Result<Value, Raised> {
         match node {
-            Node::Constant(constant) => Ok(self.view(program).constant(program.constant_tokens[constant.index()])),
-            Node::Path { path, field } => match self.read(program, id, path, cur)? {
-                Some(value) => Ok(value),
-                None => Err(self.raise_missing(program, id, &program.path(path).text, &program.pools.texts[field as usize], cur)),
-            },
-            Node::Intrinsic { call, field } => self.call_function(program, id, call, &program.pools.texts[field as usize], cur),
+            Node::Record { first, count, frame } => {
+                self.build_record(program, id, &program.pools.members[first as usize..(first + count) as usize], frame, cur)
+            }
+            Node::Constant(constant) => Ok(program.constant(constant)),
+            Node::Path { path, field } => self.take(program, id, path, program.text(field), cur),
+            Node::Intrinsic { call, field } => self.call_function(program, id, call, program.text(field), cur),
             Node::Object { first, count, frame } => {
                 let start = self.memory.reserve(count as usize * 2).map_err(|quota| self.raise_quota(quota))?;
                 let members = &program.pools.members[first as usize..(first + count) as usize];
                 let (mut size, mut depth) = (frame, 0);
-                for (cell, &(symbol, member)) in (start..).step_by(2).zip(members) {
-                    let value = match member {
-                        // The usual member, without a further call.
-                        Node::Path { path, field } => match self.read(program, id, path, cur)? {
-                            Some(value) => value,
-                            None => return Err(self.raise_missing(program, id, &program.path(path).text, &program.pools.texts[field as usize], cur)),
-                        },
-                        Node::Constant(constant) => self.view(program).constant(program.constant_tokens[constant.index()]),
-                        other => self.build(program, id, other, cur)?,
-                    };
+                for (cell, &(key, member)) in (start..).step_by(2).zip(members) {
+                    let value = self.build(program, id, member, cur)?;
                     size = size.saturating_add(value.size());
-                    depth = depth.max(Memory::depth(value));
-                    self.memory.set_pair(cell, Value::program_key(symbol, None), value);
+                    depth = depth.max(value.depth());
+                    self.memory.set_pair(cell, key, value);
                 }
                 Ok(Value::object(depth.saturating_add(1), start, count, size))
             }
@@ -61,6 +60,27 @@ impl Slot {
         }
     }
 
+    /// An object whose values take no cells while they are made, as verification has proved: its pairs are appended as they come.
+    #[inline(never)]
+    fn build_record(&mut self, program: &Program, id: u32, members: &[(Value, Node)], frame: u32, cur: Value) -> Result<Value, Raised> {
+        self.memory.room_for(size_of::<[Value; 2]>() * members.len()).map_err(|quota| self.raise_quota(quota))?;
+        let start = self.memory.cell_count();
+        let (mut size, mut depth) = (frame, 0);
+        for (pair, &(key, member)) in (0..).zip(members) {
+            let value = match member {
+                Node::Path { path, field } => self.take(program, id, path, program.text(field), cur)?,
+                Node::Constant(constant) => program.constant(constant),
+                Node::Intrinsic { call, field } => self.call_function(program, id, call, program.text(field), cur)?,
+                Node::Object { .. } | Node::Record { .. } | Node::Array { .. } => unreachable!("verification proves that a record holds no containers"),
+            };
+            size = size.saturating_add(value.size());
+            depth = depth.max(value.depth());
+            let cell = self.memory.push_pair(key, value);
+            debug_assert_eq!(cell, start + pair * 2, "verification proves that the values take no cells");
+        }
+        Ok(Value::object(depth.saturating_add(1), start, self.memory.cell_count().wrapping_sub(start) / 2, size))
+    }
+
     /// `{}`
     pub(super) fn empty_object(&mut self, program: &Program) -> Result<Value, Raised> {
         let start = self.memory.reserve(0).map_err(|quota| self.raise_quota(quota))?;
@@ -70,9 +90,14 @@ impl Slot {
     /// A template's path that finds nothing (spec/asl.md 2.1: recorded as States.Runtime).
     #[cold]
     pub(super) fn raise_missing(&mut self, program: &Program, id: u32, path: &str, field: &str, input: Value) -> Raised {
-        let mut shown = Vec::new();
+        let mut shown = std::mem::take(&mut self.text);
+        shown.clear();
         self.view(program).write(input, &mut shown);
-        let shown = String::from_utf8_lossy(&shown).into_owned();
-        self.raise_runtime(program, id, format_args!("The JSONPath '{path}' specified for the field '{field}' could not be found in the input '{shown}'"))
+        let text = String::from_utf8_lossy(&shown);
+        let raised =
+            self.raise_runtime(program, id, format_args!("The JSONPath '{path}' specified for the field '{field}' could not be found in the input '{text}'"));
+        drop(text);
+        self.text = shown;
+        raised
     }
 }

@@ -11,7 +11,7 @@ use crate::limits::{ASSIGN_BYTES_MAX, VARIABLES_BYTES_MAX};
 use crate::program::Program;
 use crate::program::op::{AssignId, Op};
 use crate::program::pool::VariableId;
-use crate::value::{Memory, Value};
+use crate::value::Value;
 
 impl Slot {
     /// The value of a variable, if it has one.
@@ -41,7 +41,7 @@ impl Slot {
     fn assign(&mut self, program: &Program, id: u32, assign: AssignId, cur: Value) -> Result<(), Raised> {
         let code = &program.pools.assigns[assign.index()];
         let object = self.build_unbounded(program, id, code.node, cur)?;
-        if Memory::depth(object) > DOCUMENT_DEPTH_MAX {
+        if object.depth() > DOCUMENT_DEPTH_MAX {
             return Err(self.raise_runtime(program, id, format_args!("A variable is nested deeper than {DOCUMENT_DEPTH_MAX} levels.")));
         }
         let bytes = (0..).take(code.targets.len()).fold(0, |sum: u32, pair| sum.saturating_add(self.memory.pair_value(object, pair).size()));

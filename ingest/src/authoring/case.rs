@@ -15,6 +15,7 @@
 
 use std::collections::HashSet;
 
+use expressway_engine::diagnostic::nearest;
 use expressway_engine::hir::WorkflowType;
 use serde_json::{Map, Value};
 
@@ -263,7 +264,7 @@ fn object<'v>(value: &'v Value, what: &str, keys: &[&str]) -> Result<&'v Map<Str
     match members.keys().find(|key| !keys.contains(&key.as_str())) {
         None => Ok(members),
         Some(key) => {
-            let hint = config::nearest(key, keys).map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
+            let hint = nearest(key, keys).map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
             Err(format!("{what} has no \"{key}\", allowed are {}{hint}", keys.join(", ")))
         }
     }

@@ -9,6 +9,7 @@ use expressway_engine::asl::{self, ast};
 use expressway_engine::hir::{State, StateId, StateKind, StateMachine, Transition};
 
 use super::trail::{Hits, StateHits};
+use crate::control::registry::Definition;
 
 /// What can be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,18 +91,18 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    /// The coverage of a definition: `text` is its JSON, `source` what lies in `file`, which may be YAML.
+    /// The coverage of a definition.
     #[must_use]
-    pub fn of(file: PathBuf, text: &str, source: &str, machine: &StateMachine, hits: &Hits) -> Self {
-        let (tree, _) = asl::parse(text);
-        let lines = Lines::new(text, source);
+    pub fn of(definition: &Definition, machine: &StateMachine, hits: &Hits) -> Self {
+        let (tree, _) = asl::parse(&definition.text);
+        let lines = Lines::new(definition);
         let places = tree.as_ref().map(states_by_name).unwrap_or_default();
         let mut points = Vec::new();
-        for (state, id) in machine.states.iter().zip(0..) {
+        for (state, id) in machine.states().iter().zip(0..) {
             let hits = hits.of(StateId(id)).cloned().unwrap_or_default();
             add_points(&mut points, state, machine, &hits, places.get(state.name.as_str()).copied(), &lines);
         }
-        Self { file, points }
+        Self { file: definition.path.clone(), points }
     }
 
     /// How much of one kind has been reached.
@@ -134,10 +135,10 @@ fn share<'p>(points: impl Iterator<Item = &'p Point>) -> Share {
     share
 }
 
-fn add_points(points: &mut Vec<Point>, state: &State, machine: &StateMachine, hits: &StateHits, place: Option<&ast::State>, lines: &Lines) {
-    let name = |id: StateId| machine.states[id.0 as usize].name.as_str();
-    let own_line = lines.of_state(&state.name, place.map(|place| place.name.place.offset));
-    let line = |offset: Option<usize>| lines.of_part(own_line, offset);
+fn add_points(points: &mut Vec<Point>, state: &State, machine: &StateMachine, hits: &StateHits, place: Option<&ast::State>, lines: &Lines<'_>) {
+    let name = |id: StateId| machine.states()[id.0 as usize].name.as_str();
+    let own_line = lines.at(place.map(|place| place.name.place.offset), 1);
+    let line = |offset: Option<usize>| lines.at(offset, own_line);
     let mut add = |kind, what: String, offset: Option<usize>, hits: u64| points.push(Point { kind, state: state.name.clone(), what, line: line(offset), hits });
     let key = |key: &str| place.and_then(|place| place.key(key)).map(|key| key.offset);
     let nth = |counts: &[u64], index: usize| counts.get(index).copied().unwrap_or(0);
@@ -180,45 +181,29 @@ fn states_by_name(tree: &ast::StateMachine) -> BTreeMap<&str, &ast::State> {
 }
 
 /// Finds lines of the file.
-enum Lines {
-    /// The file is the JSON text: where its lines begin.
-    Json(Vec<usize>),
-    /// The file is YAML, of whose places nothing is known: the line of the first key of each name.
-    Yaml(BTreeMap<String, u32>),
+struct Lines<'d> {
+    definition: &'d Definition,
+    /// Where the lines of the JSON text begin.
+    starts: Vec<usize>,
 }
 
-impl Lines {
-    fn new(text: &str, source: &str) -> Self {
-        if text == source {
-            return Self::Json(std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect());
-        }
-        let mut found = BTreeMap::new();
-        for (line, number) in source.lines().zip(1..) {
-            let Some((key, _)) = line.trim_start().split_once(':') else { continue };
-            let key = key.trim_matches(['"', '\'', ' ']);
-            found.entry(key.to_owned()).or_insert(number);
-        }
-        Self::Yaml(found)
+impl<'d> Lines<'d> {
+    fn new(definition: &'d Definition) -> Self {
+        Self { definition, starts: std::iter::once(0).chain(definition.text.match_indices('\n').map(|(at, _)| at + 1)).collect() }
     }
 
-    fn of_state(&self, name: &str, offset: Option<usize>) -> u32 {
-        match self {
-            Self::Json(_) => self.of_part(1, offset),
-            Self::Yaml(lines) => lines.get(name).copied().unwrap_or(1),
-        }
-    }
-
-    /// The line of a part of a state that begins at `state_line`.
-    fn of_part(&self, state_line: u32, offset: Option<usize>) -> u32 {
-        match (self, offset) {
-            (Self::Json(starts), Some(offset)) => u32::try_from(starts.partition_point(|&start| start <= offset)).unwrap_or(u32::MAX),
-            _ => state_line,
-        }
+    /// The line of the JSON's byte `offset`, in the file; `otherwise` where there is none.
+    fn at(&self, offset: Option<usize>, otherwise: u32) -> u32 {
+        let Some(offset) = offset else { return otherwise };
+        let in_json = || u32::try_from(self.starts.partition_point(|&start| start <= offset)).unwrap_or(u32::MAX);
+        self.definition.yaml_line(offset).unwrap_or_else(in_json)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use expressway_engine::hir::WorkflowType;
 
     use super::super::case;
@@ -257,7 +242,7 @@ mod tests {
         for case in case::parse(cases).expect("cases") {
             hits.add(&judge(&case, &compiled, None).trail.hits);
         }
-        Coverage::of("m.asl.json".into(), TEXT, TEXT, &machine.hir, &hits)
+        Coverage::of(&Definition::json(Path::new("m.asl.json"), TEXT.to_owned()), &machine.hir, &hits)
     }
 
     fn missed(cases: &str) -> Vec<(u32, String)> {
@@ -295,7 +280,13 @@ mod tests {
 
     #[test]
     fn lines_of_yaml_are_those_of_its_keys() {
-        let lines = Lines::new("{}", "StartAt: A\nStates:\n  A:\n    Type: Pass\n  \"B\": {}\n");
-        assert_eq!([lines.of_state("A", None), lines.of_state("B", None), lines.of_state("Z", None)], [3, 5, 1]);
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let path = folder.path().join("m.asl.yaml");
+        std::fs::write(&path, "# Next: A\nStartAt: A\nStates:\n  A:\n    Type: Pass\n    Next: B\n  \"B\": {Type: Pass, End: true}\n").expect("written");
+        let definition = Definition::read(&path).expect("YAML");
+        let machine = Machine::compile(&definition.text, WorkflowType::Express, "m").expect("valid");
+        let coverage = Coverage::of(&definition, &machine.hir, &Hits::default());
+        let lines: Vec<_> = coverage.points.iter().map(|point| (point.kind, point.line)).collect();
+        assert_eq!(lines, [(Kind::State, 4), (Kind::Transition, 6), (Kind::State, 7), (Kind::Transition, 7)]);
     }
 }

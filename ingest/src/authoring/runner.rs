@@ -182,7 +182,7 @@ fn compare(end: &End, ran: &Ran, machine: &Machine) -> Vec<Difference> {
 
 /// Compares the levels of which the expectation names a state.
 fn compare_path(expected: &[String], path: &[StateId], machine: &StateMachine) -> Option<Difference> {
-    let ids: BTreeMap<&str, StateId> = machine.states.iter().zip(0..).map(|(state, id)| (state.name.as_str(), StateId(id))).collect();
+    let ids: BTreeMap<&str, StateId> = machine.states().iter().zip(0..).map(|(state, id)| (state.name.as_str(), StateId(id))).collect();
     if let Some(unknown) = expected.iter().find(|name| !ids.contains_key(name.as_str())) {
         return Some(Difference::new("path", Some(unknown), Some("no state has this name")));
     }
@@ -190,8 +190,8 @@ fn compare_path(expected: &[String], path: &[StateId], machine: &StateMachine) -
     let level_of = |id: StateId| levels.get(id.0 as usize).copied();
     // The top level always counts: a path without any state of it is a wrong one.
     let told: BTreeSet<Option<u32>> =
-        expected.iter().filter_map(|name| ids.get(name.as_str())).map(|&id| level_of(id)).chain([level_of(machine.root.start)]).collect();
-    let found: Vec<&str> = path.iter().filter(|&&id| told.contains(&level_of(id))).map(|id| machine.states[id.0 as usize].name.as_str()).collect();
+        expected.iter().filter_map(|name| ids.get(name.as_str())).map(|&id| level_of(id)).chain([level_of(machine.root().start)]).collect();
+    let found: Vec<&str> = path.iter().filter(|&&id| told.contains(&level_of(id))).map(|id| machine.states()[id.0 as usize].name.as_str()).collect();
     if found == expected {
         return None;
     }
@@ -211,13 +211,13 @@ fn arrows(names: &[&str]) -> String {
 
 /// The level of each state, by its number: levels are numbered as they are met.
 fn levels(machine: &StateMachine) -> Vec<u32> {
-    let mut levels = vec![0; machine.states.len()];
-    let mut open: Vec<&SubMachine> = vec![&machine.root];
+    let mut levels = vec![0; machine.states().len()];
+    let mut open: Vec<&SubMachine> = vec![machine.root()];
     let mut number = 0;
     while let Some(level) = open.pop() {
         for id in &level.states {
             levels[id.0 as usize] = number;
-            match &machine.states[id.0 as usize].kind {
+            match &machine.states()[id.0 as usize].kind {
                 StateKind::Parallel { branches } => open.extend(branches),
                 StateKind::Map(map) => open.push(&map.processor),
                 _ => {}

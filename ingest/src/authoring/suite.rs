@@ -131,7 +131,7 @@ pub fn definition_of(test: &Path) -> Option<PathBuf> {
 /// The state machine's name in the cases of a test file.
 #[must_use]
 pub fn state_machine_of(test: &Path) -> String {
-    Definition { path: test.to_owned(), text: String::new() }.stem()
+    Definition::json(test, String::new()).stem()
 }
 
 /// Reads a test file.
@@ -208,8 +208,7 @@ impl<'s> File<'s> {
     /// The coverage of the definition beside the file, if a case has used it.
     fn coverage(&self) -> Result<Option<Coverage>, String> {
         let (Some(definition), Some(machine)) = (&self.definition, self.machines.values().find_map(|machine| machine.as_ref().ok())) else { return Ok(None) };
-        let source = std::fs::read_to_string(&definition.path).map_err(|error| format!("{} cannot be read: {error}", definition.path.display()))?;
-        Ok(Some(Coverage::of(definition.path.clone(), &definition.text, &source, &machine.hir, &self.hits)))
+        Ok(Some(Coverage::of(definition, &machine.hir, &self.hits)))
     }
 }
 
@@ -227,6 +226,5 @@ fn type_name(workflow_type: WorkflowType) -> &'static str {
 pub fn test_case(case: &Case, mocks: Option<&MockFile>, state_machine: &str) -> Result<Option<TestCase>, String> {
     let Some(name) = &case.mocks.test_case else { return Ok(None) };
     let mocks = mocks.ok_or_else(|| format!("it names the test case \"{name}\" of a mock file, but neither --mocks nor SFN_MOCK_CONFIG names the file"))?;
-    let machine = mocks.has_state_machine(state_machine).then_some(state_machine);
-    mocks.test_case(machine, name).map(Some).map_err(|error| error.to_string())
+    mocks.test_case(state_machine, name).map(Some).map_err(|error| format!("{error}; another machine's case is named MACHINE#CASE"))
 }

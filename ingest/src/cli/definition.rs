@@ -5,6 +5,7 @@ use expressway_engine::hir::WorkflowType;
 
 use crate::control::registry;
 use crate::error::Error;
+use crate::tasks::mock;
 
 /// `--type`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -26,11 +27,16 @@ impl From<Type> for WorkflowType {
     }
 }
 
-/// A definition that cannot be used is an input at fault.
+/// A definition that cannot be used is an input at fault; one that cannot be read is a fault of the surroundings.
 pub(super) fn refused(error: &registry::Error) -> Error {
-    let mut text = error.to_string();
-    if let Some(source) = std::error::Error::source(error) {
-        text = format!("{text}: {source}");
-    }
-    Error::Input(text)
+    let text = match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    };
+    if matches!(error, registry::Error::Read { .. }) { Error::Surroundings { what: text, source: None } } else { Error::Input(text) }
+}
+
+/// The same for a file of mocks.
+pub(super) fn refused_mocks(error: &mock::Error) -> Error {
+    if error.is_unreadable() { Error::Surroundings { what: error.to_string(), source: None } } else { Error::Input(error.to_string()) }
 }

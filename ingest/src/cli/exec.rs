@@ -7,14 +7,17 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use expressway_engine::diagnostic::{Diagnostic, Severity};
-use expressway_engine::history::{Encoder, Entry, Recorder};
+use expressway_engine::hir::StateId;
+use expressway_engine::history::{Encoder, Recorder};
+use expressway_engine::program::StateType;
 use expressway_engine::{Deployment, ExecutionName, Limits, Program, Silent, Slot, Start, Timestamp};
 use serde_json::{Value, json};
 
-use super::definition::{Type, refused};
+use super::definition::{Type, refused, refused_mocks};
 use super::output::{Output, tell};
 use super::trace;
 use crate::clock::Clock;
+use crate::control::name;
 use crate::control::registry::Definition;
 use crate::error::Error;
 use crate::local::{self, CallInfo, Ended, Executor, Pace, Status, TaskReply};
@@ -24,7 +27,7 @@ use crate::tasks::native;
 /// Flags of `exec`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  echo '{\"deviceId\":\"dev-1\",\"type\":\"heartbeat\",\"ts\":\"2026-11-20T12:00:00Z\",\"battery\":7}' | expressway exec configs/definitions/heartbeat.asl.json --input -\n\nEach line of input is the JSON input of one execution; each line of output is a JSON object with status and output, or error and cause. A line that cannot be an input has the status INVALID_INPUT, and the exit code is 1 in the end. Waits and retries take no real time unless --real-time is given.\n\nWith --history each line of output is the execution's history instead, as AWS's GetExecutionHistory answers it:\n  expressway exec configs/definitions/heartbeat.asl.json --history | jq -r '.events[] | \"\\(.id) \\(.type)\"'\n\nWith --trace the path is told on standard error, for people:\n  exec-1: SUCCEEDED after 0 ms\n    1. Greet (Pass) at +0 ms, took 0 ms\n         input   {}\n         output  {\"hello\":\"world\"}"
+    after_help = "Example:\n  echo '{\"deviceId\":\"dev-1\",\"type\":\"heartbeat\",\"ts\":\"2026-11-20T12:00:00Z\",\"battery\":7}' | expressway exec configs/definitions/heartbeat.asl.json --input -\n\nEach line of input is the JSON input of one execution; each line of output is a JSON object with status and output, or error and cause. A line that cannot be an input has the status INVALID_INPUT, and the exit code is 1 in the end. Waits and retries take no real time unless --real-time is given.\n\nWith --history each line of output is the execution's history instead, as AWS's GetExecutionHistory answers it:\n  expressway exec configs/definitions/heartbeat.asl.json --history | jq -r '.events[] | \"\\(.id) \\(.type)\"'\n\nOf a history of more than 100,000 events or 64 MiB (an endless loop of an Express execution) the first ones and the end are kept, and the member eventsOmitted counts the others. A Standard execution ends with its event 25,000, as on AWS.\n\nWith --trace the path is told on standard error, for people:\n  exec-1: SUCCEEDED after 0 ms\n    1. Greet (Pass) at +0 ms, took 0 ms\n         input   {}\n         output  {\"hello\":\"world\"}"
 )]
 pub(super) struct Flags {
     /// The definition, *.asl.json or *.asl.yaml
@@ -33,26 +36,26 @@ pub(super) struct Flags {
     /// Inputs, one JSON text a line; - for standard input; one execution on {} when absent
     #[arg(long, env = "EXPRESSWAY_INPUT", value_name = "FILE")]
     input: Option<PathBuf>,
-    /// Mocked task results in the format of Step Functions Local
+    /// Mocked task results in the format of Step Functions Local, under the name of the state machine
     #[arg(long, env = "EXPRESSWAY_MOCKS", value_name = "FILE", requires = "test_case")]
     mocks: Option<PathBuf>,
-    /// Test case in the mock file
+    /// Test case in the mock file; MACHINE#CASE for that of another machine
     #[arg(long, env = "EXPRESSWAY_TEST_CASE", value_name = "NAME", requires = "mocks")]
     test_case: Option<String>,
     /// Type whose rules apply
     #[arg(long = "type", env = "EXPRESSWAY_TYPE", value_name = "TYPE", value_enum, ignore_case = true, default_value = "EXPRESS")]
     workflow_type: Type,
     /// AWS region in ARNs
-    #[arg(long, env = "EXPRESSWAY_REGION", value_name = "REGION", default_value = "us-east-1")]
+    #[arg(long, env = "EXPRESSWAY_REGION", value_name = "REGION", default_value = "us-east-1", value_parser = region)]
     region: String,
     /// AWS account in ARNs
-    #[arg(long, env = "EXPRESSWAY_ACCOUNT", value_name = "DIGITS", default_value = "000000000000")]
+    #[arg(long, env = "EXPRESSWAY_ACCOUNT", value_name = "DIGITS", default_value = "000000000000", value_parser = account)]
     account: String,
     /// Name of the state machine; the file's name up to its first dot when absent
-    #[arg(long, env = "EXPRESSWAY_STATE_MACHINE", value_name = "NAME")]
+    #[arg(long, env = "EXPRESSWAY_STATE_MACHINE", value_name = "NAME", value_parser = name::parse)]
     state_machine: Option<String>,
     /// Name of every execution; exec-1, exec-2, … by line when absent
-    #[arg(long, env = "EXPRESSWAY_EXECUTION_NAME", value_name = "NAME")]
+    #[arg(long, env = "EXPRESSWAY_EXECUTION_NAME", value_name = "NAME", value_parser = name::parse)]
     execution_name: Option<String>,
     /// RoleArn in the Context Object; made from account and state machine when absent
     #[arg(long, env = "EXPRESSWAY_ROLE_ARN", value_name = "ARN")]
@@ -71,6 +74,16 @@ pub(super) struct Flags {
     real_time: bool,
 }
 
+fn account(text: &str) -> Result<String, String> {
+    let is_account = text.len() == 12 && text.bytes().all(|digit| digit.is_ascii_digit());
+    if is_account { Ok(text.to_owned()) } else { Err("an account is 12 digits".to_owned()) }
+}
+
+fn region(text: &str) -> Result<String, String> {
+    let is_region = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if is_region { Ok(text.to_owned()) } else { Err("a region is letters, digits and hyphens, such as eu-west-1".to_owned()) }
+}
+
 pub(super) fn run(flags: &Flags) -> Result<(), Error> {
     let definition = Definition::read(&flags.file).map_err(|error| refused(&error))?;
     let deployment = flags.deployment(&definition);
@@ -79,10 +92,11 @@ pub(super) fn run(flags: &Flags) -> Result<(), Error> {
     if !warnings.is_empty() {
         tell(definition.render(&warnings).trim_end());
     }
+    let mocks = flags.mocks(&deployment.state_machine, &compiled.program)?;
     let mut session = Session {
         program: compiled.program,
         executor: Executor::new(Slot::new(0), if flags.real_time { Pace::Real } else { Pace::Virtual }),
-        mocks: flags.mocks(&deployment.state_machine)?,
+        mocks,
         execution_name: flags.execution_name.clone(),
         seed: flags.seed.unwrap_or_else(|| now().0),
         history: flags.history,
@@ -105,12 +119,14 @@ impl Flags {
         Deployment { region: self.region.clone(), account: self.account.clone(), state_machine, role_arn, limits: Limits::default() }
     }
 
-    fn mocks(&self, state_machine: &str) -> Result<Option<TestCase>, Error> {
+    fn mocks(&self, state_machine: &str, program: &Program) -> Result<Option<TestCase>, Error> {
         let (Some(path), Some(name)) = (&self.mocks, &self.test_case) else { return Ok(None) };
-        let refuse = |error: crate::tasks::mock::Error| Error::Input(error.to_string());
-        let file = MockFile::read(path).map_err(refuse)?;
-        let machine = file.has_state_machine(state_machine).then_some(state_machine);
-        file.test_case(machine, name).map(Some).map_err(refuse)
+        let file = MockFile::read(path).map_err(|error| refused_mocks(&error))?;
+        let case = file.test_case(state_machine, name).map_err(|error| refused_mocks(&error))?;
+        let states = (0..).map(StateId).map_while(|id| Some((program.state_type(id)?, program.state_name(id))));
+        let tasks: Vec<&str> = states.filter(|(kind, _)| *kind == StateType::Task).map(|(_, state)| state).collect();
+        case.check_states(&tasks).map_err(|problem| Error::Input(format!("the mock file {} does not fit: {problem}", path.display())))?;
+        Ok(Some(case))
     }
 }
 
@@ -129,7 +145,7 @@ struct Session {
 impl Session {
     /// Runs every line that is not blank; whether all could be run.
     fn execute_lines(&mut self, path: &Path, out: &mut Output) -> Result<bool, Error> {
-        let unreadable = |error: io::Error| Error::Input(format!("the input {} cannot be read: {error}", path.display()));
+        let unreadable = |error: io::Error| Error::surroundings(format!("the input {} cannot be read", path.display()), error);
         let is_stdin = path == Path::new("-");
         let mut lines: Box<dyn BufRead> =
             if is_stdin { Box::new(BufReader::new(io::stdin().lock())) } else { Box::new(BufReader::new(File::open(path).map_err(unreadable)?)) };
@@ -170,7 +186,16 @@ impl Session {
                 if self.trace {
                     tell(trace::render(&name, self.recorder.entries()).trim_end());
                 }
-                if self.history { write_history(self.recorder.entries(), out) } else { write_ended(&ended, out) }.map(|()| true)
+                let omitted = self.recorder.omitted();
+                if omitted > 0 {
+                    let kept = self.recorder.entries().len();
+                    tell(&format!(
+                        "note: {name} has {} events; {omitted} of them are left out, all between the first {} and the end",
+                        omitted + kept as u64,
+                        kept - 1
+                    ));
+                }
+                if self.history { write_history(&self.recorder, out) } else { write_ended(&ended, out) }.map(|()| true)
             }
             Err(local::Error::Input(fault)) => {
                 let line = json!({"status": "INVALID_INPUT", "error": fault.kind.code(), "cause": format!("line {line}: {fault}")});
@@ -217,12 +242,12 @@ fn write_ended(ended: &Ended, out: &mut Output) -> Result<(), Error> {
     out.line(&Value::Object(line).to_string())
 }
 
-/// One line: the history as `GetExecutionHistory` answers it.
-fn write_history(entries: &[Entry], out: &mut Output) -> Result<(), Error> {
+/// One line: the history as `GetExecutionHistory` answers it; the count of events that are left out is a member that AWS has not.
+fn write_history(recorder: &Recorder, out: &mut Output) -> Result<(), Error> {
     let mut encoder = Encoder::default();
     let mut event = Vec::new();
     out.write(b"{\"events\":[")?;
-    for (index, entry) in entries.iter().enumerate() {
+    for (index, entry) in recorder.entries().iter().enumerate() {
         event.clear();
         if index > 0 {
             event.push(b',');
@@ -230,7 +255,8 @@ fn write_history(entries: &[Entry], out: &mut Output) -> Result<(), Error> {
         encoder.api(entry, &mut event);
         out.write(&event)?;
     }
-    out.line("]}")
+    let omitted = recorder.omitted();
+    if omitted > 0 { out.line(&format!("],\"eventsOmitted\":{omitted}}}")) } else { out.line("]}") }
 }
 
 /// The instant at which an execution starts; from there on the clock is virtual or counted.

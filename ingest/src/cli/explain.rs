@@ -1,10 +1,9 @@
 //! `expressway explain`: what a diagnostic code means.
 
 use clap::Args;
-use expressway_engine::diagnostic::Code;
+use expressway_engine::diagnostic::{Code, distance};
 
 use super::output::Output;
-use crate::config::distance;
 use crate::error::Error;
 
 /// Flags of `explain`.
@@ -53,7 +52,7 @@ fn first_sentence(text: &str) -> &str {
     text.split_once(". ").map_or(text, |(first, _)| first).trim_end_matches('.')
 }
 
-/// Levenshtein's distance; a part of a code is next to it.
+/// Edits between the two; a part of a code is next to it.
 fn apart(wanted: &str, code: &str) -> usize {
     if !wanted.is_empty() && code.contains(wanted) { 0 } else { distance(wanted, code) }
 }

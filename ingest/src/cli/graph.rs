@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use expressway_engine::hir;
 
 use super::definition::{Type, refused};
 use super::output::Output;
 use crate::authoring::graph::Graph;
-use crate::control::registry::{self, Definition};
+use crate::control::registry::Definition;
 use crate::error::Error;
 
 /// Flags of `graph`.
@@ -42,8 +41,7 @@ enum Format {
 pub(super) fn run(flags: &Flags) -> Result<(), Error> {
     let definition = Definition::read(&flags.file).map_err(|error| refused(&error))?;
     // Drawing asks less than running: what cannot be compiled can still be drawn.
-    let lowered = hir::lower(&definition.text, flags.workflow_type.into())
-        .map_err(|diagnostics| refused(&registry::Error::Refused { definition: definition.clone(), diagnostics }))?;
+    let lowered = definition.lower(flags.workflow_type.into()).map_err(|error| refused(&error))?;
     let graph = Graph::of(&lowered.machine, &definition.stem());
     let text = match flags.format {
         Format::Mermaid => graph.mermaid(),

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use expressway_engine::diagnostic::visible;
+
 use crate::error::Error;
 
 /// Standard output; a reader that went away ends the program quietly.
@@ -23,12 +25,18 @@ impl Output {
         self.write(b"\n")
     }
 
+    /// A text for people, of several lines: nothing in it acts on a terminal.
+    pub(super) fn text(&mut self, text: &str) -> Result<(), Error> {
+        text.lines().try_for_each(|line| self.line(&visible(line)))
+    }
+
     pub(super) fn flush(&mut self) -> Result<(), Error> {
         self.out.flush().map_err(Error::output)
     }
 }
 
-/// One line on standard error. Where even that is closed there is nobody left to tell.
+/// A text on standard error, by which nothing in it acts on a terminal. Where even that is closed there is nobody left to tell.
 pub(super) fn tell(text: &str) {
-    drop(writeln!(io::stderr().lock(), "{text}"));
+    let lines: Vec<_> = text.lines().map(visible).collect();
+    drop(writeln!(io::stderr().lock(), "{}", lines.join("\n")));
 }

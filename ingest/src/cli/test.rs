@@ -7,7 +7,7 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 
 use super::Environment;
-use super::definition::Type;
+use super::definition::{Type, refused_mocks};
 use super::output::{Output, tell};
 use crate::authoring::report::{self, Form, print};
 use crate::authoring::suite::{self, Settings};
@@ -104,7 +104,7 @@ fn percent(text: &str) -> Result<f64, String> {
 }
 
 pub(super) fn run(flags: &Flags, environment: &Environment) -> Result<(), Error> {
-    let mocks = flags.mock_file(environment).map(|path| MockFile::read(&path)).transpose().map_err(|error| Error::Input(error.to_string()))?;
+    let mocks = flags.mock_file(environment).map(|path| MockFile::read(&path)).transpose().map_err(|error| refused_mocks(&error))?;
     let settings = Settings { workflow_type: flags.workflow_type.into(), mocks, only: flags.only.clone() };
     if let Some(name) = &flags.record {
         return record_case(flags, name, &settings);

@@ -15,7 +15,9 @@ use crate::error::Error;
 
 /// Flags of `validate`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  expressway validate configs/definitions/*.asl.json --format json\n\nExits with 1 when a definition is refused.")]
+#[command(
+    after_help = "Example:\n  expressway validate configs/definitions/*.asl.json --format json\n\nExits with 1 when a definition is refused, with 3 when one cannot be read; the others are judged all the same."
+)]
 pub(super) struct Flags {
     /// Definitions, *.asl.json or *.asl.yaml
     #[arg(required = true, value_name = "FILE")]
@@ -30,25 +32,38 @@ pub(super) struct Flags {
 
 pub(super) fn run(flags: &Flags) -> Result<(), Error> {
     let mut out = Output::new();
-    let mut is_valid = true;
+    let mut worst = Verdict::Valid;
     for file in &flags.files {
-        is_valid &= judge(file, flags, &mut out)?;
+        worst = worst.max(judge(file, flags, &mut out)?);
     }
     out.flush()?;
-    if is_valid { Ok(()) } else { Err(Error::Input(String::new())) }
+    // All is said already.
+    match worst {
+        Verdict::Valid => Ok(()),
+        Verdict::Refused => Err(Error::Input(String::new())),
+        Verdict::Unreadable => Err(Error::Surroundings { what: String::new(), source: None }),
+    }
 }
 
-/// Reports on one file; whether it is valid.
-fn judge(file: &Path, flags: &Flags, out: &mut Output) -> Result<bool, Error> {
+/// What came of a file, from good to bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Verdict {
+    Valid,
+    Refused,
+    Unreadable,
+}
+
+/// Reports on one file.
+fn judge(file: &Path, flags: &Flags, out: &mut Output) -> Result<Verdict, Error> {
     let definition = match Definition::read(file) {
         Ok(definition) => definition,
         Err(error) => {
             let problem = refused(&error).to_string();
             match flags.format {
-                Format::Text => out.line(&problem)?,
+                Format::Text => out.text(&format!("error: {problem}"))?,
                 Format::Json => out.line(&json!({"file": file.to_string_lossy(), "result": "FAIL", "error": problem, "diagnostics": []}).to_string())?,
             }
-            return Ok(false);
+            return Ok(if matches!(error, registry::Error::Read { .. }) { Verdict::Unreadable } else { Verdict::Refused });
         }
     };
     let deployment = Deployment::named(&definition.stem());
@@ -60,9 +75,9 @@ fn judge(file: &Path, flags: &Flags, out: &mut Output) -> Result<bool, Error> {
     match flags.format {
         Format::Text => {
             if !found.is_empty() {
-                out.line(definition.render(&found).trim_end())?;
+                out.text(definition.render(&found).trim_end())?;
             }
-            out.line(&summary(file, is_valid, &found))?;
+            out.text(&summary(file, is_valid, &found))?;
         }
         Format::Json => {
             let diagnostics: Vec<Value> = found.iter().map(Diagnostic::to_json).collect();
@@ -70,7 +85,7 @@ fn judge(file: &Path, flags: &Flags, out: &mut Output) -> Result<bool, Error> {
             out.line(&json!({"file": file.to_string_lossy(), "result": result, "diagnostics": diagnostics}).to_string())?;
         }
     }
-    Ok(is_valid)
+    Ok(if is_valid { Verdict::Valid } else { Verdict::Refused })
 }
 
 fn summary(file: &Path, is_valid: bool, found: &[Diagnostic]) -> String {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use expressway_engine::diagnostic::nearest;
+
 use super::tree::{Node, Source, is_secret};
 
 /// One thing wrong with the configuration.
@@ -85,38 +87,9 @@ pub(crate) fn join(section: &str, key: &str) -> String {
     if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") }
 }
 
-/// The candidate with the smallest edit distance, if it is small enough to be a slip of the fingers.
-pub(crate) fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
-    let bound = (word.len() / 3).clamp(1, 4);
-    candidates.iter().map(|candidate| (distance(word, candidate), *candidate)).filter(|(distance, _)| *distance <= bound).min().map(|(_, candidate)| candidate)
-}
-
-/// Levenshtein's distance, on bytes.
-pub(crate) fn distance(left: &str, right: &str) -> usize {
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, a) in left.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in right.bytes().enumerate() {
-            let substituted = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[right.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nearest_finds_slips_and_nothing_else() {
-        let keys = ["bootstrap_servers", "group_id", "client_options"];
-        assert_eq!(nearest("bootstrap_server", &keys), Some("bootstrap_servers"));
-        assert_eq!(nearest("groupid", &keys), Some("group_id"));
-        assert_eq!(nearest("color", &keys), None);
-    }
 
     #[test]
     fn unknown_key_names_key_value_and_what_is_allowed() {

@@ -18,9 +18,8 @@ use std::cell::RefCell;
 use std::path::Path;
 
 pub use fault::{Error, Fault};
-pub(crate) use fault::{distance, nearest};
 pub use layers::{DEFAULT_YAML, Layers};
-pub use sections::{Config, Http, Identity, Kafka, Log, LogFormat, Mocks, OnFailure, OnNull, Pipeline, Service};
+pub use sections::{Config, Engine, Http, Identity, Kafka, Log, LogFormat, Mocks, OnFailure, OnNull, Pipeline, Service};
 pub use tree::Source;
 pub use unit::{parse_duration, parse_size};
 

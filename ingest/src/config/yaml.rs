@@ -1,9 +1,15 @@
 //! YAML 1.2 into JSON values, members in their order: `yes`, `on` and their like are texts, only `true` and `false` are truth values.
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// Reads one YAML document; the error is a sentence with line and column.
 pub(crate) fn parse(text: &str) -> Result<Value, String> {
+    parse_as(text)
+}
+
+/// Reads one YAML document as some type; the error is a sentence with line and column.
+pub(crate) fn parse_as<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())
 }

@@ -144,7 +144,7 @@ fn load(pipeline: &config::Pipeline, config: &Config) -> Result<Loaded, Error> {
 
 fn mocked(mocks: &config::Mocks) -> Result<TestCase, Error> {
     let refuse = |error: crate::tasks::mock::Error| Error::Setting(error.to_string());
-    MockFile::read(&mocks.file).map_err(refuse)?.test_case(Some(&mocks.state_machine), &mocks.test_case).map_err(refuse)
+    MockFile::read(&mocks.file).map_err(refuse)?.test_case(&mocks.state_machine, &mocks.test_case).map_err(refuse)
 }
 
 /// A definition that is not there is a mistake in the configuration; one that is refused is an input at fault.
@@ -177,15 +177,19 @@ fn settings(config: &Config, pipeline: &config::Pipeline) -> Settings {
             config::OnNull::DeadLetter => OnNull::DeadLetter,
             config::OnNull::Skip => OnNull::Skip,
         },
+        result_headers: pipeline.result_headers,
+        profile: config.kafka.profile,
         logging: pipeline.logging.clone(),
         executions_open_max: pipeline.executions_open_max,
         window_records_max: pipeline.window_records_max,
         batch_records_max: pipeline.batch_records_max,
+        in_flight_max: pipeline.in_flight_max,
         drain_timeout: config.service.drain_timeout,
         shutdown_timeout: config.service.shutdown_timeout,
         result_topic_error_timeout: config.service.result_topic_error_timeout,
         memory_limit: config.service.memory_limit / pipelines,
         pin_threads: config.service.pin_threads,
+        learned_shapes: config.engine.learned_shapes,
         ..Settings::default()
     }
 }

@@ -58,7 +58,7 @@ impl Reason {
             Self::MalformedJson => FaultKind::Truncated.code(),
             Self::InvalidUtf8 => FaultKind::NotUtf8.code(),
             Self::TooDeep => FaultKind::TooDeep.code(),
-            Self::TooLarge => FaultKind::TooLarge.code(),
+            Self::TooLarge => FaultKind::TooLarge(0).code(),
             Self::ExecutionFailed => "execution_failed",
             Self::Panic => "panic",
             Self::ResultTooLarge => "result_too_large",

@@ -30,6 +30,7 @@ mod dead_letter;
 mod error;
 mod event_log;
 mod lag;
+pub(crate) mod lanes;
 mod offsets;
 mod processor;
 mod result_headers;
@@ -62,8 +63,10 @@ pub use self::error::Error;
 pub use self::event_log::{Destination, Listener, Log, Logging};
 pub use self::lag::PartitionLag;
 pub use self::processor::{Engine, Processor, Splice};
-pub use self::settings::{OnFailure, OnNull, Settings};
+pub(crate) use self::settings::IN_FLIGHT_MAX;
+pub use self::settings::{OnFailure, OnNull, ResultHeaders, Settings};
 pub use self::shared::Readiness;
+pub use crate::kafka::Profile;
 
 /// How long a shard may take to hand over its latencies before its last ones are used.
 const LATENCY_WAIT: Duration = Duration::from_millis(100);
@@ -137,11 +140,12 @@ impl Pipeline {
     /// Settings that cannot work, no broker in reach, a topic that is missing.
     pub fn start(settings: Settings, program: Arc<Program>, tasks: Arc<dyn Integrations>) -> Result<Self, Error> {
         let identity = Identity { definition: program.state_machine().to_owned(), version: program.version().to_owned() };
+        let learned_shapes = settings.learned_shapes;
         let Some(logging) = settings.logging.clone() else {
-            return Self::start_with(settings, identity, tasks, |_| Engine::new(&program));
+            return Self::start_with(settings, identity, tasks, |_| Engine::new(&program).with_learned_shapes(learned_shapes));
         };
         let (logs, writer) = Writer::start(&settings, &logging)?;
-        let mut pipeline = Self::start_with(settings, identity, tasks, |_| Engine::with_listener(&program, logs.log()))?;
+        let mut pipeline = Self::start_with(settings, identity, tasks, |_| Engine::with_listener(&program, logs.log()).with_learned_shapes(learned_shapes))?;
         pipeline.event_log = Some(writer);
         Ok(pipeline)
     }

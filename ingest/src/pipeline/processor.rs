@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
-use expressway_engine::document::Fault;
+use expressway_engine::document::{Counts, Fault};
 use expressway_engine::hir::StateId;
-use expressway_engine::{Budget, EffectId, Effects, Failure, Program, Reply, ResourceId, Resumed, Silent, Slot, Start, Step, Timestamp};
+use expressway_engine::{Budget, EffectId, Effects, Failure, Program, Reply, ResourceId, Resumed, Shapes, Silent, Slot, Start, Step, Timestamp};
 
 use super::event_log::Listener;
 
@@ -57,6 +57,8 @@ pub trait Processor: Send + 'static {
 pub struct Engine<L = Silent> {
     program: Arc<Program>,
     slots: Vec<Option<Slot>>,
+    /// What all slots have learned of their messages.
+    shapes: Shapes,
     resources: Vec<Arc<str>>,
     budget: Budget,
     listener: L,
@@ -75,7 +77,20 @@ impl<L: Listener> Engine<L> {
     #[must_use]
     pub fn with_listener(program: &Arc<Program>, listener: L) -> Self {
         let resources = program.resources().iter().map(|resource| Arc::from(resource.arn.as_str())).collect();
-        Self { program: Arc::clone(program), slots: Vec::new(), resources, budget: Budget::default(), listener }
+        Self { program: Arc::clone(program), slots: Vec::new(), shapes: Shapes::new(), resources, budget: Budget::default(), listener }
+    }
+
+    /// The same, learning the shapes of messages or not; it does unless told otherwise.
+    #[must_use]
+    pub fn with_learned_shapes(mut self, is_on: bool) -> Self {
+        self.shapes = if is_on { Shapes::new() } else { Shapes::off() };
+        self
+    }
+
+    /// How many messages were read by learned shapes, and how many not.
+    #[must_use]
+    pub fn shape_counts(&self) -> Counts {
+        self.shapes.counts()
     }
 
     fn used(&self, index: u32) -> &Slot {
@@ -97,7 +112,7 @@ fn slot_of(slots: &mut Vec<Option<Slot>>, index: u32) -> &mut Slot {
 impl<L: Listener> Processor for Engine<L> {
     fn begin(&mut self, slot: u32, input: &[u8], start: &Start<'_>, effects: &mut Effects, output: &mut Vec<u8>) -> Result<Step, Fault> {
         let slot = slot_of(&mut self.slots, slot);
-        slot.start(&self.program, input, start)?;
+        slot.start_with(&self.program, input, start, &mut self.shapes)?;
         let step = slot.run(&self.program, start.now, self.budget, effects, &mut self.listener);
         if step == Step::Succeeded {
             slot.write_output(&self.program, output);

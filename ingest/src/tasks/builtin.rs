@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn mocks_count_invocations_of_one_execution() {
         let text = r#"{"StateMachines":{"m":{"TestCases":{"c":{"S":"R"}}}},"MockedResponses":{"R":{"0":{"Return":0},"1":{"Return":1}}}}"#;
-        let case = MockFile::parse(Path::new("m"), text.as_bytes().to_vec()).expect("file").test_case(None, "c").expect("case");
+        let case = MockFile::parse(Path::new("m"), text.as_bytes().to_vec()).expect("file").test_case("m", "c").expect("case");
         let builtin = Builtin::start(Some(case)).expect("starts");
         let (replies, inbox) = inbox(8, Waker::noop().clone());
         let mut calls = vec![call("x", "{}", 1, 1), call("x", "{}", 1, 2), call("x", "{}", 2, 1)];

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use expressway_engine::diagnostic::nearest;
 use serde_json::{Map, Value};
 
 use crate::local::{TaskOutcome, TaskReply};
@@ -40,11 +41,21 @@ struct Mocked {
 pub struct Error {
     path: PathBuf,
     problem: String,
+    is_unreadable: bool,
+}
+
+impl Error {
+    /// Whether the file could not be read at all.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        self.is_unreadable
+    }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the mock file {} is refused: {}", self.path.display(), self.problem)
+        let what = if self.is_unreadable { "cannot be read" } else { "is refused" };
+        write!(f, "the mock file {} {what}: {}", self.path.display(), self.problem)
     }
 }
 
@@ -56,7 +67,7 @@ impl MockFile {
     /// # Errors
     /// When it cannot be read, is not JSON or lacks its two sections.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let bytes = std::fs::read(path).map_err(|error| Error { path: path.to_owned(), problem: format!("it cannot be read: {error}") })?;
+        let bytes = std::fs::read(path).map_err(|error| Error { path: path.to_owned(), problem: error.to_string(), is_unreadable: true })?;
         Self::parse(path, bytes)
     }
 
@@ -65,7 +76,7 @@ impl MockFile {
     /// # Errors
     /// When it is not JSON or lacks its two sections.
     pub fn parse(path: &Path, mut bytes: Vec<u8>) -> Result<Self, Error> {
-        let refuse = |problem: String| Error { path: path.to_owned(), problem };
+        let refuse = |problem: String| Error { path: path.to_owned(), problem, is_unreadable: false };
         let mut value: Value = simd_json::serde::from_slice(&mut bytes).map_err(|error| refuse(format!("it is not valid JSON: {error}")))?;
         let mut section = |name: &str| match value.get_mut(name).map(Value::take) {
             Some(Value::Object(members)) => Ok(members),
@@ -76,21 +87,13 @@ impl MockFile {
         Ok(Self { path: path.to_owned(), state_machines, responses })
     }
 
-    /// Whether the file knows a state machine of this name.
-    #[must_use]
-    pub fn has_state_machine(&self, name: &str) -> bool {
-        self.state_machines.contains_key(name)
-    }
-
-    /// The test case `name` of `state_machine`; without one, of the only machine that has such a case.
+    /// The test case `name` of `state_machine`, or `MACHINE#NAME` of another one, as Step Functions Local spells it.
     ///
     /// # Errors
     /// When there is no such case, or it or one of its responses is malformed.
-    pub fn test_case(&self, state_machine: Option<&str>, name: &str) -> Result<TestCase, Error> {
-        let states = match state_machine {
-            Some(machine) => self.case_of(machine, name)?,
-            None => self.only_case(name)?,
-        };
+    pub fn test_case(&self, state_machine: &str, name: &str) -> Result<TestCase, Error> {
+        let (machine, name) = name.split_once('#').unwrap_or((state_machine, name));
+        let states = self.case_of(machine, name)?;
         let Value::Object(states) = states else { return Err(self.refuse(format!("test case \"{name}\" must be an object of state names"))) };
         let mocked = |(state, response): (&String, &Value)| match response {
             Value::String(response) => Ok((state.clone(), self.response(response)?)),
@@ -108,20 +111,6 @@ impl MockFile {
         cases.get(name).ok_or_else(|| self.refuse(format!("state machine \"{machine}\" has no test case \"{name}\"; there are {}", list(cases.keys()))))
     }
 
-    fn only_case(&self, name: &str) -> Result<&Value, Error> {
-        let mut found = self.state_machines.iter().filter_map(|(machine, value)| cases(value)?.get(name).map(|case| (machine, case)));
-        match (found.next(), found.next()) {
-            (Some((_, case)), None) => Ok(case),
-            (Some((one, _)), Some((other, _))) => {
-                Err(self.refuse(format!("test case \"{name}\" stands under \"{one}\" and \"{other}\"; name the state machine")))
-            }
-            (None, _) => {
-                let all = self.state_machines.values().filter_map(cases).flat_map(Map::keys);
-                Err(self.refuse(format!("it has no test case \"{name}\"; there are {}", list(all))))
-            }
-        }
-    }
-
     fn response(&self, name: &str) -> Result<Vec<Mocked>, Error> {
         let response = self
             .responses
@@ -131,7 +120,7 @@ impl MockFile {
     }
 
     fn refuse(&self, problem: String) -> Error {
-        Error { path: self.path.clone(), problem }
+        Error { path: self.path.clone(), problem, is_unreadable: false }
     }
 }
 
@@ -166,6 +155,19 @@ impl TestCase {
     pub fn foreseen(&self, state: &str, invocation: u32) -> Option<TaskReply> {
         let found = self.states.get(state)?.iter().find(|mocked| (mocked.first..=mocked.last).contains(&invocation))?;
         Some(found.reply.clone())
+    }
+
+    /// Checks that all states it mocks are among `tasks`, the Task states of a definition: a misspelt one would never answer.
+    ///
+    /// # Errors
+    /// A sentence about the first that is not.
+    pub fn check_states(&self, tasks: &[&str]) -> Result<(), String> {
+        let Some(unknown) = self.states.keys().find(|state| !tasks.contains(&state.as_str())) else { return Ok(()) };
+        let hint = match nearest(unknown, tasks) {
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None => format!("there are {}", list(tasks.iter())),
+        };
+        Err(format!("test case \"{}\" mocks \"{unknown}\", which is no Task state of the definition; {hint}", self.name))
     }
 
     /// Whether calls of this state are mocked.
@@ -208,7 +210,7 @@ fn reply(value: &Value) -> Option<TaskReply> {
     Some(TaskReply { after_ms, outcome })
 }
 
-fn list<'n>(names: impl Iterator<Item = &'n String>) -> String {
+fn list<N: fmt::Display>(names: impl Iterator<Item = N>) -> String {
     let names: Vec<String> = names.map(|name| format!("\"{name}\"")).collect();
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
@@ -232,14 +234,14 @@ mod tests {
         MockFile::parse(Path::new("mocks.json"), text.as_bytes().to_vec())
     }
 
-    fn refused(text: &str, machine: Option<&str>, case: &str, part: &str) {
+    fn refused(text: &str, machine: &str, case: &str, part: &str) {
         let problem = parse(text).and_then(|file| file.test_case(machine, case)).expect_err("must be refused").to_string();
         assert!(problem.contains(part) && problem.contains("mocks.json"), "{problem}");
     }
 
     #[test]
     fn invocations_are_answered_by_range() {
-        let case = parse(FILE).expect("file").test_case(Some("Orders"), "Busy").expect("case");
+        let case = parse(FILE).expect("file").test_case("Orders", "Busy").expect("case");
         assert_eq!(case.reply("Charge", 0), Some(TaskReply::failure("Busy", "later")));
         assert_eq!(case.reply("Charge", 1), Some(TaskReply::failure("Busy", "later")));
         assert_eq!(case.reply("Charge", 2), Some(TaskReply::success("\"ok\"")));
@@ -261,26 +263,33 @@ mod tests {
 
     #[test]
     fn results_keep_their_order_of_keys() {
-        let case = parse(FILE).expect("file").test_case(Some("Orders"), "Happy").expect("case");
+        let case = parse(FILE).expect("file").test_case("Orders", "Happy").expect("case");
         assert_eq!(case.reply("Charge", 0), Some(TaskReply::success(r#"{"b":1.5,"a":[null,"é"]}"#)));
     }
 
     #[test]
-    fn machine_may_be_left_out_when_only_one_has_the_case() {
+    fn another_machine_is_named_before_the_case() {
         let file = parse(FILE).expect("file");
-        assert!(file.test_case(None, "Busy").is_ok());
-        assert!(file.has_state_machine("Other") && !file.has_state_machine("others"));
-        refused(FILE, None, "Happy", "name the state machine");
+        assert_eq!(file.test_case("Other", "Orders#Busy").expect("case"), file.test_case("Orders", "Busy").expect("case"));
+        refused(FILE, "Unknown", "Alone", "state machine \"Unknown\" is not in it; there are \"Orders\", \"Other\"");
+    }
+
+    #[test]
+    fn states_that_are_no_tasks_are_refused() {
+        let case = parse(FILE).expect("file").test_case("Orders", "Busy").expect("case");
+        assert_eq!(case.check_states(&["Charge", "Other"]), Ok(()));
+        let problem = case.check_states(&["Chrage"]).expect_err("misspelt");
+        assert_eq!(problem, "test case \"Busy\" mocks \"Charge\", which is no Task state of the definition; did you mean \"Chrage\"?");
+        assert!(case.check_states(&[]).expect_err("none").ends_with("; there are none"));
     }
 
     #[test]
     fn what_is_missing_is_named_with_what_there_is() {
-        refused("[", None, "x", "not valid JSON");
-        refused("{}", None, "x", "\"StateMachines\" is missing");
-        refused(r#"{"StateMachines": [], "MockedResponses": {}}"#, None, "x", "\"StateMachines\" must be an object");
-        refused(FILE, Some("Order"), "Happy", "there are \"Orders\", \"Other\"");
-        refused(FILE, Some("Orders"), "Sad", "there are \"Happy\", \"Busy\"");
-        refused(FILE, None, "Sad", "there are \"Happy\", \"Busy\", \"Happy\", \"Alone\"");
+        refused("[", "M", "x", "not valid JSON");
+        refused("{}", "M", "x", "\"StateMachines\" is missing");
+        refused(r#"{"StateMachines": [], "MockedResponses": {}}"#, "M", "x", "\"StateMachines\" must be an object");
+        refused(FILE, "Order", "Happy", "there are \"Orders\", \"Other\"");
+        refused(FILE, "Orders", "Sad", "there are \"Happy\", \"Busy\"");
     }
 
     #[test]
@@ -296,7 +305,7 @@ mod tests {
             (r#"{"R": {"0-2": {"Return": 1}, "2": {"Return": 1}}}"#, "overlaps"),
             (r#"{"R": 5}"#, "must be an object"),
         ] {
-            refused(&with(responses), None, "C", part);
+            refused(&with(responses), "M", "C", part);
         }
     }
 }

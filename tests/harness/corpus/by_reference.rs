@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::answer::Answers;
 use super::case::Case;
-use super::judge::Verdict;
+use super::judge::{Reason, Verdict};
 use super::run;
 use crate::reference::{self, Answer, Call, Setup, Unfit, same_text, same_value};
 
@@ -15,7 +15,7 @@ pub const SUFFIX: &str = "@reference";
 /// The account of own cases.
 const ACCOUNT: &str = "000000000000";
 
-/// The verdict on what the reference makes of an own case; `None` when the case asks for no execution, or for what the reference does not have.
+/// The verdict on what the reference makes of an own case; `None` when the case asks for no execution.
 #[must_use]
 pub fn judge(case: &Case) -> Option<Verdict> {
     let expect = case.field("expect");
@@ -26,7 +26,7 @@ pub fn judge(case: &Case) -> Option<Verdict> {
     let mut answers = Answers::new(case);
     let ended = reference::run(&setup, &mut |call| answer(&mut answers, call));
     let differs = match ended {
-        Err(Unfit::Unsupported(_)) => return None,
+        Err(Unfit::Unsupported(_)) => return Some(Verdict::NotApplicable(Reason::Random)),
         Err(unfit) => Err(unfit.to_string()),
         Ok(ended) => compare(expect, &ended).and_then(|()| answers.finish()),
     };

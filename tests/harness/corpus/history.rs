@@ -47,6 +47,7 @@ fn member(fact: &Fact) -> Value {
         Fact::Text(text) => Value::from(&**text),
         Fact::Number(number) => Value::from(*number),
         Fact::Data(json) => parse(json),
+        Fact::Member(name, text) => json!({*name: &**text}),
         Fact::Variables(variables) => variables.iter().map(|(name, json)| (name.to_string(), parse(json))).collect::<Map<_, _>>().into(),
     }
 }

@@ -1,4 +1,4 @@
-//! Decides what becomes of a case. Strict: a missing field, another error, an unexpected success are failures; only six reasons make a case not applicable.
+//! Decides what becomes of a case. Strict: a missing field, another error, an unexpected success are failures; only seven reasons make a case not applicable.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -35,6 +35,8 @@ pub enum Reason {
     NotFinal,
     /// It uses a form of path that the library behind the service knows and the service's documentation excludes.
     Undocumented,
+    /// It computes what differs from run to run, so a second interpreter cannot say what comes out.
+    Random,
 }
 
 impl Reason {
@@ -48,6 +50,7 @@ impl Reason {
             Self::Task => "task",
             Self::NotFinal => "not-final",
             Self::Undocumented => "undocumented",
+            Self::Random => "random",
         }
     }
 }

@@ -9,6 +9,9 @@ use super::{OPEN, intrinsic, scalar};
 /// Largest payload, in bytes of compact JSON.
 const PAYLOAD_BYTES_MAX: usize = 262_144;
 
+/// Largest size of all variables.
+const VARIABLES_BYTES_MAX: usize = 10 << 20;
+
 /// One visit of a state.
 pub struct Visit<'w> {
     /// The execution.
@@ -47,11 +50,8 @@ impl Visit<'_> {
         let path = path::parse(text);
         match &path.root {
             Root::Data => path.find(data),
-            // How the service says that the Context Object or a variable lacks something is not recorded.
-            Root::Context => match path.find(&self.context()) {
-                Found::Nothing(_) => Found::Nothing(OPEN.to_owned()),
-                found => found,
-            },
+            Root::Context => path.find(&self.context()),
+            // How the service says that a variable lacks something is not recorded.
             Root::Variable(name) => match self.variables.get(name) {
                 Some(value) => match path.find(value) {
                     Found::Nothing(_) => Found::Nothing(OPEN.to_owned()),
@@ -114,6 +114,22 @@ impl Visit<'_> {
             Value::Array(elements) => elements.iter().map(|element| self.template(element, data)).collect(),
             literal => Ok(literal.clone()),
         }
+    }
+
+    /// The values of an `Assign` over `data`; null where there is none (spec/asl.md 3).
+    ///
+    /// # Errors
+    /// As for any template, and States.DataLimitExceeded.
+    pub fn assign(&self, template: &Value, data: &Value) -> Result<Value, Failure> {
+        let built = self.template(template, data)?;
+        let Value::Object(assigned) = &built else { return Ok(built) };
+        let bytes = |variables: &Map<String, Value>| variables.values().map(|value| value.to_string().len()).sum::<usize>();
+        let mut all = self.variables.clone();
+        all.extend(assigned.clone());
+        if bytes(assigned) > PAYLOAD_BYTES_MAX || bytes(&all) > VARIABLES_BYTES_MAX {
+            return Err(self.failure("States.DataLimitExceeded", OPEN));
+        }
+        Ok(built)
     }
 
     /// A path or a call that stands in `field`.

@@ -1,6 +1,9 @@
 //! Intrinsic functions (spec/asl.md 9): a call read and evaluated in one walk over its text.
 
+use md5::{Digest as _, Md5};
 use serde_json::{Value, json};
+use sha1::Sha1;
+use sha2::{Sha256, Sha384, Sha512};
 
 use super::data::Visit;
 use super::world::Failure;
@@ -92,7 +95,8 @@ impl Call<'_, '_> {
             }
             return format(&template, &arguments[1..]).map(Value::String).ok_or(Stop::Refused);
         }
-        if matches!(name, "Hash" | "UUID" | "MathRandom") {
+        // Nobody can say what these give.
+        if matches!(name, "UUID" | "MathRandom") {
             return Err(Stop::Failed(self.visit.world.unsupported(name)));
         }
         apply(name, &arguments).ok_or(Stop::Refused)
@@ -214,6 +218,7 @@ fn apply(name: &str, arguments: &[Value]) -> Option<Value> {
             let bytes = text(0).filter(|text| text.chars().count() <= TEXT_CHARACTERS_MAX).and_then(decode)?;
             Some(json!(String::from_utf8_lossy(&bytes)))
         }
+        "Hash" => hash(text(0)?, text(1)?).map(Value::String),
         "JsonMerge" => {
             let (mut merged, added) = (arguments[0].as_object()?.clone(), arguments[1].as_object()?);
             if arguments[2] != Value::Bool(false) {
@@ -254,6 +259,23 @@ fn range(first: i64, last: i64, step: i64) -> Option<Value> {
         item = item.checked_add(step)?;
     }
     Some(Value::Array(items))
+}
+
+/// The lower-case hexadecimal digest of a text.
+fn hash(text: &str, algorithm: &str) -> Option<String> {
+    if text.chars().count() > TEXT_CHARACTERS_MAX {
+        return None;
+    }
+    let bytes = text.as_bytes();
+    let digest = match algorithm {
+        "MD5" => Md5::digest(bytes).to_vec(),
+        "SHA-1" => Sha1::digest(bytes).to_vec(),
+        "SHA-256" => Sha256::digest(bytes).to_vec(),
+        "SHA-384" => Sha384::digest(bytes).to_vec(),
+        "SHA-512" => Sha512::digest(bytes).to_vec(),
+        _ => return None,
+    };
+    Some(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn encode(bytes: &[u8]) -> String {

@@ -79,7 +79,7 @@ async fn visit<'w>(world: &'w World<'w>, name: &str, state: &Value, raw: Value, 
                 world.event();
                 return Ok(done);
             }
-            Err(failure) => failure,
+            Err(failure) => failure.within_limits(),
         };
         if failure.is_runtime() {
             return Err(failure);
@@ -96,7 +96,7 @@ async fn visit<'w>(world: &'w World<'w>, name: &str, state: &Value, raw: Value, 
         let catchers = list(&state["Catch"]);
         let Some(catcher) = catchers.iter().find(|catcher| matches(catcher, &failure, kind)) else { return Err(failure) };
         let output = json!({"Error": failure.error.unwrap_or_default(), "Cause": failure.cause.unwrap_or_default()});
-        let assigned = visit.template(&catcher["Assign"], &output)?;
+        let assigned = visit.assign(&catcher["Assign"], &output)?;
         let output = visit.result_path(catcher.get("ResultPath"), &raw, output)?;
         let output = visit.limit(output, name)?;
         world.event();
@@ -149,32 +149,32 @@ async fn attempt(visit: &Visit<'_>, kind: &str, state: &Value, raw: &Value) -> R
         "Succeed" => return leave(&effective, Value::Null, None),
         "Wait" => {
             wait(visit, state, &effective).await?;
-            return leave(&effective, visit.template(&state["Assign"], &effective)?, next);
+            return leave(&effective, visit.assign(&state["Assign"], &effective)?, next);
         }
         "Choice" => {
             for rule in list(&state["Choices"]) {
                 if choice::holds(visit, &rule, &effective)? {
-                    let assigned = visit.template(&rule["Assign"], &effective)?;
+                    let assigned = visit.assign(&rule["Assign"], &effective)?;
                     return leave(&effective, assigned, rule["Next"].as_str().map(str::to_owned));
                 }
             }
             let Some(default) = state["Default"].as_str() else { return Err(visit.failure("States.NoChoiceMatched", OPEN)) };
-            return leave(&effective, visit.template(&state["Assign"], &effective)?, Some(default.to_owned()));
+            return leave(&effective, visit.assign(&state["Assign"], &effective)?, Some(default.to_owned()));
         }
         "Pass" => match state.get("Result") {
             Some(result) => result.clone(),
             None => parameters(&effective)?,
         },
-        "Task" => task(visit, state, raw, visit.limit(parameters(&effective)?, &visit.state)?).await?,
+        "Task" => task(visit, state, &effective, visit.limit(parameters(&effective)?, &visit.state)?).await?,
         "Parallel" => parallel(visit, state, visit.limit(parameters(&effective)?, &visit.state)?).await?,
-        _ => map(visit, state, raw, &effective).await?,
+        _ => map(visit, state, &effective).await?,
     };
     let selected = match state.get("ResultSelector") {
         Some(template) => visit.template(template, &result).and_then(|built| visit.limit(built, &visit.state))?,
         None => result.clone(),
     };
     // A Pass assigns from what ResultPath would place, the others from the raw result.
-    let assigned = visit.template(&state["Assign"], &result)?;
+    let assigned = visit.assign(&state["Assign"], &result)?;
     leave(&visit.result_path(state.get("ResultPath"), raw, selected)?, assigned, next)
 }
 
@@ -236,18 +236,23 @@ fn seconds(visit: &Visit<'_>, path: &str, data: &Value) -> Result<u64, Failure> 
     }
 }
 
+/// A number of seconds of a Task, at least one, or what its path says.
+fn task_seconds(visit: &Visit<'_>, state: &Value, field: &str, effective: &Value) -> Result<Option<u64>, Failure> {
+    let Some(path) = state[format!("{field}Path")].as_str() else { return Ok(state[field].as_u64()) };
+    let value = visit.data_path(Some(&json!(path)), effective)?;
+    let seconds = scalar::integer(&value).and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| (1..=99_999_999).contains(seconds));
+    seconds.map(Some).ok_or_else(|| visit.runtime(OPEN))
+}
+
 /// Calls a task once.
-async fn task(visit: &Visit<'_>, state: &Value, raw: &Value, input: Value) -> Result<Value, Failure> {
+async fn task(visit: &Visit<'_>, state: &Value, effective: &Value, input: Value) -> Result<Value, Failure> {
     let world = visit.world;
-    let timeout = match (state["TimeoutSeconds"].as_u64(), state["TimeoutSecondsPath"].as_str()) {
-        (Some(seconds), _) => Some(seconds),
-        (None, None) => None,
-        (None, Some(path)) => {
-            let value = visit.data_path(Some(&json!(path)), raw)?;
-            let seconds = scalar::integer(&value).and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| (1..=99_999_999).contains(seconds));
-            Some(seconds.ok_or_else(|| visit.runtime(OPEN))?)
-        }
-    };
+    let timeout = task_seconds(visit, state, "TimeoutSeconds", effective)?;
+    // A heartbeat and a role must be there, and do nothing.
+    task_seconds(visit, state, "HeartbeatSeconds", effective)?;
+    if !state["Credentials"].is_null() && !visit.template(&state["Credentials"], effective)?["RoleArn"].is_string() {
+        return Err(visit.runtime(OPEN));
+    }
     let timeout_ms = timeout.map(|seconds| seconds * 1_000);
     // Scheduled and started.
     world.event();
@@ -285,7 +290,7 @@ async fn parallel(visit: &Visit<'_>, state: &Value, input: Value) -> Result<Valu
 }
 
 /// Runs the iterations of an inline Map (spec/asl.md 7.2).
-async fn map(visit: &Visit<'_>, state: &Value, raw: &Value, effective: &Value) -> Result<Value, Failure> {
+async fn map(visit: &Visit<'_>, state: &Value, effective: &Value) -> Result<Value, Failure> {
     let path = state["ItemsPath"].as_str().unwrap_or("$");
     let items = visit.data_path(Some(&json!(path)), effective)?;
     let Value::Array(items) = items else { return Err(visit.runtime(&format!("Reference path \"{path}\" must point to array."))) };
@@ -293,7 +298,7 @@ async fn map(visit: &Visit<'_>, state: &Value, raw: &Value, effective: &Value) -
         (Some(limit), _) => limit,
         (None, None) => 0,
         (None, Some(path)) => {
-            let value = visit.data_path(Some(&json!(path)), raw)?;
+            let value = visit.data_path(Some(&json!(path)), effective)?;
             let shown = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             let text = format!("The MaxConcurrencyPath field refers to value \"{shown}\" which is not a valid integer: {path}");
             // Recorded for the like fields of a distributed Map: a text that holds an integer will do.

@@ -25,6 +25,13 @@ impl Failure {
         Self { error: Some(error.to_owned()), cause: Some(cause.into()) }
     }
 
+    /// The error as it is handed on: at most 256 characters of name and 32,768 of cause (spec/asl.md 11).
+    #[must_use]
+    pub fn within_limits(self) -> Self {
+        let first = |text: Option<String>, limit: usize| text.map(|text| text.chars().take(limit).collect());
+        Self { error: first(self.error, 256), cause: first(self.cause, 32_768) }
+    }
+
     /// Whether nothing may catch it (spec/asl.md 8.1).
     #[must_use]
     pub fn is_runtime(&self) -> bool {

@@ -52,6 +52,7 @@ impl Slot {
                 Ok(value) => {
                     // Documents are only let go of by compaction, so what this one holds brings the next one nearer.
                     slot.compact_at = slot.compact_at.saturating_sub(buffer.len());
+                    slot.stop_at = slot.stop_at.min(slot.compact_at);
                     Ok(value)
                 }
                 Err(fault) => because(format_args!("Argument 1 is not a JSON text: {fault}")),

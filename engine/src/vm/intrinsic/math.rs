@@ -2,12 +2,30 @@
 
 use super::{Argument, Failure, because};
 use crate::program::Program;
+use crate::program::pool::IntrinsicCode;
 use crate::value::Value;
+use crate::vm::failure::Raised;
 use crate::vm::{Slot, mix};
 
 impl Slot {
     /// `States.MathAdd(a, b)`: each argument is rounded, then they are added; all three stay within 32 bits.
-    pub(super) fn math_add(&mut self, program: &Program, a: Argument, b: Argument) -> Result<Value, Failure> {
+    #[inline(never)]
+    pub(super) fn call_math_add(&mut self, program: &Program, id: u32, code: &IntrinsicCode, field: &str, cur: Value) -> Result<Value, Raised> {
+        let &[a, b] = program.arguments(code) else { unreachable!("verification proves the number of arguments") };
+        let (a, b) = (self.argument(program, id, a, field, cur)?, self.argument(program, id, b, field, cur)?);
+        let view = self.view(program);
+        if let (Some(a), Some(b)) = (view.small_integer(a), view.small_integer(b))
+            && let (Ok(a), Ok(b)) = (i32::try_from(a), i32::try_from(b))
+            && let Some(sum) = a.checked_add(b)
+        {
+            return Ok(Value::integer(i64::from(sum)));
+        }
+        let sum = self.math_add(program, Argument { place: 1, value: a }, Argument { place: 2, value: b });
+        sum.map_err(|failure| self.raise_failure(program, id, code, failure))
+    }
+
+    /// The same for numbers that are to be rounded, and for what cannot be added.
+    fn math_add(&mut self, program: &Program, a: Argument, b: Argument) -> Result<Value, Failure> {
         let (a, b) = (self.small_integer(program, a)?, self.small_integer(program, b)?);
         match a.checked_add(b) {
             Some(sum) => Ok(Value::integer(i64::from(sum))),

@@ -11,6 +11,9 @@ mod math;
 mod string;
 mod uuid;
 
+pub(crate) use string::pieces;
+pub(super) use uuid::uuid_text;
+
 use std::fmt;
 
 use super::Slot;
@@ -20,7 +23,7 @@ use crate::error;
 use crate::program::Program;
 use crate::program::function::Function;
 use crate::program::op::IntrinsicId;
-use crate::program::pool::ArgumentCode;
+use crate::program::pool::{ArgumentCode, IntrinsicCode};
 use crate::value::{Quota, Value, number};
 
 /// Longest text that Base64Encode, Base64Decode and Hash take, in characters.
@@ -76,44 +79,59 @@ type Arguments = [Argument; Function::ARGUMENTS_MAX as usize];
 
 impl Slot {
     /// The result of a call. The recursion is as deep as calls nest, which lowering bounds; `field` is named when a path among the arguments finds nothing.
+    #[inline]
     pub(super) fn call_function(&mut self, program: &Program, id: u32, call: IntrinsicId, field: &str, cur: Value) -> Result<Value, Raised> {
-        let code = &program.pools.intrinsics[call.index()];
-        let arguments = &program.pools.arguments[code.first as usize..(code.first + code.count) as usize];
-        let result = if code.function.is_variadic() {
+        let code = program.intrinsic(call);
+        match code.function {
+            Function::Format => self.call_format(program, id, code, field, cur),
+            Function::MathAdd => self.call_math_add(program, id, code, field, cur),
+            _ => self.call_other(program, id, code, field, cur),
+        }
+    }
+
+    #[inline(never)]
+    fn call_other(&mut self, program: &Program, id: u32, code: &IntrinsicCode, field: &str, cur: Value) -> Result<Value, Raised> {
+        let arguments = program.arguments(code);
+        if code.function == Function::Array {
             let start = self.memory.reserve(arguments.len()).map_err(|quota| self.raise_quota(quota))?;
-            for (cell, &argument) in (start..).zip(arguments) {
-                let value = self.argument(program, id, argument, field, cur)?;
-                self.memory.set(cell, value);
-            }
-            match code.function {
-                Function::Array => Ok(self.memory.finish_array(start, code.count)),
-                _ => self.format(program, start, code.count),
-            }
-        } else {
-            let mut values = [1, 2, 3].map(|place| Argument { place, value: Value::NULL });
-            for (slot, &argument) in values.iter_mut().zip(arguments) {
-                slot.value = self.argument(program, id, argument, field, cur)?;
-            }
-            self.apply(program, code.function, values, arguments.len())
-        };
-        result.map_err(|failure| match failure {
+            self.arguments_into(program, id, arguments, start, field, cur)?;
+            return Ok(self.memory.finish_array(start, code.count));
+        }
+        let mut values = [1, 2, 3].map(|place| Argument { place, value: Value::NULL });
+        for (slot, &argument) in values.iter_mut().zip(arguments) {
+            slot.value = self.argument(program, id, argument, field, cur)?;
+        }
+        let result = self.apply(program, code.function, values, arguments.len());
+        result.map_err(|failure| self.raise_failure(program, id, code, failure))
+    }
+
+    #[cold]
+    fn raise_failure(&mut self, program: &Program, id: u32, code: &IntrinsicCode, failure: Failure) -> Raised {
+        match failure {
             Failure::Full => self.raise_quota(Quota),
             Failure::Because(reason) => {
                 // The exact texts of the service are not recorded; the form is that of its other causes.
                 let text = &code.text;
                 self.raise(program, id, error::INTRINSIC_FAILURE, format_args!("The function '{text}' had the following error: {reason}"))
             }
-        })
+        }
     }
 
+    /// Writes the arguments to the cells from `start`.
+    fn arguments_into(&mut self, program: &Program, id: u32, arguments: &[ArgumentCode], start: u32, field: &str, cur: Value) -> Result<(), Raised> {
+        for (cell, &argument) in (start..).zip(arguments) {
+            let value = self.argument(program, id, argument, field, cur)?;
+            self.memory.set(cell, value);
+        }
+        Ok(())
+    }
+
+    #[inline]
     fn argument(&mut self, program: &Program, id: u32, argument: ArgumentCode, field: &str, cur: Value) -> Result<Value, Raised> {
         match argument {
-            ArgumentCode::Constant(constant) => Ok(self.view(program).constant(program.constant_tokens[constant.index()])),
+            ArgumentCode::Constant(constant) => Ok(program.constant(constant)),
             ArgumentCode::Call(inner) => self.call_function(program, id, inner, field, cur),
-            ArgumentCode::Path(path) => match self.read(program, id, path, cur)? {
-                Some(value) => Ok(value),
-                None => Err(self.raise_missing(program, id, &program.path(path).text, field, cur)),
-            },
+            ArgumentCode::Path(path) => self.take(program, id, path, field, cur),
         }
     }
 
@@ -130,12 +148,11 @@ impl Slot {
             Function::Hash => self.hash(program, a, b),
             Function::JsonMerge => self.json_merge(program, a, b, c),
             Function::JsonToString => self.json_to_string(program, a.value),
-            Function::MathAdd => self.math_add(program, a, b),
             Function::MathRandom => self.math_random(program, a, b, (count > 2).then_some(c)),
             Function::StringSplit => self.string_split(program, a, b),
             Function::StringToJson => self.string_to_json(program, a),
             Function::Uuid => self.uuid(),
-            Function::Array | Function::Format => unreachable!("functions of any number of arguments are called by call_function()"),
+            Function::Array | Function::Format | Function::MathAdd => unreachable!("these are called in ways of their own"),
         }
     }
 
@@ -181,7 +198,7 @@ impl Slot {
         if let Some(value) = self.view(program).small_integer(argument.value) {
             return Ok(value);
         }
-        let mut digits = Vec::new();
+        let mut digits = [0; 20];
         match self.view(program).number_text(argument.value, &mut digits).and_then(number::round) {
             Some(value) => Ok(value),
             None => because(format_args!("Argument {} is out of range", argument.place)),

@@ -3,8 +3,11 @@
 use super::{Argument, Failure, because};
 use crate::document::Kind;
 use crate::program::Program;
+use crate::program::function::Function;
+use crate::program::pool::IntrinsicCode;
 use crate::value::{Value, View};
 use crate::vm::Slot;
+use crate::vm::failure::Raised;
 
 /// A template's text ends inside an escape, or has another number of placeholders than arguments.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,10 +17,38 @@ enum Malformed {
 }
 
 impl Slot {
-    /// `States.Format(template, values…)`, whose arguments lie in `count` cells from `start`.
-    pub(super) fn format(&mut self, program: &Program, start: u32, count: u32) -> Result<Value, Failure> {
-        let template = self.memory.cell(start);
-        let bytes = (start..start + count).fold(0_usize, |bytes, cell| bytes.saturating_add(self.memory.cell(cell).size() as usize));
+    /// `States.Format(template, values…)`: where the template is a literal and the values are scalars, the pieces of the one and the texts of the others are joined in place.
+    #[inline(never)]
+    pub(super) fn call_format(&mut self, program: &Program, id: u32, code: &IntrinsicCode, field: &str, cur: Value) -> Result<Value, Raised> {
+        let arguments = program.arguments(code);
+        let mut values = [Value::NULL; Function::FORMAT_ARGUMENTS_MAX as usize];
+        let Some(values) = values.get_mut(..arguments.len()) else {
+            let start = self.memory.reserve(arguments.len()).map_err(|quota| self.raise_quota(quota))?;
+            self.arguments_into(program, id, arguments, start, field, cur)?;
+            let text = self.format(program, code.count, |view, at| view.memory_cell(start + at));
+            return text.map_err(|failure| self.raise_failure(program, id, code, failure));
+        };
+        let (mut bytes, mut are_scalars) = (0_usize, true);
+        for (value, &argument) in values.iter_mut().zip(arguments) {
+            *value = self.argument(program, id, argument, field, cur)?;
+            bytes = bytes.saturating_add(value.size() as usize);
+            are_scalars &= value.kind() < Kind::Array;
+        }
+        if let (Some(format), [_, values @ ..]) = (&code.format, &*values)
+            && are_scalars
+            && self.memory.room_for(bytes).is_ok()
+        {
+            return Ok(self.memory.add_joined(&format.pieces, values, format.escaped, &program.constants));
+        }
+        let text = self.format(program, code.count, |_, at| values[at as usize]);
+        text.map_err(|failure| self.raise_failure(program, id, code, failure))
+    }
+
+    /// The same for any template and any values: the slow twin.
+    #[inline(never)]
+    fn format(&mut self, program: &Program, count: u32, argument: impl Fn(View<'_>, u32) -> Value) -> Result<Value, Failure> {
+        let template = argument(self.view(program), 0);
+        let bytes = (0..count).fold(0_usize, |bytes, at| bytes.saturating_add(argument(self.view(program), at).size() as usize));
         self.memory.room_for(bytes)?;
         self.with_text(|slot, out| {
             let view = slot.view(program);
@@ -25,14 +56,14 @@ impl Slot {
                 return Argument { place: 1, value: template }.is_not("a string");
             };
             let mut has_escapes = escaped;
-            let mut next = start + 1;
+            let mut next = 1;
             let filled = fill(inside, out, |out| {
-                let cell = next;
+                let at = next;
                 next += 1;
-                (cell < start + count).then(|| write_plain(view, view.memory_cell(cell), out, &mut has_escapes))
+                (at < count).then(|| write_plain(view, argument(view, at), out, &mut has_escapes))
             });
             match filled {
-                Ok(()) if next == start + count => Ok(slot.memory.add_quoted(out, has_escapes)?),
+                Ok(()) if next == count => Ok(slot.memory.add_quoted(out, has_escapes)?),
                 Err(Malformed::OpenEscape) => because(format_args!("The template has an open escape '\\'")),
                 _ => because(format_args!("The template has another number of placeholders {{}} than there are arguments for them: {}", count - 1)),
             }
@@ -59,6 +90,17 @@ impl Slot {
             Ok(slot.memory.finish_array(start, cell - start))
         })
     }
+}
+
+/// The texts between the placeholders of a template, the inside of a JSON string; `None` where it is malformed.
+pub(crate) fn pieces(template: &[u8]) -> Option<Box<[Box<[u8]>]>> {
+    let (mut pieces, mut last) = (Vec::new(), Vec::new());
+    let filled = fill(template, &mut last, |piece| {
+        pieces.push(std::mem::take(piece).into_boxed_slice());
+        Some(())
+    });
+    pieces.push(last.into_boxed_slice());
+    filled.is_ok().then(|| pieces.into())
 }
 
 /// Writes a template, the inside of a JSON string, with each `{}` replaced by what `argument` writes, again the inside of a JSON string; `\{`, `\}` and `\\`, whose backslashes are themselves escaped, lose their escape.

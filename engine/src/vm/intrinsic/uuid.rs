@@ -15,9 +15,14 @@ impl Slot {
 }
 
 fn written(mut bytes: [u8; 16]) -> [u8; 36] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     bytes[6] = bytes[6] & 0xf | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
+    uuid_text(bytes)
+}
+
+/// A UUID in its usual form.
+pub(in crate::vm) fn uuid_text(bytes: [u8; 16]) -> [u8; 36] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = [b'-'; 36];
     let places = (0..36).filter(|place| ![8, 13, 18, 23].contains(place));
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);

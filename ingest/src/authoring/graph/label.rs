@@ -88,7 +88,7 @@ mod tests {
         let text =
             format!(r#"{{"StartAt":"C","States":{{"C":{{"Type":"Choice","Choices":[{{{rule},"Next":"S"}}],"Default":"S"}},"S":{{"Type":"Succeed"}}}}}}"#);
         let machine = lower(&text, WorkflowType::Express).expect("valid").machine;
-        let found = machine.states.iter().find_map(|state| match &state.kind {
+        let found = machine.states().iter().find_map(|state| match &state.kind {
             StateKind::Choice(choice) => Some(condition(&choice.rules[0].condition)),
             _ => None,
         });

@@ -68,7 +68,7 @@ impl Graph {
     /// The graph of a definition; `title` is its name.
     #[must_use]
     pub fn of(machine: &StateMachine, title: &str) -> Self {
-        Self { title: title.to_owned(), root: Builder { machine, levels: 0 }.level(&machine.root, String::new()) }
+        Self { title: title.to_owned(), root: Builder { machine, levels: 0 }.level(machine.root(), String::new()) }
     }
 
     /// A Mermaid flowchart, as Markdown renderers draw it.
@@ -98,7 +98,7 @@ struct Builder<'m> {
 
 impl Builder<'_> {
     fn state(&self, id: StateId) -> &State {
-        &self.machine.states[id.0 as usize]
+        &self.machine.states()[id.0 as usize]
     }
 
     /// Recursion is bounded by the nesting that lowering allows.
@@ -127,7 +127,7 @@ impl Builder<'_> {
 
     fn node(&mut self, id: StateId) -> Node {
         let machine = self.machine;
-        let state = &machine.states[id.0 as usize];
+        let state = &machine.states()[id.0 as usize];
         let levels = match &state.kind {
             StateKind::Parallel { branches } => (1..).zip(branches).map(|(number, branch)| self.level(branch, format!("branch {number}"))).collect(),
             StateKind::Map(Map { processor, .. }) => vec![self.level(processor, "each item".to_owned())],
@@ -156,7 +156,7 @@ fn ways(state: &State, machine: &StateMachine) -> Vec<Way> {
         (_, Some(Transition::Next(next))) => ways.push(plain(Some(next), String::new())),
         (_, None) => {}
     }
-    debug_assert!(ways.iter().all(|way| way.to.is_none_or(|to| (to.0 as usize) < machine.states.len())), "lowering resolves every name");
+    debug_assert!(ways.iter().all(|way| way.to.is_none_or(|to| (to.0 as usize) < machine.states().len())), "lowering resolves every name");
     ways.extend(state.catchers.iter().map(|catcher| Way { to: Some(catcher.next), label: label::errors(&catcher.error_equals), kind: EdgeKind::Catch }));
     ways
 }

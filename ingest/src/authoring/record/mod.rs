@@ -93,7 +93,7 @@ pub fn case(target: &Target, name: &str, source: &Source, settings: &Settings) -
     let definition = Definition::read(&target.definition).map_err(|error| error.to_string())?;
     let state_machine = suite::state_machine_of(&target.test);
     let machine = Machine::compile(&definition.text, settings.workflow_type, &state_machine)
-        .map_err(|found| format!("the definition {} is refused\n{}", definition.path.display(), definition.render(&found)))?;
+        .map_err(|found| format!("the definition {} is refused\n{}", definition.path.display(), definition.render(&definition.placed(found))))?;
     let execution = match source {
         Source::Run { input, test_case } => run_now(name, input, test_case.as_ref(), &machine, &state_machine, settings)?,
         Source::History(text) => history::read(text)?,
@@ -119,7 +119,7 @@ fn run_now(name: &str, input: &str, test_case: Option<&String>, machine: &Machin
     let case = Case::from_value(&json!({"name": name, "input": input, "mocks": mocks, "expect": {"output": null}}))?;
     let answers = suite::test_case(&case, settings.mocks.as_ref(), state_machine)?;
     let ran = runner::run(&case, machine, answers.as_ref()).map_err(|problem| problem.text)?;
-    let path = ran.trail.path.iter().map(|id| machine.hir.states[id.0 as usize].name.clone()).collect();
+    let path = ran.trail.path.iter().map(|id| machine.hir.states()[id.0 as usize].name.clone()).collect();
     let output = (ran.ended.status == Status::Succeeded).then(|| serde_json::from_slice(&ran.ended.output)).transpose();
     Ok(Execution {
         input,

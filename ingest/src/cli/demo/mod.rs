@@ -7,7 +7,7 @@ mod generator;
 mod price;
 mod view;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -92,7 +92,7 @@ pub(super) struct Flags {
 
 pub(super) fn run(flags: &Flags) -> Result<(), Error> {
     let definition = match &flags.definition {
-        None => Definition { path: "heartbeat.asl.json".into(), text: DEFINITION.to_owned() },
+        None => Definition::json(Path::new("heartbeat.asl.json"), DEFINITION.to_owned()),
         Some(path) => Definition::read(path).map_err(|error| refused(&error))?,
     };
     let compiled = definition.compile(WorkflowType::Express, &Deployment::named(&definition.stem())).map_err(|error| refused(&error))?;

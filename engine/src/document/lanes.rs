@@ -1,0 +1,362 @@
+//! Sixteen bytes at a time: where a string or a number stops, and whether a text goes on with given bytes.
+//!
+//! [`Text`] is the only way in which scanners look at a document's bytes. Every load is checked against the end of the padding, so no scanner, however wrong, reads outside the buffer; what it costs is one compare that is never taken, for a whole [`Window`] where much is read at one place.
+//!
+//! Two forms of the same thing: SSE2, which every x86-64 processor has, and plain bytes for all others. A test holds them together.
+#![expect(unsafe_code, reason = "unaligned vector loads: a heartbeat read by its shape takes 1,100 instructions, with loops over bytes 1,900")]
+
+use super::PADDING;
+
+/// Bytes that one look takes in.
+pub(super) const WIDTH: usize = 16;
+
+/// Bytes of a [`Window`].
+const WINDOW: usize = 64;
+
+/// Bytes of a literal that is compared within a window, at most; behind it there is room for a value's quote and first bytes.
+pub(super) const LITERAL: usize = 31;
+
+/// [`WIDTH`] bytes.
+pub(super) type Block = [u8; WIDTH];
+
+/// A bit for each of [`WIDTH`] bytes, the lowest for the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Marks(u32);
+
+impl Marks {
+    #[inline]
+    pub(super) fn any(self) -> bool {
+        self.0 != 0
+    }
+
+    /// Number of the first marked byte; 32 when there is none.
+    #[inline]
+    pub(super) fn first(self) -> usize {
+        self.0.trailing_zeros() as usize
+    }
+
+    /// Whether the given byte is marked; the number is below 32.
+    #[inline]
+    pub(super) fn has(self, byte: usize) -> bool {
+        self.0 >> (byte & 31) & 1 != 0
+    }
+
+    /// All but the first mark.
+    #[inline]
+    pub(super) fn rest(self) -> Self {
+        Self(self.0 & self.0.wrapping_sub(1))
+    }
+
+    /// Whether a byte before the given one is marked.
+    #[inline]
+    pub(super) fn any_before(self, byte: usize) -> bool {
+        self.0 & ((1 << (byte & 31)) - 1) != 0
+    }
+}
+
+/// What the bytes of a number are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NumberMarks {
+    /// Bytes that are no digits.
+    pub(super) others: Marks,
+    pub(super) points: Marks,
+    /// `e` and `E`.
+    pub(super) exponents: Marks,
+}
+
+/// A document's text with its padding.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Text<'t> {
+    /// The text and [`PADDING`] zero bytes.
+    bytes: &'t [u8],
+    /// Bytes of the text alone.
+    len: usize,
+}
+
+impl<'t> Text<'t> {
+    /// Reads `padded`, a text followed by [`PADDING`] zero bytes.
+    ///
+    /// # Panics
+    /// There are fewer bytes than the padding has.
+    #[inline]
+    pub(super) fn new(padded: &'t [u8]) -> Self {
+        let (text, padding) = padded.split_last_chunk::<PADDING>().expect("a document's text is padded");
+        debug_assert_eq!(*padding, [0; PADDING], "the padding is zero");
+        Self { bytes: padded, len: text.len() }
+    }
+
+    /// Bytes of the text without its padding.
+    #[inline]
+    pub(super) fn len(self) -> usize {
+        self.len
+    }
+
+    #[inline]
+    pub(super) fn byte(self, at: usize) -> u8 {
+        self.bytes[at]
+    }
+
+    #[inline]
+    pub(super) fn slice(self, start: usize, end: usize) -> &'t [u8] {
+        &self.bytes[start..end]
+    }
+
+    /// The bytes from `at` on, which is at most the end of the text: one check for all that is read there.
+    #[inline]
+    pub(super) fn window(self, at: usize) -> Window<'t> {
+        assert!(at <= self.len, "a scanner never looks from behind the text");
+        // SAFETY: `at` is at most the length of the text, behind which new() has found PADDING bytes.
+        let first = unsafe { self.bytes.as_ptr().add(at) };
+        // SAFETY: the WINDOW bytes from there, as many as the padding has, are initialised and borrowed for as long as the result; bytes need no alignment.
+        Window { bytes: unsafe { &*first.cast::<[u8; WINDOW]>() } }
+    }
+
+    /// The [`WIDTH`] bytes from `at`.
+    #[inline]
+    pub(super) fn block(self, at: usize) -> &'t Block {
+        self.window(at).block(0)
+    }
+
+    /// Eight bytes from `at`, the first one lowest.
+    #[inline]
+    pub(super) fn word(self, at: usize) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = *self.block(at);
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+}
+
+/// Some bytes of a text and what follows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Window<'t> {
+    bytes: &'t [u8; WINDOW],
+}
+
+impl<'t> Window<'t> {
+    /// The byte at `at`, which is at most [`LITERAL`].
+    #[inline]
+    pub(super) fn byte(self, at: usize) -> u8 {
+        self.bytes[at & LITERAL]
+    }
+
+    /// [`WIDTH`] bytes from `at`, which is at most [`LITERAL`].
+    #[inline]
+    pub(super) fn block(self, at: usize) -> &'t Block {
+        let start = at & LITERAL;
+        self.bytes[start..start + WIDTH].first_chunk().expect("WIDTH bytes are a block")
+    }
+
+    /// As many bytes behind those.
+    #[inline]
+    pub(super) fn block_behind(self, at: usize) -> &'t Block {
+        let start = (at & LITERAL) + 1;
+        self.bytes[start..start + WIDTH].first_chunk().expect("WIDTH bytes are a block")
+    }
+
+    /// Whether it begins with the bytes of `literal` that have a bit in `mask`.
+    #[inline]
+    pub(super) fn begins_with(self, literal: &[u8; 2 * WIDTH], mask: u32) -> bool {
+        let ([low, high], _) = literal.as_chunks::<WIDTH>() else { return false };
+        let low_mask = mask & 0xffff;
+        if lanes::equal(self.block(0), low) & low_mask != low_mask {
+            return false;
+        }
+        mask == low_mask || lanes::equal(self.block(WIDTH), high) & mask >> WIDTH == mask >> WIDTH
+    }
+}
+
+/// Marks what ends the fast run of a string: quote, backslash, control character or a byte above ASCII. And the quotes alone.
+#[inline]
+pub(super) fn string_marks(block: &Block) -> (Marks, Marks) {
+    lanes::string_marks(block)
+}
+
+/// Marks what stops a string, quote, backslash or control character, and bytes above ASCII.
+#[inline]
+pub(super) fn string_stops(block: &Block) -> (Marks, Marks) {
+    lanes::string_stops(block)
+}
+
+#[inline]
+pub(super) fn number_marks(block: &Block) -> NumberMarks {
+    lanes::number_marks(block)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+use plain as lanes;
+#[cfg(target_arch = "x86_64")]
+use sse2 as lanes;
+
+#[cfg(target_arch = "x86_64")]
+mod sse2 {
+    use std::arch::x86_64::{__m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8, _mm_sub_epi8};
+
+    use super::{Block, Marks, NumberMarks};
+
+    #[inline]
+    pub(super) fn string_marks(block: &Block) -> (Marks, Marks) {
+        // SAFETY: SSE2 is part of the architecture that this module is compiled for.
+        unsafe { string_lanes(load(block)) }
+    }
+
+    #[inline]
+    pub(super) fn string_stops(block: &Block) -> (Marks, Marks) {
+        // SAFETY: SSE2 is part of the architecture that this module is compiled for.
+        unsafe { stop_lanes(load(block)) }
+    }
+
+    #[inline]
+    pub(super) fn number_marks(block: &Block) -> NumberMarks {
+        // SAFETY: SSE2 is part of the architecture that this module is compiled for.
+        unsafe { number_lanes(load(block)) }
+    }
+
+    #[inline]
+    pub(super) fn equal(a: &Block, b: &Block) -> u32 {
+        // SAFETY: SSE2 is part of the architecture that this module is compiled for.
+        unsafe { equal_lanes(load(a), load(b)) }
+    }
+
+    #[inline]
+    fn load(block: &Block) -> __m128i {
+        // SAFETY: the reference is to 16 initialised bytes, and the load asks for no alignment.
+        unsafe { _mm_loadu_si128(block.as_ptr().cast()) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn marks(lanes: __m128i) -> Marks {
+        Marks(_mm_movemask_epi8(lanes).cast_unsigned())
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn are(block: __m128i, byte: u8) -> __m128i {
+        _mm_cmpeq_epi8(block, _mm_set1_epi8(byte.cast_signed()))
+    }
+
+    /// Bytes that are at most `byte`.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn are_at_most(block: __m128i, byte: u8) -> __m128i {
+        _mm_cmpeq_epi8(_mm_min_epu8(block, _mm_set1_epi8(byte.cast_signed())), block)
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn stops(block: __m128i) -> __m128i {
+        _mm_or_si128(_mm_or_si128(are(block, b'"'), are(block, b'\\')), are_at_most(block, 0x1f))
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn string_lanes(block: __m128i) -> (Marks, Marks) {
+        (marks(_mm_or_si128(stops(block), block)), marks(are(block, b'"')))
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn stop_lanes(block: __m128i) -> (Marks, Marks) {
+        (marks(stops(block)), marks(block))
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn number_lanes(block: __m128i) -> NumberMarks {
+        let digits = are_at_most(_mm_sub_epi8(block, _mm_set1_epi8(b'0'.cast_signed())), 9);
+        let exponents = are(_mm_or_si128(block, _mm_set1_epi8(0x20)), b'e');
+        NumberMarks { others: Marks(marks(digits).0 ^ 0xffff), points: marks(are(block, b'.')), exponents: marks(exponents) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn equal_lanes(a: __m128i, b: __m128i) -> u32 {
+        marks(_mm_cmpeq_epi8(a, b)).0
+    }
+}
+
+#[cfg(any(test, not(target_arch = "x86_64")))]
+mod plain {
+    use super::{Block, Marks, NumberMarks};
+
+    /// A bit for each byte of which `holds` is true. (Compilers make vector code of this where they can.)
+    #[inline]
+    fn marks(block: &Block, holds: impl Fn(u8) -> bool) -> Marks {
+        Marks(block.iter().enumerate().fold(0, |marks, (at, &byte)| marks | u32::from(holds(byte)) << at))
+    }
+
+    fn stops(byte: u8) -> bool {
+        byte == b'"' || byte == b'\\' || byte < 0x20
+    }
+
+    pub(super) fn string_marks(block: &Block) -> (Marks, Marks) {
+        (marks(block, |byte| stops(byte) || byte >= 0x80), marks(block, |byte| byte == b'"'))
+    }
+
+    pub(super) fn string_stops(block: &Block) -> (Marks, Marks) {
+        (marks(block, stops), marks(block, |byte| byte >= 0x80))
+    }
+
+    pub(super) fn number_marks(block: &Block) -> NumberMarks {
+        NumberMarks {
+            others: marks(block, |byte| !byte.is_ascii_digit()),
+            points: marks(block, |byte| byte == b'.'),
+            exponents: marks(block, |byte| byte | 0x20 == b'e'),
+        }
+    }
+
+    pub(super) fn equal(a: &Block, b: &Block) -> u32 {
+        a.iter().zip(b).enumerate().fold(0, |marks, (at, (a, b))| marks | u32::from(a == b) << at)
+    }
+}
+
+// A window from the end of the text is all padding; the longest over-read besides is that of the four digits of a unicode escape.
+const _: () = assert!(PADDING >= WINDOW);
+const _: () = assert!(LITERAL + 1 + WIDTH <= WINDOW);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn padded(text: &[u8]) -> Vec<u8> {
+        [text, &[0; PADDING]].concat()
+    }
+
+    #[test]
+    fn vectors_and_plain_bytes_mark_the_same() {
+        for byte in 0..=255_u8 {
+            for at in 0..WIDTH {
+                let mut block = *b"abcdefgh0123.e7E";
+                block[at] = byte;
+                block[WIDTH - 1 - at / 2] = byte.wrapping_mul(7);
+                assert_eq!(lanes::string_marks(&block), plain::string_marks(&block), "{block:?}");
+                assert_eq!(lanes::string_stops(&block), plain::string_stops(&block), "{block:?}");
+                assert_eq!(lanes::number_marks(&block), plain::number_marks(&block), "{block:?}");
+                assert_eq!(lanes::equal(&block, b"abcdefghijklmnop"), plain::equal(&block, b"abcdefghijklmnop"), "{block:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_window_begins_with_the_bytes_that_the_mask_asks_for() {
+        let text = padded(b"abcdefghijklmnopqrstuvwxyz0123456789");
+        let window = Text::new(&text).window(0);
+        for len in 0..=LITERAL {
+            let mut literal = [0; 2 * WIDTH];
+            literal[..len].copy_from_slice(&text[..len]);
+            let mask = (1 << len) - 1;
+            assert!(window.begins_with(&literal, mask), "{len} bytes");
+            for at in 0..len {
+                let mut other = literal;
+                other[at] ^= 1;
+                assert!(!window.begins_with(&other, mask), "byte {at} of {len}");
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "never looks from behind")]
+    fn no_window_begins_behind_the_text() {
+        let text = padded(b"abc");
+        Text::new(&text).word(4);
+    }
+}
