@@ -204,17 +204,18 @@ fn instructions(format: Form, flags: &InstructionsFlags) -> Result<(), Error> {
         return Ok(());
     }
     probe::require_optimised()?;
+    let before = Accepted::read(&flags.file)?;
     let found = counting::count(flags.dumps.as_deref())?;
-    let mut wrong = None;
-    for report in counting::reports(&found, &Accepted::read(&flags.file)?) {
-        print(format, &report);
-        wrong = wrong.or(report.wrong);
+    for found in &found {
+        print(format, &Report { json: found.to_json(), text: before.table(found), wrong: None });
     }
     flags.record.as_ref().map_or(Ok(()), |file| found.iter().try_for_each(|found| record::append(file, &found.to_json())))?;
     if flags.accept {
         return Accepted::of(&found).write(&flags.file);
     }
-    wrong.map_or(Ok(()), Err)
+    let verdict = counting::verdict(&found, &before);
+    print(format, &verdict);
+    verdict.wrong.map_or(Ok(()), Err)
 }
 
 fn warn(expected: &[u32]) {

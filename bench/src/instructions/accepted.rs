@@ -158,7 +158,7 @@ impl Findings {
         if let Some(why) = &self.incomparable {
             return Some(Error::surroundings("comparing counts of instructions", why.clone()));
         }
-        (!self.worse.is_empty()).then(|| Error::Wrong(format!("more instructions than accepted: {}", self.worse.join("; "))))
+        (!self.worse.is_empty()).then(|| Error::Wrong(format!("instructions are not as accepted: {}", self.worse.join("; "))))
     }
 }
 

@@ -97,15 +97,12 @@ pub fn count(dumps: Option<&Path>) -> Result<Vec<Found>, Error> {
     Ok(found)
 }
 
-/// One report a case, and one that says how the comparison ended.
+/// How the comparison ended.
 #[must_use]
-pub fn reports(found: &[Found], accepted: &accepted::Accepted) -> Vec<Report> {
-    let mut reports: Vec<Report> = found.iter().map(|found| Report { json: found.to_json(), text: accepted.table(found), wrong: None }).collect();
+pub fn verdict(found: &[Found], accepted: &accepted::Accepted) -> Report {
     let findings = accepted.judge(found);
     let features = found.first().map_or("", |found| found.features.as_str());
-    let text = format!("processor features: {features}\n{}", findings.text());
-    reports.push(Report { json: findings.to_json(), text, wrong: findings.wrong() });
-    reports
+    Report { json: findings.to_json(), text: format!("processor features: {features}\n{}", findings.text()), wrong: findings.wrong() }
 }
 
 #[cfg(test)]
