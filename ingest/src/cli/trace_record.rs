@@ -73,7 +73,9 @@ pub(super) fn run(flags: &Flags, environment: &Environment) -> Result<(), Error>
     let value = record.value.as_deref().ok_or_else(|| Error::Input(format!("the record {} has no value, so there is no execution", flags.position)))?;
     let mocks = pipeline.and_then(|pipeline| pipeline.mocks.as_ref()).map(mocked).transpose()?;
     let started = record.time_ms.and_then(|ms| u64::try_from(ms).ok()).map_or_else(now, Timestamp);
-    let (entries, ended) = execute(&program, &source, value, started, mocks.as_ref())?;
+    let (entries, ended) = execute(&program, &source, value, started, mocks.as_ref()).inspect_err(|_| {
+        recorded.iter().for_each(|recorded| tell(&format!("the service: {} at {}", recorded.status, recorded.position)));
+    })?;
     let traced = Traced { source, program: &program, recorded, entries, ended };
     let mut out = Output::new();
     match flags.format {

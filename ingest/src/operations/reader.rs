@@ -79,7 +79,10 @@ pub(crate) struct Fetched {
 pub(crate) fn fetch(cluster: &Cluster, consumer: &BaseConsumer<Context>, position: &Position) -> Result<Fetched, Error> {
     let offsets = Offsets { from: Some(position.offset), to: Some(position.offset.saturating_add(1)) };
     let selection = Selection { partition: Some(position.partition), offsets: Some(offsets), since_ms: None };
-    let ranges = selection.resolve(cluster, consumer, &position.topic)?;
+    let ranges = selection.resolve(cluster, consumer, &position.topic).map_err(|error| match error {
+        Error::Usage(why) => Error::Input(format!("there is no record {position}: {why}")),
+        error => error,
+    })?;
     let mut found = None;
     read(consumer, &position.topic, &ranges, &mut |turn| {
         if let Turn::Record(message) = turn {
