@@ -64,6 +64,7 @@ const TESTS: &[Test<Shared>] = tests![
     operators::dead_letters_come_back_until_they_are_parked,
     operators::replayed_records_run_again_and_can_be_traced,
     operators::an_audit_owes_nothing_for_gaps_and_finds_what_is_missing,
+    operators::commands_say_what_is_wrong,
 ];
 
 fn main() -> ExitCode {

@@ -160,3 +160,25 @@ pub(crate) fn an_audit_owes_nothing_for_gaps_and_finds_what_is_missing(shared: &
         [14, 14, 1, 0],
     )
 }
+
+pub(crate) fn commands_say_what_is_wrong(_: &Shared) -> Result<(), String> {
+    let stage = Stage::mock("usage", 2)?;
+    let (brokers, source) = (stage.bootstrap(), stage.source.as_str());
+    let nothing = format!("{source}:0:5");
+    for (arguments, code, part) in [
+        (vec!["dlq", "list"], 2, "name a dead-letter topic"),
+        (vec!["dlq", "redrive", source, "--reason", "panik"], 2, "there is no reason \"panik\""),
+        (vec!["dlq", "show", &nothing], 1, "ends at 0"),
+        (vec!["replay", source], 2, "--offset"),
+        (vec!["replay", source, "--since", "yesterday"], 2, "is no time"),
+        (vec!["replay", source, "--since", "1h", "--to", "nowhere"], 3, "there is no topic nowhere"),
+        (vec!["audit", source], 2, "give --config, or --results and --dead-letters"),
+        (vec!["audit", "nowhere", "--results", source, "--dead-letters", source], 3, "there is no topic nowhere"),
+        (vec!["trace", "nowhere"], 2, "TOPIC:PARTITION:OFFSET"),
+    ] {
+        let (found, _, stderr) = run(&[arguments.as_slice(), &["--brokers", &brokers]].concat(), COMMAND)?;
+        ensure(found == Some(code) && stderr.contains(part), || format!("{arguments:?} ended with {found:?}, expected {code} and \"{part}\": {stderr}"))?;
+    }
+    let (found, _, stderr) = run(&["dlq", "list", source, "--brokers", "127.0.0.1:1"], COMMAND)?;
+    ensure(found == Some(3) && stderr.contains("do not answer"), || format!("an unreachable broker: {found:?}, {stderr}"))
+}
