@@ -7,6 +7,7 @@
 mod delivery;
 mod faults;
 mod operation;
+mod operators;
 mod rebalance;
 mod shutdown;
 mod stage;
@@ -60,6 +61,10 @@ const TESTS: &[Test<Shared>] = tests![
     operation::an_unreachable_broker_is_told,
     operation::a_missing_result_topic_is_told,
     operation::a_broken_definition_is_refused,
+    operators::dead_letters_come_back_until_they_are_parked,
+    operators::replayed_records_run_again_and_can_be_traced,
+    operators::an_audit_owes_nothing_for_gaps_and_finds_what_is_missing,
+    operators::commands_say_what_is_wrong,
 ];
 
 fn main() -> ExitCode {

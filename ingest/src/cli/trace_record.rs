@@ -22,7 +22,7 @@ use crate::control::registry::Definition;
 use crate::error::Error;
 use crate::local::{CallInfo, Ended, Executor, Pace, Status};
 use crate::operations::cluster::{Cluster, Range};
-use crate::operations::header::{HeaderList, Position, REASON, SOURCE, STATUS, VERSION};
+use crate::operations::header::{HeaderList, ORIGIN, Position, REASON, SOURCE, STATUS, VERSION};
 use crate::operations::reader::{Fetched, Turn, fetch, read};
 use crate::pipeline::router::destination;
 use crate::pipeline::seed_of;
@@ -44,7 +44,7 @@ pub(super) struct Flags {
     #[arg(long, env = "EXPRESSWAY_DEFINITION", value_name = "FILE")]
     definition: Vec<PathBuf>,
     /// Run it under the definition with this version
-    #[arg(long, env = "EXPRESSWAY_VERSION", value_name = "V")]
+    #[arg(long, env = "EXPRESSWAY_DEFINITION_VERSION", value_name = "V")]
     version: Option<String>,
     /// The pipeline whose definition it is, where several read the topic
     #[arg(long, env = "EXPRESSWAY_PIPELINE", value_name = "NAME")]
@@ -73,8 +73,12 @@ pub(super) fn run(flags: &Flags, environment: &Environment) -> Result<(), Error>
     let value = record.value.as_deref().ok_or_else(|| Error::Input(format!("the record {} has no value, so there is no execution", flags.position)))?;
     let mocks = pipeline.and_then(|pipeline| pipeline.mocks.as_ref()).map(mocked).transpose()?;
     let started = record.time_ms.and_then(|ms| u64::try_from(ms).ok()).map_or_else(now, Timestamp);
-    let (entries, ended) = execute(&program, &source, value, started, mocks.as_ref())?;
-    let traced = Traced { source, program: &program, recorded, entries, ended };
+    let (entries, ended) = execute(&program, &source, value, started, mocks.as_ref()).inspect_err(|_| {
+        recorded.iter().for_each(|recorded| tell(&format!("the service: {} at {}", recorded.status, recorded.position)));
+    })?;
+    let replays = record.headers.replays();
+    let replay = (replays > 0).then(|| format!("brought back {replays} times, first at {}", record.headers.text(ORIGIN).unwrap_or_default()));
+    let traced = Traced { source, replay, program: &program, recorded, entries, ended };
     let mut out = Output::new();
     match flags.format {
         Format::Text => out.write(traced.text().as_bytes())?,
@@ -197,6 +201,8 @@ impl Recorded {
 /// A record that has been run again.
 struct Traced<'p> {
     source: Position,
+    /// How often it came back, and from where.
+    replay: Option<String>,
     program: &'p Program,
     recorded: Option<Recorded>,
     entries: Vec<Entry>,
@@ -210,6 +216,9 @@ impl Traced<'_> {
 
     fn text(&self) -> String {
         let mut text = format!("{} under {}, version {}\n", self.source, self.program.state_machine(), self.program.version());
+        if let Some(replay) = &self.replay {
+            text += &format!("{replay}\n");
+        }
         if let Some(recorded) = &self.recorded {
             let same = match recorded.is_same(&self.ended) {
                 Some(true) => ", the same as below",

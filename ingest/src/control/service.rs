@@ -68,6 +68,7 @@ impl Service {
             counters: pipeline.counters(),
             latency: pipeline.latency(),
             lag: pipeline.lag(),
+            books: pipeline.books(),
             is_ready: matches!(pipeline.readiness(), Readiness::Ready),
         };
         Snapshot {

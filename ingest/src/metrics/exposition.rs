@@ -10,7 +10,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::names::{self, Metric};
-use crate::pipeline::{Counters, PartitionLag};
+use crate::pipeline::{Counters, PartitionBooks, PartitionLag};
 
 /// The media type of [`render`]'s text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -31,6 +31,8 @@ pub struct Sample {
     pub latency: Histogram<u64>,
     /// Its lag.
     pub lag: Vec<PartitionLag>,
+    /// The books of its partitions.
+    pub books: Vec<PartitionBooks>,
     /// Whether it takes records.
     pub is_ready: bool,
 }
@@ -109,6 +111,7 @@ impl Collector for Snapshot {
                 write(&mut family, metric, &[("state_machine", sample.state_machine.as_str())], count(&sample.counters))?;
             }
         }
+        self.encode_books(&mut encoder)?;
         self.encode_times(&mut encoder)?;
         self.encode_dead_letters(&mut encoder)?;
         self.encode_lag(&mut encoder)?;
@@ -117,6 +120,38 @@ impl Collector for Snapshot {
 }
 
 impl Snapshot {
+    fn encode_books(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut rows = Vec::new();
+        for sample in &self.pipelines {
+            for books in &sample.books {
+                let topic = usize::try_from(books.topic).ok().and_then(|topic| sample.source_topics.get(topic));
+                rows.push((sample.state_machine.as_str(), topic.map_or("", String::as_str), books.partition.to_string(), books));
+            }
+        }
+        for (metric, count) in
+            [(&names::PARTITION_RECORDS_READ, (|books| books.read) as fn(&PartitionBooks) -> u64), (&names::PARTITION_RECORDS_OPEN, |books| books.open)]
+        {
+            let mut family = describe(encoder, metric)?;
+            for (machine, topic, partition, books) in &rows {
+                write(&mut family, metric, &[("state_machine", machine), ("topic", topic), ("partition", partition)], count(books))?;
+            }
+        }
+        let mut family = describe(encoder, &names::PARTITION_RECORDS_ENDED)?;
+        for (machine, topic, partition, books) in &rows {
+            for (end, count) in [
+                ("succeeded", books.succeeded),
+                ("failed", books.failed),
+                ("dead_lettered", books.dead_lettered),
+                ("skipped", books.skipped),
+                ("given_up", books.given_up),
+            ] {
+                let labels: &Labels<'_> = &[("state_machine", machine), ("topic", topic), ("partition", partition), ("end", end)];
+                write(&mut family, &names::PARTITION_RECORDS_ENDED, labels, count)?;
+            }
+        }
+        Ok(())
+    }
+
     fn encode_times(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut family = describe(encoder, &names::EXECUTION_TIME)?;
         for sample in &self.pipelines {
@@ -244,6 +279,7 @@ mod tests {
             counters,
             latency,
             lag: vec![lag(0, 3, 1.5), lag(1, 4, 0.5)],
+            books: vec![PartitionBooks { partition: 3, read: 9, succeeded: 6, dead_lettered: 1, open: 2, ..PartitionBooks::default() }],
             is_ready: true,
         };
         Snapshot { pipelines: vec![sample], uptime: Duration::from_secs(5), log_lines_held: 9 }
@@ -270,6 +306,9 @@ mod tests {
             "expressway_execution_time_seconds_bucket{le=\"0.001\",state_machine=\"heartbeat\"} 1",
             "expressway_execution_time_seconds_bucket{le=\"0.05\",state_machine=\"heartbeat\"} 2",
             "expressway_execution_time_seconds_bucket{le=\"+Inf\",state_machine=\"heartbeat\"} 2",
+            "expressway_partition_records_read_total{state_machine=\"heartbeat\",topic=\"heartbeats\",partition=\"3\"} 9",
+            "expressway_partition_records_ended_total{state_machine=\"heartbeat\",topic=\"heartbeats\",partition=\"3\",end=\"succeeded\"} 6",
+            "expressway_partition_records_open{state_machine=\"heartbeat\",topic=\"heartbeats\",partition=\"3\"} 2",
             "expressway_ready{state_machine=\"heartbeat\"} 1",
             "expressway_log_lines_held_total 9",
             "expressway_uptime_seconds 5.0",
@@ -283,6 +322,6 @@ mod tests {
     fn names_are_unique_and_labels_are_few() {
         let unique: BTreeSet<String> = names::ALL.iter().map(|metric| metric.full_name()).collect();
         assert_eq!(unique.len(), names::ALL.len());
-        assert!(names::ALL.iter().all(|metric| metric.labels.len() <= 2 && metric.name.starts_with("expressway_") && !metric.help.ends_with('.')));
+        assert!(names::ALL.iter().all(|metric| metric.labels.len() <= 4 && metric.name.starts_with("expressway_") && !metric.help.ends_with('.')));
     }
 }

@@ -39,6 +39,7 @@ pub struct Metric {
 
 const PER_MACHINE: &[&str] = &["state_machine"];
 const PER_TOPIC: &[&str] = &["state_machine", "topic"];
+const PER_PARTITION: &[&str] = &["state_machine", "topic", "partition"];
 
 const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Metric {
     Metric { name, kind: MetricType::Counter, unit: None, labels, help }
@@ -90,6 +91,20 @@ pub static RECORDS_HANDED_OVER: Metric =
     counter("expressway_records_handed_over", PER_MACHINE, "Records that came for a partition no longer owned and were left to its next owner");
 /// Records open.
 pub static RECORDS_OPEN: Metric = gauge("expressway_records_open", PER_MACHINE, "Records executing or waiting for their acknowledgement");
+/// Records read of a partition.
+pub static PARTITION_RECORDS_READ: Metric = counter(
+    "expressway_partition_records_read",
+    PER_PARTITION,
+    "Records begun since the partition was assigned: those that ended and those that are open, at any time",
+);
+/// Records ended of a partition.
+pub static PARTITION_RECORDS_ENDED: Metric = counter(
+    "expressway_partition_records_ended",
+    &["state_machine", "topic", "partition", "end"],
+    "Records that ended since the partition was assigned: succeeded, failed, dead_lettered, skipped, or given_up because the position went back",
+);
+/// Records open of a partition.
+pub static PARTITION_RECORDS_OPEN: Metric = gauge("expressway_partition_records_open", PER_PARTITION, "Records executing or waiting for their acknowledgement");
 /// Dead letters.
 pub static DEAD_LETTERS: Metric = counter("expressway_dead_letters", &["state_machine", "reason"], "Records written to the dead-letter topic");
 /// Window distance.
@@ -154,7 +169,7 @@ pub static UPTIME: Metric = with_unit(gauge("expressway_uptime", &[], "Time sinc
 pub static BUILD: Metric = gauge("expressway_build", &["version"], "Always 1; the version is in the label");
 
 /// All of them, in the order of the exposition.
-pub static ALL: [&Metric; 39] = [
+pub static ALL: [&Metric; 42] = [
     &EXECUTIONS_STARTED,
     &EXECUTIONS_SUCCEEDED,
     &EXECUTIONS_FAILED,
@@ -168,6 +183,9 @@ pub static ALL: [&Metric; 39] = [
     &RECORDS_SKIPPED,
     &RECORDS_HANDED_OVER,
     &RECORDS_OPEN,
+    &PARTITION_RECORDS_READ,
+    &PARTITION_RECORDS_ENDED,
+    &PARTITION_RECORDS_OPEN,
     &DEAD_LETTERS,
     &WINDOW_DISTANCE,
     &LAG_RECORDS,

@@ -1,6 +1,6 @@
 //! Reads parts of a topic, from a first offset to a last one, and knows when it has seen them whole.
 //!
-//! A part is whole when a record at or behind its end has come, or the client has said that the partition ends there: offsets without a record (compaction, transaction markers) delay neither. Nothing is kept, so a range may be as long as it likes; the client's own queue is bounded. A broker that gives nothing for [`SILENCE_MAX`] ends the reading with the place where it stopped.
+//! A part is whole when a record at or behind its end has come, or the client has said that the partition ends: offsets without a record (compaction, transaction markers) delay neither, and a log that has become shorter than the range is an error. Nothing is kept, so a range may be as long as it likes; the client's own queue is bounded. A broker that gives nothing for [`SILENCE_MAX`] ends the reading with the place where it stopped.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -12,7 +12,7 @@ use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::cluster::{Cluster, Range};
+use super::cluster::{ANSWER_WITHIN, Cluster, Range};
 use super::header::{HeaderList, Position};
 use super::selection::{Offsets, Selection};
 use crate::error::Error;
@@ -79,7 +79,10 @@ pub(crate) struct Fetched {
 pub(crate) fn fetch(cluster: &Cluster, consumer: &BaseConsumer<Context>, position: &Position) -> Result<Fetched, Error> {
     let offsets = Offsets { from: Some(position.offset), to: Some(position.offset.saturating_add(1)) };
     let selection = Selection { partition: Some(position.partition), offsets: Some(offsets), since_ms: None };
-    let ranges = selection.resolve(cluster, consumer, &position.topic)?;
+    let ranges = selection.resolve(cluster, consumer, &position.topic).map_err(|error| match error {
+        Error::Usage(why) => Error::Input(format!("there is no record {position}: {why}")),
+        error => error,
+    })?;
     let mut found = None;
     read(consumer, &position.topic, &ranges, &mut |turn| {
         if let Turn::Record(message) = turn {
@@ -127,6 +130,9 @@ fn drain(
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 silence = Duration::ZERO;
+                if let Some(range) = open.get(&partition) {
+                    reaches(consumer, topic, partition, range)?;
+                }
                 Some(partition)
             }
             quiet => {
@@ -149,6 +155,13 @@ fn drain(
         }
     }
     Ok(true)
+}
+
+/// The client stands at the end of a partition; the rest of the range must be offsets without a record.
+fn reaches(consumer: &BaseConsumer<Context>, topic: &str, partition: i32, range: &Open) -> Result<(), Error> {
+    let (_, high) = consumer.fetch_watermarks(topic, partition, ANSWER_WITHIN).map_err(|error| unreadable(topic, error))?;
+    let cut = || format!("the log of {topic}/{partition} was cut while it was read: it ends at {high}, and ended at {} before", range.to);
+    if high >= range.to { Ok(()) } else { Err(Error::Surroundings { what: cut(), source: None }) }
 }
 
 /// Fetches no more of a partition that has been read.

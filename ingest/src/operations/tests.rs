@@ -277,8 +277,9 @@ fn a_range_is_read_to_its_end_and_no_further() {
         Ok(ControlFlow::Continue(()))
     };
     assert!(read(&consumer, "in", &ranges, &mut take).expect("read"));
-    // Behind the last record there is nothing, and the client says so.
-    assert!(read(&consumer, "in", &[Range { partition: 0, from: 18, to: 25 }], &mut take).expect("read"));
+    assert!(read(&consumer, "in", &[Range { partition: 0, from: 18, to: 20 }], &mut take).expect("the same partition once more"));
+    let cut = read(&consumer, "in", &[Range { partition: 0, from: 20, to: 25 }], &mut take).expect_err("there is no offset 24").sentence();
+    assert!(cut.contains("it ends at 20, and ended at 25 before"), "{cut}");
     assert_eq!(seen, [(0, 5), (0, 6), (0, 7), (0, 8), (0, 18), (0, 19)]);
 }
 

@@ -18,10 +18,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::Error;
 use super::router::Router;
 use super::shard::{Assigned, Command};
 use super::shared::{Alarm, Health, lock};
+use super::{Error, PartitionBooks};
 use crate::clock::Clock;
 use crate::kafka::client::{self, Context};
 use crate::kafka::queue::TopicToken;
@@ -42,11 +42,12 @@ pub(super) struct Progress {
     mark: AtomicI64,
     next: AtomicI64,
     newest_ns: AtomicU64,
+    books: Mutex<PartitionBooks>,
 }
 
 impl Progress {
     fn new(start: i64) -> Self {
-        Self { mark: AtomicI64::new(start), next: AtomicI64::new(start), newest_ns: AtomicU64::new(0) }
+        Self { mark: AtomicI64::new(start), next: AtomicI64::new(start), newest_ns: AtomicU64::new(0), books: Mutex::default() }
     }
 
     /// Called by the shard when its mark moves.
@@ -58,6 +59,16 @@ impl Progress {
     /// Called by the shard for each record: a plain store to a line that only it writes.
     pub(super) fn took(&self, since_ns: u64) {
         self.newest_ns.store(since_ns, Ordering::Relaxed);
+    }
+
+    /// Called by the shard once a turn, when the books have changed.
+    pub(super) fn keep_books(&self, books: PartitionBooks) {
+        *lock(&self.books) = books;
+    }
+
+    /// The books as of the shard's last turn.
+    pub(super) fn books(&self) -> PartitionBooks {
+        *lock(&self.books)
     }
 
     /// The lowest unfinished offset.

@@ -25,6 +25,7 @@
 //! One control thread and one thread a shard, plus one that asks for lags. Shards share nothing but bounded queues, atomics that one thread writes, and mutexes that are taken when something changes for the whole pipeline.
 
 mod assignment;
+mod books;
 mod counters;
 pub(crate) mod dead_letter;
 mod error;
@@ -57,6 +58,7 @@ use self::event_log::writer::Writer;
 use self::shared::{Desk, Health, lock};
 use crate::tasks::Integrations;
 
+pub use self::books::PartitionBooks;
 pub use self::counters::Counters;
 pub use self::dead_letter::Reason;
 pub use self::error::Error;
@@ -205,6 +207,13 @@ impl Pipeline {
     #[must_use]
     pub fn lag(&self) -> Vec<PartitionLag> {
         lock(&self.lags).clone()
+    }
+
+    /// The books of the assigned partitions.
+    #[must_use]
+    pub fn books(&self) -> Vec<PartitionBooks> {
+        let placed = self.coordinator.placed();
+        placed.iter().map(|placed| PartitionBooks { topic: placed.topic, partition: placed.partition, ..placed.progress.books() }).collect()
     }
 
     /// The partitions assigned now, as (index into the source topics, partition).

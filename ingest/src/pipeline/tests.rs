@@ -714,3 +714,29 @@ fn a_second_run_goes_on_where_the_first_one_stopped() {
     finish(&pipeline);
     assert_eq!(cluster.committed("again"), vec![200; 4]);
 }
+
+#[test]
+fn the_books_of_every_partition_balance_at_any_time() {
+    let cluster = Cluster::new();
+    let kinds: [Option<&[u8]>; 4] = [Some(b"{}"), Some(br#"{"fail":1}"#), Some(b"{"), None];
+    let records: Vec<_> = (0..2_000).map(|seq: i64| (seq, kinds[usize::try_from(seq / 4 % 4).unwrap()].map(<[u8]>::to_vec))).collect();
+    cluster.send(&[(0, Some(br#"{"wait":300}"#.to_vec()))]);
+    cluster.send(&records);
+    let definition = r#"{"StartAt":"C","States":{"C":{"Type":"Choice","Choices":[
+        {"Variable":"$.wait","IsPresent":true,"Next":"W"},{"Variable":"$.fail","IsPresent":true,"Next":"F"}],"Default":"S"},
+        "W":{"Type":"Wait","SecondsPath":"$.wait","Next":"S"},"F":{"Type":"Fail"},"S":{"Type":"Succeed"}}}"#;
+    let (mut settings, _acknowledged) = cluster.settings("books");
+    settings.on_null = OnNull::Skip;
+    settings.shutdown_timeout = Duration::from_secs(1);
+    let pipeline = Pipeline::start(settings, program(definition), Arc::new(NoIntegrations)).unwrap();
+    await_that("all but the wait have ended", || {
+        let books = pipeline.books();
+        assert!(books.iter().all(PartitionBooks::is_balanced), "{books:?}");
+        books.iter().map(|books| books.read - books.open).sum::<u64>() == 2_000
+    });
+    for books in pipeline.books() {
+        let ends = [books.succeeded, books.failed, books.dead_lettered, books.skipped, books.given_up];
+        assert_eq!((ends, books.open), ([125, 125, 125, 125, 0], u64::from(books.partition == 0)), "{books:?}");
+    }
+    finish(&pipeline);
+}

@@ -393,6 +393,7 @@ impl<P: Processor> Shard<P> {
         let partition = self.partition(place);
         tracing::warn!(partition = partition.describe(), offset, "position went back");
         partition.epoch = epoch;
+        partition.books.given_up += partition.window.open();
         partition.window = super::offsets::Window::new(offset, records_max);
         self.tally.add(Count::Rewinds, 1);
         self.take_record(place, message, now);
@@ -418,7 +419,8 @@ impl<P: Processor> Shard<P> {
     }
 
     fn begin(&mut self, place: usize, message: Message, now: &Now) {
-        let partition = self.partitions[place].as_ref().expect("the record's partition is in the table");
+        let partition = self.partitions[place].as_mut().expect("the record's partition is in the table");
+        partition.books.read += 1;
         let offset = message.offset();
         let since_ns = message.timestamp_ms().map_or(now.wall_ns, |ms| ms.saturating_mul(1_000_000));
         partition.progress.took(since_ns);
@@ -483,6 +485,7 @@ impl<P: Processor> Shard<P> {
     }
 
     fn publish(&mut self, now: &Now) {
+        self.partitions.iter_mut().flatten().for_each(Partition::keep_books);
         self.processor.end_turn();
         self.tally.add(Count::Turns, 1);
         self.tally.set(Count::ExecutionsOpen, self.slots.open() as u64);

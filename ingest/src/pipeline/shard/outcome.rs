@@ -196,6 +196,7 @@ impl<P: Processor> Shard<P> {
         let Some(partition) = partition else { return self.tally.add(Count::StaleReports, 1) };
         let was_open = partition.window.complete(open.offset);
         debug_assert!(was_open, "a record of this epoch is closed once");
+        partition.books.close(open.class);
         self.marks_dirty = true;
         self.tally.add(Count::Acknowledged, 1);
         let latency_ns = now.wall_ns.saturating_sub(open.since_ns);

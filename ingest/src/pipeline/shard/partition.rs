@@ -8,6 +8,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::kafka::queue::TopicToken;
 use crate::kafka::{Message, ShardQueue};
+use crate::pipeline::PartitionBooks;
 use crate::pipeline::assignment::Progress;
 use crate::pipeline::offsets::{Mark, Window};
 
@@ -49,6 +50,9 @@ pub(crate) struct Partition {
     /// `topic/partition/`, to which the offset is added for a record's position.
     pub(crate) position_prefix: String,
     pub(crate) seed: u64,
+    pub(crate) books: PartitionBooks,
+    /// The books that others see.
+    kept: PartitionBooks,
     list: TopicPartitionList,
     stored: Option<Mark>,
 }
@@ -89,6 +93,8 @@ impl Partition {
             execution_prefix,
             position_prefix,
             seed,
+            books: PartitionBooks::default(),
+            kept: PartitionBooks::default(),
             list,
             stored: None,
         }
@@ -153,6 +159,15 @@ impl Partition {
     /// Publishes how far the partition is.
     pub(crate) fn publish(&self) {
         self.progress.publish(self.window.mark().next_to_read(), self.window.next());
+    }
+
+    /// Publishes the books, when they have changed.
+    pub(crate) fn keep_books(&mut self) {
+        self.books.open = self.window.open();
+        if self.books != self.kept {
+            self.progress.keep_books(self.books);
+            self.kept = self.books;
+        }
     }
 
     /// For log lines.
