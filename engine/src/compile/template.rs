@@ -145,7 +145,9 @@ impl Emitter<'_> {
     pub(super) fn merge(&mut self, path: &Path, is_last_use: bool) -> MergeId {
         let id = MergeId(next_id(&self.pools.merges));
         let steps = self.steps(&path.segments);
+        // The record's learned shape knows the place of a path, so a result path is one, too.
         let member = if let [Step::Member(symbol)] = *steps { self.name(symbol) } else { None };
+        let member = member.map(|name| name.of_path(self.path(path).index()));
         self.pools.merges.push(MergeCode { steps, member, is_last_use, text: path.text.as_str().into() });
         id
     }

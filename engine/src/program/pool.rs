@@ -425,7 +425,6 @@ impl Literal {
 
     /// For a switch's table.
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "the low half of the mixed word is as good as the whole")]
     pub(crate) fn hash(self) -> usize {
         let mixed = (self.first ^ self.last.rotate_left(29) ^ u64::from(self.len)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
         (mixed >> 32) as usize

@@ -145,8 +145,7 @@ impl Memory {
     /// What path number `path` leads to from `base`, when that is the record and the record's shape tells; a definite path may lead nowhere.
     #[inline]
     pub(crate) fn placed(&self, path: usize, base: Value) -> Option<Option<Value>> {
-        let is_root = matches!(base.tag(), Tag::TokenObject | Tag::TokenArray) && base.token_source() == Source::RECORD && base.a() == 0;
-        if !is_root {
+        if !base.is_record() {
             return None;
         }
         let record = self.documents.first()?;

@@ -251,7 +251,6 @@ impl Value {
     }
 
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "the upper half of the word is this field")]
     fn a(self) -> u32 {
         (self.head.get() >> 32) as u32
     }
@@ -287,6 +286,12 @@ impl Value {
         Source(self.b() as u16)
     }
 
+    /// Whether it is the record itself, a container.
+    #[inline]
+    fn is_record(self) -> bool {
+        matches!(self.tag(), Tag::TokenArray | Tag::TokenObject) && (self.a() | self.b()) == 0
+    }
+
     /// Levels of containers from this value down; 0 for a scalar.
     #[inline]
     pub(crate) fn depth(self) -> u16 {
@@ -310,7 +315,6 @@ impl Value {
 
     /// Compact length in bytes, saturating.
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "the upper half of the word is this field")]
     pub(crate) fn size(self) -> u32 {
         (self.tail >> 32) as u32
     }

@@ -4,7 +4,7 @@
 
 use super::memory::{Memory, Quota, narrow};
 use super::{NO_TOKEN, Source, Tag, Value, View};
-use crate::document::{Document, Symbol, Symbols, Token};
+use crate::document::{ABSENT, Document, Symbol, Symbols, Token, UNKNOWN};
 
 /// Values whose room is kept from one flattening to the next.
 const FLAT_KEPT: usize = 1024;
@@ -13,26 +13,33 @@ const FLAT_KEPT: usize = 1024;
 const OVERLAY_PAIRS_MAX: u32 = 16;
 
 /// A member's name: its key, and the bytes that the key takes with quotes and colon.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Name {
     key: Value,
     bytes: u32,
+    /// The number of the path to this member of the record, where a learned shape may tell its place.
+    path: usize,
 }
 
 impl Name {
     /// The name of a symbol.
     pub(crate) fn new(symbol: Symbol, symbols: &Symbols) -> Self {
-        Self { key: Value::rendered_key(symbol, symbols), bytes: symbols.rendered_len(symbol) }
+        Self { key: Value::rendered_key(symbol, symbols), bytes: symbols.rendered_len(symbol), path: usize::MAX }
+    }
+
+    /// The same name as path number `path` says it.
+    pub(crate) fn of_path(self, path: usize) -> Self {
+        Self { path, ..self }
     }
 
     #[inline]
-    fn symbol(self) -> Symbol {
+    fn symbol(&self) -> Symbol {
         self.key.key_symbol()
     }
 
     /// Its key in the place of a base's member, or behind all.
     #[inline]
-    fn key_at(self, place: Option<(u32, Value)>) -> Value {
+    fn key_at(&self, place: Option<(u32, Value)>) -> Value {
         place.map_or(self.key, |(place, _)| self.key.with_a(place))
     }
 }
@@ -48,7 +55,7 @@ impl Memory {
     ///
     /// That nothing but the caller refers to the overlay made last is a promise kept by whoever stores or hands on a whole register: templates, arguments, forks and joins call [`share`](Self::share).
     #[inline]
-    pub(crate) fn set_member(&mut self, object: Value, name: Name, value: Value, constants: &Document, symbols: &Symbols) -> Result<Value, Quota> {
+    pub(crate) fn set_member(&mut self, object: Value, name: &Name, value: Value, constants: &Document, symbols: &Symbols) -> Result<Value, Quota> {
         if object.tag() == Tag::Overlay && self.own == Some(object.a()) && !(value.tag() == Tag::Overlay && value.a() == object.a()) {
             let (first, count) = (object.a() as usize + 1, object.b() as usize * 2);
             let pairs = &mut self.cells[first..first + count];
@@ -65,15 +72,15 @@ impl Memory {
 
     /// `object` with the member `name` set to `value`: in the place of an old member of that name, else at the end. The spine is copied, nothing else.
     #[inline(never)]
-    pub(crate) fn with_member(&mut self, object: Value, name: Name, value: Value, constants: &Document, symbols: &Symbols) -> Result<Value, Quota> {
+    pub(crate) fn with_member(&mut self, object: Value, name: &Name, value: Value, constants: &Document, symbols: &Symbols) -> Result<Value, Quota> {
         let depth = object.depth().max(value.depth().saturating_add(1));
         match object.tag() {
             Tag::TokenObject => {
-                let place = self.place_in_base(object, name.symbol(), constants);
+                let place = self.place_in_base(object, name, constants);
                 self.overlay(object, name, place, value, depth)
             }
             Tag::Object if object.b() > OVERLAY_PAIRS_MAX => {
-                let place = self.place_in_base(object, name.symbol(), constants);
+                let place = self.place_in_base(object, name, constants);
                 self.overlay(object, name, place, value, depth)
             }
             Tag::Overlay if object.b() >= OVERLAY_PAIRS_MAX => {
@@ -86,7 +93,7 @@ impl Memory {
     }
 
     /// An overlay, or an object with few members, with a pair replaced or added.
-    fn with_pair(&mut self, object: Value, name: Name, value: Value, depth: u16, constants: &Document) -> Result<Value, Quota> {
+    fn with_pair(&mut self, object: Value, name: &Name, value: Value, depth: u16, constants: &Document) -> Result<Value, Quota> {
         let head = u32::from(object.tag() == Tag::Overlay);
         let (first, count) = ((object.a() + head) as usize, object.b() as usize * 2);
         let pairs = self.cells[first..first + count].as_chunks::<2>().0;
@@ -96,7 +103,7 @@ impl Memory {
             self.set(start + head + narrow(place) * 2 + 1, value);
             return Ok(Value::cells(object.tag(), depth, start, object.b(), size));
         }
-        let place = if head == 1 { self.place_in_base(self.cell(object.a()), name.symbol(), constants) } else { None };
+        let place = if head == 1 { self.place_in_base(self.cell(object.a()), name, constants) } else { None };
         let size = size_with(object, name, place.map(|(_, old)| old), value);
         let key = name.key_at(place);
         // What nothing else refers to grows where it is, if it lies at the end.
@@ -111,18 +118,23 @@ impl Memory {
     }
 
     /// The place (token or pair number) and value that `symbol` has in an overlay's base.
-    fn place_in_base(&self, base: Value, symbol: Symbol, constants: &Document) -> Option<(u32, Value)> {
+    fn place_in_base(&self, base: Value, name: &Name, constants: &Document) -> Option<(u32, Value)> {
+        let symbol = name.symbol();
         if base.tag() == Tag::Object {
             let pair = (0..base.b()).find(|pair| self.cell(base.a() + pair * 2).key_symbol() == symbol)?;
             return Some((pair, self.cell(base.a() + pair * 2 + 1)));
         }
         let source = base.token_source();
         let document = self.documents.get(source.index()).unwrap_or(constants);
-        let token = document.member(Token(base.a()), symbol)?;
+        let token = match if base.is_record() { document.place_of(name.path) } else { UNKNOWN } {
+            UNKNOWN => document.member(Token(base.a()), symbol)?,
+            ABSENT => return None,
+            place => Token(place),
+        };
         Some((token.0, super::view::token_value(document, source, token)))
     }
 
-    fn overlay(&mut self, base: Value, name: Name, place: Option<(u32, Value)>, value: Value, depth: u16) -> Result<Value, Quota> {
+    fn overlay(&mut self, base: Value, name: &Name, place: Option<(u32, Value)>, value: Value, depth: u16) -> Result<Value, Quota> {
         self.room_for(size_of::<[Value; 3]>())?;
         let size = size_with(base, name, place.map(|(_, old)| old), value);
         let start = narrow(self.cells.len());
@@ -165,7 +177,7 @@ impl Memory {
 
 /// Compact length of an object when a member takes the place of `old`, or follows as a further one.
 #[inline]
-fn size_with(object: Value, name: Name, old: Option<Value>, value: Value) -> u32 {
+fn size_with(object: Value, name: &Name, old: Option<Value>, value: Value) -> u32 {
     match old {
         Some(old) => object.size().saturating_sub(old.size()).saturating_add(value.size()),
         // Two bytes are the braces of an object without members, so no comma is needed.

@@ -32,14 +32,16 @@ pub(crate) fn constant_value(constants: &Document, token: Token) -> Value {
 }
 
 /// The value of a token.
-#[inline]
+#[inline(always)]
 pub(super) fn token_value(document: &Document, source: Source, token: Token) -> Value {
     let span = document.span(token);
-    match span.kind() {
-        Kind::Array => Value::token(Tag::TokenArray, source, token.0, document.depth(token), document.compact_len(token)),
-        Kind::Object => Value::token(Tag::TokenObject, source, token.0, document.depth(token), document.compact_len(token)),
-        _ => Value::scalar(source, span),
-    }
+    if span.kind() >= Kind::Array { container_value(document, source, token, span.kind()) } else { Value::scalar(source, span) }
+}
+
+#[inline(never)]
+fn container_value(document: &Document, source: Source, token: Token, kind: Kind) -> Value {
+    let tag = if kind == Kind::Array { Tag::TokenArray } else { Tag::TokenObject };
+    Value::token(tag, source, token.0, document.depth(token), document.compact_len(token))
 }
 
 impl Memory {

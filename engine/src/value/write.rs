@@ -63,7 +63,7 @@ impl View<'_> {
     }
 
     /// Appends `lead` and a key with its colon.
-    #[inline]
+    #[inline(always)]
     fn put_key(self, lead: u8, key: Value, out: &mut Vec<u8>) {
         if key.key_source() == Source::KEY {
             put_behind(out, lead, key.rendered(self.symbols));
@@ -160,7 +160,7 @@ pub(crate) fn write_token(document: &Document, token: Token, out: &mut Vec<u8>) 
 }
 
 /// Appends a byte and bytes.
-#[inline]
+#[inline(always)]
 fn put_behind(out: &mut Vec<u8>, lead: u8, bytes: &[u8]) {
     if bytes.len() > SHORT_MAX || out.capacity() - out.len() <= bytes.len() {
         return put_long(out, Some(lead), bytes);
@@ -178,7 +178,7 @@ fn put_behind(out: &mut Vec<u8>, lead: u8, bytes: &[u8]) {
 }
 
 /// Appends bytes, as `extend_from_slice` does.
-#[inline]
+#[inline(always)]
 pub(super) fn put(out: &mut Vec<u8>, bytes: &[u8]) {
     if bytes.len() > SHORT_MAX || out.capacity() - out.len() < bytes.len() {
         return put_long(out, None, bytes);
@@ -192,6 +192,7 @@ pub(super) fn put(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// A long piece, or one for which the buffer must grow.
+#[cold]
 #[inline(never)]
 fn put_long(out: &mut Vec<u8>, lead: Option<u8>, bytes: &[u8]) {
     out.reserve(bytes.len() + 1);
@@ -203,7 +204,7 @@ fn put_long(out: &mut Vec<u8>, lead: Option<u8>, bytes: &[u8]) {
 ///
 /// # Safety
 /// `to` is valid for writes of `bytes.len()` bytes and does not overlap `bytes`.
-#[inline]
+#[inline(always)]
 unsafe fn copy_short(bytes: &[u8], to: *mut u8) {
     let (from, len) = (bytes.as_ptr(), bytes.len());
     debug_assert!(len <= SHORT_MAX, "longer pieces are copied by a call");
@@ -233,7 +234,7 @@ unsafe fn copy_short(bytes: &[u8], to: *mut u8) {
 ///
 /// # Safety
 /// `from` is valid for reads and `to` for writes of `len` bytes, which is at least `N`; they do not overlap.
-#[inline]
+#[inline(always)]
 #[expect(clippy::multiple_unsafe_ops_per_block, reason = "both loads come before both stores")]
 unsafe fn copy_ends<const N: usize>(from: *const u8, to: *mut u8, len: usize) {
     // SAFETY: both parts lie within `len`, as the caller promises, and arrays of bytes have no alignment.

@@ -66,7 +66,7 @@ impl Slot {
         use ContextField as F;
         let identity = &program.identity;
         let text = match field {
-            F::ExecutionName => return self.name_value(),
+            F::ExecutionName => return self.name_value().map(Some),
             F::ExecutionInput => return Ok(Some(self.input)),
             F::MapItemIndex => return Ok(self.map_item(program, id).map(|(index, _)| Value::integer(i64::from(index)))),
             F::MapItemValue => return Ok(self.map_item(program, id).map(|(_, value)| value)),
@@ -97,14 +97,14 @@ impl Slot {
     }
 
     /// `Execution.Name`
-    fn name_value(&mut self) -> Result<Option<Value>, Quota> {
+    pub(super) fn name_value(&mut self) -> Result<Value, Quota> {
         if let (Some((_, offset)), true) = (self.name_position, self.is_name_plain) {
             // Of a position only the offset is new from one record to the next.
-            return self.memory.add_plain(&self.name_front, offset).map(Some);
+            return self.memory.add_plain(&self.name_front, offset);
         }
         self.name.clear();
         write_name(&self.name_text, self.name_position, &mut self.name);
-        self.memory.add_string(&self.name).map(Some)
+        self.memory.add_string(&self.name)
     }
 
     fn time_value(&mut self, at: Timestamp) -> Result<Option<Value>, Quota> {

@@ -5,6 +5,7 @@ use super::failure::Raised;
 use super::observe::{Decision, EventKind, Observer, Told};
 use super::strand::{Inbox, Life};
 use super::{Effects, Slot, Step};
+use crate::hir::StateId;
 use crate::limits::Budget;
 use crate::program::op::{Op, OpId};
 use crate::program::{Program, StateType};
@@ -107,38 +108,28 @@ impl Slot {
                     pc = next;
                 }
                 Op::Enter { state } | Op::Pass { state, .. } => {
-                    if !self.spend(fuel, 1) {
-                        match self.refuel(id, pc, cur, fuel) {
-                            Some(moved) => cur = moved,
-                            None => return Ok(Progress::Yielded),
-                        }
+                    match self.enter(program, id, pc, state, cur, fuel, observer) {
+                        Some(value) => cur = value,
+                        None => return Ok(Progress::Yielded),
                     }
-                    let (now, event) = (self.now, self.events + 1);
-                    self.strand_mut(id).enter(state, cur, now, event);
-                    let kind = if O::LISTENS { program.states[state.0 as usize].kind } else { StateType::Pass };
-                    self.event(program, observer, id, EventKind::StateEntered(kind), Told::Value(cur));
                     held = Held::NOTHING;
                     pc = following;
                 }
                 Op::Test { test, then, otherwise } => {
                     // A branch, not a select: the next op's address must not wait for the data.
                     if self.holds(program, id, test, cur, &mut held)? {
-                        pc = then;
+                        pc = self.left(program, id, then, cur, observer)?;
                     } else {
-                        pc = otherwise;
+                        pc = self.left(program, id, otherwise, cur, observer)?;
                     }
                 }
-                Op::Switch { switch, otherwise } => pc = self.switch(program, id, switch, cur)?.unwrap_or(otherwise),
-                Op::Exit { next } => {
-                    self.within_limit(program, id, cur)?;
-                    self.tell_way_on(program, id, pc, observer);
-                    self.exited(program, id, cur, observer);
-                    pc = next;
+                Op::Switch { switch, otherwise } => {
+                    let target = self.switch(program, id, switch, cur)?.unwrap_or(otherwise);
+                    pc = self.left(program, id, target, cur, observer)?;
                 }
+                Op::Exit { .. } => pc = self.left(program, id, pc, cur, observer)?,
                 Op::Finish => {
-                    self.within_limit(program, id, cur)?;
-                    self.tell_way_on(program, id, pc, observer);
-                    self.exited(program, id, cur, observer);
+                    self.leave(program, id, pc, cur, observer)?;
                     if self.strand(id).frame == super::NO_FRAME {
                         return Ok(self.end(program, id, cur, observer));
                     }
@@ -159,33 +150,53 @@ impl Slot {
                 }
                 Op::Merge { target } => {
                     cur = self.merge(program, id, target, cur)?;
-                    pc = following;
+                    pc = self.left(program, id, following, cur, observer)?;
                 }
-                // All are named, so that the jump needs no check.
-                op @ (Op::Input { .. }
-                | Op::Output { .. }
-                | Op::Empty
-                | Op::Discard
-                | Op::Assign { .. }
-                | Op::Commit { .. }
-                | Op::NoMatch
-                | Op::Wait { .. }
-                | Op::Call { .. }
-                | Op::Fork { .. }
-                | Op::Map { .. }
-                | Op::Fail { .. }) => {
+                op => {
                     held = Held::NOTHING;
                     pc = following;
                     match self.work(program, id, op, cur, effects, observer)? {
                         Some(value) => cur = value,
                         None => {
-                            self.strands[id as usize].pc = following;
+                            self.strand_mut(id).pc = following;
                             return Ok(Progress::Parked);
                         }
                     }
                 }
             }
         }
+    }
+
+    /// Enters a state; `None` when the thread is to be handed back first, else the value, which may have moved.
+    #[inline]
+    #[expect(clippy::too_many_arguments, reason = "these are the loop's registers")]
+    fn enter<O: Observer>(&mut self, program: &Program, id: u32, pc: OpId, state: StateId, cur: Value, fuel: &mut Fuel, observer: &mut O) -> Option<Value> {
+        let mut cur = cur;
+        if !self.spend(fuel, 1) {
+            cur = self.refuel(id, pc, cur, fuel)?;
+        }
+        let (now, event) = (self.now, self.events + 1);
+        self.strand_mut(id).enter(state, cur, now, event);
+        let kind = if O::LISTENS { program.states[state.0 as usize].kind } else { StateType::Pass };
+        self.event(program, observer, id, EventKind::StateEntered(kind), Told::Value(cur));
+        Some(cur)
+    }
+
+    /// Where to go on from `pc`: behind the Exit there, if it is one, which is carried out on the way.
+    #[inline]
+    fn left<O: Observer>(&mut self, program: &Program, id: u32, pc: OpId, cur: Value, observer: &mut O) -> Result<OpId, Raised> {
+        let Op::Exit { next } = program.op(pc) else { return Ok(pc) };
+        self.leave(program, id, pc, cur, observer)?;
+        Ok(next)
+    }
+
+    /// Leaves the strand's state with `cur`.
+    #[inline]
+    fn leave<O: Observer>(&mut self, program: &Program, id: u32, pc: OpId, cur: Value, observer: &mut O) -> Result<(), Raised> {
+        self.within_limit(program, id, cur)?;
+        self.tell_way_on(program, id, pc, observer);
+        self.exited(program, id, cur, observer);
+        Ok(())
     }
 
     /// Whether a value may leave a state.

@@ -10,7 +10,7 @@ use crate::error;
 use crate::limits::PATH_VISITS_MAX;
 use crate::program::Program;
 use crate::program::op::{MergeId, PathId};
-use crate::program::pool::{MergeCode, Merging, PathCode, PathRoot, Step};
+use crate::program::pool::{ContextField, MergeCode, Merging, PathCode, PathRoot, Step};
 use crate::value::{Name, Quota, Tag, Value};
 
 /// Bytes of the match list that are kept from one path to the next.
@@ -97,12 +97,19 @@ impl Slot {
 
     #[inline(never)]
     fn take_slow(&mut self, program: &Program, id: u32, path: PathId, field: &str, base: Value) -> Result<Value, Raised> {
+        if let PathCode { root: PathRoot::Context(ContextField::ExecutionName), steps, .. } = program.path(path)
+            && steps.is_empty()
+        {
+            // What most templates ask the Context Object for.
+            return self.name_value().map_err(|quota| self.raise_quota(quota));
+        }
         match self.read_slow(program, id, path, base)? {
             Some(value) => Ok(value),
             None => Err(self.raise_missing(program, id, &program.path(path).text, field, base)),
         }
     }
 
+    /// Paths that are not followed on the data: below the Context Object or a variable, or to any number of values.
     fn read_slow(&mut self, program: &Program, id: u32, path: PathId, base: Value) -> Result<Option<Value>, Raised> {
         let code = program.path(path);
         // A variable, an item of a Map or what an indefinite path finds may hold what a register holds.
@@ -212,7 +219,7 @@ impl Slot {
     pub(super) fn merge(&mut self, program: &Program, id: u32, target: MergeId, value: Value) -> Result<Value, Raised> {
         let raw = self.strand(id).raw;
         let code = program.merge(target);
-        if let (Some(name), Kind::Object) = (code.member, raw.kind()) {
+        if let (Some(name), Kind::Object) = (&code.member, raw.kind()) {
             let merged = if code.is_last_use {
                 self.memory.set_member(raw, name, value, &program.constants, &program.symbols)
             } else {
@@ -251,7 +258,7 @@ impl Slot {
                 };
                 let Some(inner) = inner else { return Ok(None) };
                 let name = Name::new(*symbol, &program.symbols);
-                self.memory.with_member(base, name, inner, &program.constants, &program.symbols).map(Some)
+                self.memory.with_member(base, &name, inner, &program.constants, &program.symbols).map(Some)
             }
             (Step::Index(index), Kind::Array) => {
                 let Some(at) = element_index(self.view(program).len(base), *index) else { return Ok(None) };
