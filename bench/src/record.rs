@@ -36,7 +36,7 @@ const IDENTITY: [&str; 20] = [
 ];
 
 /// Measured members that are compared, and whether more is better.
-const MEASURES: [(&str, bool); 37] = [
+const MEASURES: [(&str, bool); 39] = [
     ("executions_per_s", true),
     ("floor_records_per_s", true),
     ("share_of_floor", true),
@@ -72,6 +72,8 @@ const MEASURES: [(&str, bool); 37] = [
     ("client_cpu_us_per_record", false),
     ("broker_cpu_s", false),
     ("rss_mb", false),
+    ("rss_mb/minute", false),
+    ("rss_mb/end", false),
     ("lost", false),
     ("duplicates", false),
 ];

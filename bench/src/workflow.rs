@@ -60,6 +60,12 @@ impl<'p> Runner<'p> {
         Self { program, slot: Slot::new(0), shapes: Shapes::new(), effects: Effects::default(), reply, last: Step::Suspended, output: Vec::new() }
     }
 
+    /// The same, but it learns no shapes of messages: each is read by the full pass.
+    #[must_use]
+    pub fn without_learning(self) -> Self {
+        Self { shapes: Shapes::off(), ..self }
+    }
+
     /// Runs one execution from its input to its output, or to error and cause as JSON where it fails, and returns those bytes.
     ///
     /// # Panics

@@ -14,8 +14,8 @@ use crate::spread::number;
 /// How much more than accepted is too much, and how much less is worth a tighter file: 2 %.
 const TOLERANCE: f64 = 0.02;
 
-/// Below this difference nothing is said: counts are means, and a part of few instructions moves by one.
-const SLACK: f64 = 1.0;
+/// Below this difference nothing is said: the compiler arranges the loop around the parts anew with every change of it, and moves some instructions from one part to the next (seen: four).
+const SLACK: f64 = 5.0;
 
 /// Accepted counts.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -181,10 +181,10 @@ mod tests {
     }
 
     #[test]
-    fn one_instruction_of_few_is_no_finding() {
+    fn few_instructions_are_no_finding() {
         let accepted = Accepted::of(&[found("pass", 10.0, 10.0, 10.0)]);
-        assert_eq!(accepted.judge(&[found("pass", 11.0, 9.0, 10.5)]), Findings::default());
-        assert_eq!(accepted.judge(&[found("pass", 11.1, 10.0, 10.0)]).worse.len(), 1);
+        assert_eq!(accepted.judge(&[found("pass", 15.0, 5.0, 10.5)]), Findings::default());
+        assert_eq!(accepted.judge(&[found("pass", 15.1, 10.0, 10.0)]).worse.len(), 1);
     }
 
     #[test]
