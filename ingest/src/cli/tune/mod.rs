@@ -30,6 +30,10 @@ const LATENCY_PART: u32 = 3;
 const RATE_PART: u64 = 10;
 /// Bounds of that rate, in records a second.
 const RATE: std::ops::RangeInclusive<u64> = 100..=20_000;
+/// What connecting and closing the clients of a setting's two runs take, about.
+const SLOT_OVERHEAD: Duration = Duration::from_millis(700);
+/// The least that is measured of a setting.
+const SLOT_MIN: Duration = Duration::from_millis(300);
 /// A setting is better only by more than runs of one setting differ.
 const GAIN_MIN: f64 = 1.05;
 
@@ -111,7 +115,7 @@ fn measure(cluster: &Cluster, flags: &Flags, shards: u32) -> Result<Report, Erro
     let records = cluster.fill(fill, clock)?;
     // A first run that warms the broker, and two last ones, each as long as one of the table.
     let slots = u32::try_from(SETTINGS.len()).expect("few settings are tried") + 3;
-    let slot = (flags.duration - fill) / slots;
+    let slot = ((flags.duration - fill) / slots).saturating_sub(SLOT_OVERHEAD).max(SLOT_MIN);
     let runs = Runs { cluster, shards, clock, saturated: slot - slot / LATENCY_PART, steady: slot / LATENCY_PART };
     let first = runs.both(SETTINGS[0].1, SETTINGS[0].2, None)?;
     tell(&format!("first run, not counted: {:.0} records/s", first.records_per_s));
