@@ -8,5 +8,6 @@ mod histories;
 mod limits;
 mod listings;
 mod runs;
+mod shortcuts;
 mod support;
 mod variables;

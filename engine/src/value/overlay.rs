@@ -56,7 +56,7 @@ impl Memory {
     /// That nothing but the caller refers to the overlay made last is a promise kept by whoever stores or hands on a whole register: templates, arguments, forks and joins call [`share`](Self::share).
     #[inline]
     pub(crate) fn set_member(&mut self, object: Value, name: &Name, value: Value, constants: &Document, symbols: &Symbols) -> Result<Value, Quota> {
-        if object.tag() == Tag::Overlay && self.own == Some(object.a()) && !(value.tag() == Tag::Overlay && value.a() == object.a()) {
+        if object.tag() == Tag::Overlay && self.own == Some(object.a()) && value.tag() != Tag::Overlay {
             let (first, count) = (object.a() as usize + 1, object.b() as usize * 2);
             let pairs = &mut self.cells[first..first + count];
             if let Some([_, old]) = pairs.as_chunks_mut::<2>().0.iter_mut().find(|[key, _]| key.key_symbol() == name.symbol()) {
@@ -73,6 +73,10 @@ impl Memory {
     /// `object` with the member `name` set to `value`: in the place of an old member of that name, else at the end. The spine is copied, nothing else.
     #[inline(never)]
     pub(crate) fn with_member(&mut self, object: Value, name: &Name, value: Value, constants: &Document, symbols: &Symbols) -> Result<Value, Quota> {
+        if value.tag() == Tag::Overlay {
+            // It may be the very object that is changed, which then is known from inside itself.
+            self.share();
+        }
         let depth = object.depth().max(value.depth().saturating_add(1));
         match object.tag() {
             Tag::TokenObject => {
