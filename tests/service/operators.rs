@@ -146,6 +146,8 @@ pub(crate) fn an_audit_owes_nothing_for_gaps_and_finds_what_is_missing(shared: &
         let report = operator.json(&[&["audit", &stage.source], more].concat(), code)?;
         Ok::<_, String>(["records", "succeeded", "gaps", "missing"].map(|name| report["total"][name].as_u64().unwrap_or(u64::MAX)))
     };
+    let gaps = operator.json(&["audit", &stage.source, "--offset", "0..66"], 0)?;
+    same("whether the topic is compacted", gaps["compacted"].as_bool(), Some(false))?;
     same("the books of all offsets", books(&["--offset", "0..66"], 0)?, [40, 40, 26, 0])?;
     service.stop(SOON)?;
     let (dead, good) = (dead_letters(&stage.source), results(&stage.source));

@@ -144,6 +144,14 @@ fn told(order: &Order, report: &Report) -> String {
     for (partition, offset, ends) in &report.duplicates {
         text += &format!("duplicate  {}/{partition}/{offset} has {ends} ends\n", order.topic);
     }
+    if total.gaps > 0 {
+        let why = match report.is_compacted {
+            Some(true) => "the topic is compacted, which has removed them; transaction markers and aborted records look the same",
+            Some(false) => "transaction markers and aborted records, for the topic is not compacted",
+            None => "removed by compaction, or transaction markers and aborted records; the broker does not say whether the topic is compacted",
+        };
+        text += &format!("gaps       {} offsets hold no record: {why}\n", total.gaps);
+    }
     if report.unknown > 0 {
         text += &format!("unknown    {} results or dead letters name offsets that {} has never reached\n", report.unknown, order.topic);
     }

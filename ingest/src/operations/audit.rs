@@ -124,6 +124,8 @@ pub(crate) struct Report {
     pub(crate) unknown: u64,
     /// Whether results or dead letters may have been deleted, by retention or compaction, or were left out on purpose: what is missing may have been among them. A transaction's markers look the same.
     pub(crate) ends_are_cut: bool,
+    /// Whether the source topic is compacted, where it has gaps and the broker says so: its gaps are records that have been removed.
+    pub(crate) is_compacted: Option<bool>,
 }
 
 impl Report {
@@ -160,6 +162,7 @@ impl Report {
             "foreign": self.foreign,
             "unknown": self.unknown,
             "ends_are_cut": self.ends_are_cut,
+            "compacted": self.is_compacted,
         })
     }
 }
@@ -205,7 +208,11 @@ pub(crate) fn audit(cluster: &Cluster, order: &Order, interrupt: &Interrupt, tel
         })?;
         books.report.ends_are_cut |= left > 0;
     }
-    Ok(books.close())
+    let mut report = books.close();
+    if report.total().gaps > 0 {
+        report.is_compacted = cluster.is_compacted(&order.topic);
+    }
+    Ok(report)
 }
 
 /// One bit for each offset, as far as any is set.

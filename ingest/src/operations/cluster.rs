@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -128,6 +130,16 @@ impl Cluster {
             }));
         }
         Ok(committed)
+    }
+
+    /// Whether a topic is compacted; `None` when the broker does not say.
+    pub(crate) fn is_compacted(&self, topic: &str) -> Option<bool> {
+        let admin: AdminClient<DefaultClientContext> = self.producer_config().create().ok()?;
+        let options = AdminOptions::new().request_timeout(Some(ANSWER_WITHIN));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().ok()?;
+        let answer = runtime.block_on(admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options));
+        let policy = answer.ok()?.pop()?.ok()?.get("cleanup.policy")?.value.clone()?;
+        Some(policy.split(',').any(|word| word.trim() == "compact"))
     }
 
     fn silent(&self, error: rdkafka::error::KafkaError) -> Error {
