@@ -4,6 +4,7 @@
 //!
 //! - [`heartbeat`]: the engine alone, messages in memory. No Kafka, no hand-over between threads.
 //! - [`kafka`]: from Kafka to Kafka on a real broker, beside the floor of the same loop. Throughput, not latency.
+//! - [`peers`]: what a user would pick instead, on the same job in the same run.
 //! - `benches/` (criterion): the stages one by one, for finding out where a change went.
 //!
 //! A case checks before it times: a wrong output or a lost record is an error, not a footnote. Debug builds are refused. Nothing here is tuned that the service does not do: the engine is called as a shard calls it.
@@ -26,6 +27,7 @@ pub mod error;
 pub mod heartbeat;
 pub mod kafka;
 pub mod messages;
+pub mod peers;
 pub mod probe;
 pub mod record;
 pub mod reference;
