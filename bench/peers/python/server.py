@@ -8,6 +8,7 @@ import http.client
 import importlib.metadata
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -45,12 +46,12 @@ class Connection:
 class Ministack:
     """StartSyncExecution. Every execution sleeps 0.15 s in the server, so many have to be under way."""
 
-    package, connections, batch = "ministack", 64, 1
+    package, connections, batch = "ministack", 256, 1
 
     @staticmethod
     def command(port):
         settings = {"GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "SERVICES": "stepfunctions", "LOG_LEVEL": "ERROR"}
-        settings["MINISTACK_WORKER_THREADS"] = "64"
+        settings["MINISTACK_WORKER_THREADS"] = str(Ministack.connections)
         return ["ministack"], settings
 
     @staticmethod
@@ -158,6 +159,8 @@ def peak_kb(pid):
 
 
 def main():
+    # So that the server is ended, too, when this process is.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
     parser = argparse.ArgumentParser()
     parser.add_argument("kind", choices=["moto", "ministack"])
     for name in ("messages", "outputs", "definition"):

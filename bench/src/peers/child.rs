@@ -1,7 +1,6 @@
-//! A peer's process: started in a group of its own, its output kept in files, its costs read from `/proc`, ended with all it has started.
+//! A peer's process: its output kept in files, its costs read from `/proc`, ended in order. It stays in this process's group, so that whatever interrupts the bench from outside ends the peer too.
 
 use std::fs::{self, File};
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child as Process, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -20,14 +19,13 @@ const LOOK: Duration = Duration::from_millis(20);
 /// How much of a process's last words is quoted.
 const QUOTE_CHARS_MAX: usize = 200;
 
-/// A running peer. Dropping it kills it.
+/// A running peer. Dropping it ends it.
 #[derive(Debug)]
 pub(super) struct Child {
     process: Process,
     out: PathBuf,
     err: PathBuf,
     peak_kb: u64,
-    is_over: bool,
 }
 
 impl Child {
@@ -41,9 +39,9 @@ impl Child {
             File::create(&path).map(|file| (path, file)).map_err(|error| format!("its output cannot be kept: {error}"))
         };
         let ((out, stdout), (err, stderr)) = (file("out")?, file("err")?);
-        command.stdin(Stdio::null()).stdout(stdout).stderr(stderr).process_group(0);
+        command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
         let process = command.spawn().map_err(|error| format!("{} cannot be started: {error}", command.get_program().to_string_lossy()))?;
-        Ok(Self { process, out, err, peak_kb: 0, is_over: false })
+        Ok(Self { process, out, err, peak_kb: 0 })
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -53,9 +51,7 @@ impl Child {
     /// The exit status once it has ended. Also takes note of its memory, so it has to be called now and then.
     pub(super) fn ended(&mut self) -> Option<ExitStatus> {
         self.peak_kb = self.peak_kb.max(peak_kb(self.pid()).unwrap_or(0));
-        let status = self.process.try_wait().ok().flatten();
-        self.is_over = status.is_some();
-        status
+        self.process.try_wait().ok().flatten()
     }
 
     /// Waits until it has ended well, and returns the last line of JSON that it printed.
@@ -102,29 +98,28 @@ impl Child {
         probe::process_cpu_s(self.pid())
     }
 
-    /// Ends it in order, or after a while anyhow.
+    /// Ends it in order, with all that it has started itself, or after a while anyhow.
     pub(super) fn end(&mut self) {
-        self.signal("-TERM");
+        if self.ended().is_some() {
+            return;
+        }
+        // One that has gone meanwhile is no trouble.
+        drop(Command::new("kill").args(["-TERM", "--", &self.pid().to_string()]).stderr(Stdio::null()).status());
         let end = Instant::now() + END_WITHIN;
-        while self.ended().is_none() && Instant::now() < end {
+        while self.ended().is_none() {
+            if Instant::now() > end {
+                drop(self.process.kill());
+                drop(self.process.wait());
+                return;
+            }
             pause(LOOK);
         }
-    }
-
-    /// To the whole group: a peer may have started others.
-    fn signal(&self, signal: &str) {
-        let group = format!("-{}", self.pid());
-        // A group that is gone already is no trouble.
-        drop(Command::new("kill").args([signal, "--", &group]).stderr(Stdio::null()).status());
     }
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
-        self.signal("-KILL");
-        if !self.is_over {
-            drop(self.process.wait());
-        }
+        self.end();
     }
 }
 
@@ -171,20 +166,16 @@ mod tests {
     }
 
     #[test]
-    fn end_reaches_what_the_process_has_started() {
-        let mut child = shell("end", "sleep 1000 & echo \"{\\\"pid\\\":$!}\"; wait");
+    fn end_lets_a_process_end_in_order() {
+        let mut child = shell("end", "trap 'echo \"{\\\"trapped\\\":true}\"; exit 0' TERM; echo '{}'; while :; do sleep 0.01; done");
         let end = Instant::now() + Duration::from_secs(60);
-        let started = loop {
-            if let Some(said) = child.said() {
-                break said["pid"].as_u64().unwrap();
-            }
+        while child.said().is_none() {
             assert!(Instant::now() < end, "it says nothing");
             pause(LOOK);
-        };
+        }
         child.end();
-        drop(child);
-        let state = fs::read_to_string(format!("/proc/{started}/stat")).unwrap_or_default();
-        assert!(state.is_empty() || state.contains(") Z "), "{state}");
+        assert_eq!(child.said().unwrap()["trapped"], true);
+        assert!(child.cpu_s().is_none());
     }
 
     #[test]

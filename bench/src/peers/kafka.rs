@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -106,6 +107,8 @@ impl Bench<'_> {
             }
             Ok(sample)
         });
+        // Kafka Streams keeps a folder, though it has nothing to keep.
+        drop(fs::remove_dir_all(self.scratch(&results)));
         let deleted = self.cluster.delete(&[results]).map_err(|error| error.to_string());
         outcome.and_then(|sample| deleted.map(|()| sample))
     }
@@ -113,7 +116,6 @@ impl Bench<'_> {
     fn command(&self, peer: &Peer, results: &str) -> Result<Command, String> {
         let mut command = peer.command(self.folders, "kafka")?;
         let workers = peer.workers.to_string();
-        let scratch = self.folders.scratch.join(results);
         if peer.runtime == Runtime::Ours {
             let config = self.folders.scratch.join("expressway.yaml");
             fs::write(&config, include_str!("../../peers/expressway.yaml")).map_err(|error| format!("its configuration cannot be written: {error}"))?;
@@ -122,9 +124,13 @@ impl Bench<'_> {
             command.env("PEERS_GROUP", results).env("PEERS_WORKERS", workers);
         } else {
             command.args(["--brokers", self.brokers, "--source", &self.source, "--results", results, "--group", results, "--workers", &workers]);
-            command.arg("--scratch").arg(scratch);
+            command.arg("--scratch").arg(self.scratch(results));
         }
         Ok(command)
+    }
+
+    fn scratch(&self, results: &str) -> PathBuf {
+        self.folders.scratch.join(results)
     }
 
     fn measure(&self, peer: &Peer, command: Command, results: &str, row: &mut Row) -> Result<Sample, String> {
@@ -141,20 +147,20 @@ impl Bench<'_> {
 
     /// Waits until the result topic holds so many.
     fn wait(&self, child: &mut Child, results: &str, records: u64) -> Result<Moment, String> {
-        let (mut last, mut since) = (0, Instant::now());
+        let (mut last, mut since, mut trouble) = (0, Instant::now(), String::new());
         loop {
-            let moment = self.look(child, results)?;
-            if moment.results >= records {
-                return Ok(moment);
+            match self.look(child, results) {
+                Ok(moment) if moment.results >= records => return Ok(moment),
+                Ok(moment) if moment.results > last => (last, since) = (moment.results, moment.at),
+                Ok(_) => {}
+                // A broker under load may not lead its partitions for a moment.
+                Err(error) => trouble = format!(" ({error})"),
             }
             if let Some(status) = child.ended() {
                 return Err(child.last_words(status));
             }
-            if moment.results > last {
-                (last, since) = (moment.results, moment.at);
-            }
             if since.elapsed() > RESULT_WITHIN {
-                return Err(format!("{last} of {records} results, and no more within {} s", RESULT_WITHIN.as_secs()));
+                return Err(format!("{last} of {records} results, and no more within {} s{trouble}", RESULT_WITHIN.as_secs()));
             }
             pause(LOOK);
         }

@@ -105,8 +105,9 @@ impl Row {
             let broker = cell(self.spread(|sample| sample.broker_cpu_us).map(|spread| spread.median), 2);
             let rss = cell(self.spread(|sample| Some(sample.rss_mb)).map(|spread| spread.max), 0);
             let ratio = ours.and_then(|ours| self.ours_is(ours));
-            let ratio = ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{:.2} × ({:.2} to {:.2})", ratio.median, ratio.min, ratio.max));
-            write!(f, "{:>11.0} {spread:<22}{cpu:>9} {broker:>7} {rss:>6}  {ratio:<26}{}", rates.median, self.version.as_deref().unwrap_or("-"))?;
+            let ratio = ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{} × ({} to {})", times(ratio.median), times(ratio.min), times(ratio.max)));
+            let version = self.version.as_deref().unwrap_or("-");
+            write!(f, "{:>11.0} {spread:<22}{cpu:>9} {broker:>7} {rss:>6}  {ratio:<26} {version}: {}", rates.median, self.what)?;
         }
         match &self.not_run {
             None => writeln!(f),
@@ -116,6 +117,11 @@ impl Row {
             }
         }
     }
+}
+
+/// A ratio with no more digits than mean something.
+fn times(ratio: f64) -> String {
+    if ratio < 100.0 { format!("{ratio:.2}") } else { format!("{ratio:.0}") }
 }
 
 fn ours(rows: &[Row]) -> Option<&Row> {
@@ -141,7 +147,7 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let head = |f: &mut fmt::Formatter<'_>, title: &str| {
             writeln!(f, "{title}")?;
-            writeln!(f, "  {:<24}{:>11} {:<22}{:>9} {:>7} {:>6}  {:<26}version", "peer", "a second", "(rounds)", "CPU µs", "broker", "MB", "ours is")
+            writeln!(f, "  {:<24}{:>11} {:<22}{:>9} {:>7} {:>6}  {:<26} version: what", "peer", "a second", "(rounds)", "CPU µs", "broker", "MB", "ours is")
         };
         if !self.engine.is_empty() {
             head(f, &format!("peers, engine only: messages in memory, the best pass of each of {} rounds, medians of rounds", self.rounds))?;
@@ -194,6 +200,7 @@ mod tests {
         let line = |name: &str| text.lines().find(|line| line.trim_start().starts_with(name)).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!(line("absent"), "absent not run: the jar is missing");
         assert!(line("fast").contains("0.38 × (0.25 to 0.50)"), "{text}");
+        assert_eq!((times(1.234), times(1_234.5)), ("1.23".to_owned(), "1234".to_owned()));
         assert!(text.contains("not in every round: the jar is missing"), "{text}");
         assert_eq!(outcome().our_failure(), None);
     }

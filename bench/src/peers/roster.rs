@@ -89,7 +89,7 @@ pub(super) const ENGINE: [Peer; 9] = [
     in_process("vrl", "Vector Remap Language in process", Runtime::Rust("peer-vrl"), 0.5),
     Peer { messages: 10_000, ..in_process("aws-local-stepfunctions", "States Language in Node, in process", Runtime::Node, 3.0) },
     Peer { messages: 100, is_pinned: false, ..in_process("moto", "States Language over HTTP, start and describe", Runtime::Python("moto"), 0.0) },
-    Peer { messages: 300, is_pinned: false, ..in_process("ministack", "States Language over HTTP, synchronous Express", Runtime::Python("ministack"), 0.0) },
+    Peer { messages: 1_000, is_pinned: false, ..in_process("ministack", "States Language over HTTP, synchronous Express", Runtime::Python("ministack"), 0.0) },
 ];
 
 /// Kafka to Kafka.

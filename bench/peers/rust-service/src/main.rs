@@ -5,9 +5,6 @@ mod service;
 
 use measure::{Failure, engine, flag, locked};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const LOCK: &str = include_str!("../Cargo.lock");
 
 fn main() -> Result<(), Failure> {

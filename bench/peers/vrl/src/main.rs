@@ -7,9 +7,6 @@ use vrl::compiler::runtime::Runtime;
 use vrl::compiler::{TargetValueRef, TimeZone, compile};
 use vrl::value::{Secrets, Value};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> Result<(), Failure> {
     let compiled = compile(include_str!("heartbeat.vrl"), &vrl::stdlib::all()).map_err(|found| format!("{found:?}"))?;
     let (program, timezone) = (compiled.program, TimeZone::default());
