@@ -35,7 +35,8 @@ python() {
 }
 
 code=0
-for name in "${@:-rust}" $([[ $# -gt 0 ]] || echo vrl java node python); do
+[[ $# -gt 0 ]] || set -- rust vrl java node python
+for name in "$@"; do
   case $name in
     rust | vrl | java | node | python) ;;
     *) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;
