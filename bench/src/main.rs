@@ -53,50 +53,7 @@ enum Verb {
     /// List the cases
     List,
     /// Run the same job with what a user would pick instead, beside ours
-    Peers(PeersFlags),
-}
-
-#[derive(Debug, Args)]
-struct PeersFlags {
-    /// Install them first (bench/peers/install.sh)
-    #[arg(long)]
-    install: bool,
-    /// Only these beside ours, by name
-    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
-    only: Vec<String>,
-    /// Leave the comparison from Kafka to Kafka out
-    #[arg(long)]
-    engine_only: bool,
-    /// Leave the comparison of engines out
-    #[arg(long, conflicts_with = "engine_only")]
-    kafka_only: bool,
-    /// Addresses of brokers; topics are made there, and deleted afterwards
-    #[arg(long, value_name = "HOST:PORT,…", required_unless_present = "engine_only")]
-    brokers: Option<String>,
-    /// Process of the broker, when its processor time is to be known
-    #[arg(long, value_name = "PID")]
-    broker_pid: Option<u32>,
-    /// Rounds in which all take turns
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    rounds: u32,
-    /// Seconds for which each times its passes in a round, engine only
-    #[arg(long, value_name = "SECONDS", default_value_t = 3)]
-    seconds: u32,
-    /// Records of the source topic
-    #[arg(long, value_name = "N", default_value_t = 4_000_000)]
-    records: u64,
-    /// Of these, records for getting warm
-    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
-    warm_records: u64,
-    /// Partitions of source and result topics
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    partitions: u32,
-    /// Where bench/peers/install.sh has put the peers
-    #[arg(long, value_name = "FOLDER", default_value = "target/peers")]
-    folder: PathBuf,
-    /// Also add the result, with machine, commit and command, to this file of JSON lines
-    #[arg(long, value_name = "FILE")]
-    record: Option<PathBuf>,
+    Peers(peers::Flags),
 }
 
 #[derive(Debug, Args)]
@@ -188,28 +145,16 @@ fn run(cli: Cli) -> Result<(), Error> {
     }
 }
 
-fn run_peers(format: Form, flags: PeersFlags) -> Result<(), Error> {
+fn run_peers(format: Form, flags: peers::Flags) -> Result<(), Error> {
     probe::require_optimised()?;
     if flags.install {
         peers::install()?;
     }
     warn(flags.broker_pid.as_slice());
-    let settings = peers::Settings {
-        folder: flags.folder,
-        only: flags.only,
-        with_engine: !flags.kafka_only,
-        brokers: flags.brokers.filter(|_| !flags.engine_only),
-        rounds: flags.rounds,
-        measure_s: flags.seconds,
-        records: flags.records,
-        warm_records: flags.warm_records,
-        partitions: flags.partitions,
-        broker_pid: flags.broker_pid,
-    };
-    let outcome = peers::run(&settings, &mut |line| eprintln!("{line}"))?;
+    let (record, outcome) = (flags.record.clone(), peers::run(&flags.into(), &mut |line| eprintln!("{line}"))?);
     print(format, &outcome.to_json(), &outcome);
-    flags.record.as_ref().map_or(Ok(()), |file| record::append(file, &outcome.to_json()))?;
-    outcome.our_failure().map_or(Ok(()), |reason| Err(Error::Wrong(format!("there is nothing to compare with: {reason}"))))
+    record.map_or(Ok(()), |file| record::append(&file, &outcome.to_json()))?;
+    outcome.wrong().map_or(Ok(()), Err)
 }
 
 fn run_case(format: Form, flags: &RunFlags) -> Result<(), Error> {

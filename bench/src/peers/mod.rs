@@ -12,9 +12,11 @@
 mod child;
 mod engine;
 mod equal;
+mod flags;
 mod kafka;
 mod outcome;
 mod roster;
 
+pub use self::flags::Flags;
 pub use self::outcome::{Outcome, Row, Sample};
 pub use self::roster::{NAMES, Settings, install, run};

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use crate::error::Error;
 use crate::spread::{Spread, number};
 
 /// The name of our own rows.
@@ -136,10 +137,11 @@ impl Outcome {
         json!({"case": "peers", "records": self.records, "rounds": self.rounds, "engine": rows(&self.engine), "kafka": rows(&self.kafka)})
     }
 
-    /// Why our own rows lack a result, if they do: then there is nothing to compare with.
+    /// An error if our own rows lack a result: then there is nothing to compare with.
     #[must_use]
-    pub fn our_failure(&self) -> Option<&str> {
-        [&self.engine, &self.kafka].into_iter().filter_map(|rows| ours(rows)?.not_run.as_deref()).next()
+    pub fn wrong(&self) -> Option<Error> {
+        let reason = [&self.engine, &self.kafka].into_iter().filter_map(|rows| ours(rows)?.not_run.as_deref()).next()?;
+        Some(Error::Wrong(format!("there is nothing to compare with: {reason}")))
     }
 }
 
@@ -202,12 +204,12 @@ mod tests {
         assert!(line("fast").contains("0.38 × (0.25 to 0.50)"), "{text}");
         assert_eq!((times(1.234), times(1_234.5)), ("1.23".to_owned(), "1234".to_owned()));
         assert!(text.contains("not in every round: the jar is missing"), "{text}");
-        assert_eq!(outcome().our_failure(), None);
+        assert!(outcome().wrong().is_none());
     }
 
     #[test]
     fn run_without_ours_is_a_failure() {
         let outcome = Outcome { engine: vec![row(OURS, &[1.0, 0.0])], ..outcome() };
-        assert_eq!(outcome.our_failure(), Some("the jar is missing"));
+        assert!(outcome.wrong().is_some_and(|error| error.to_string().ends_with("the jar is missing") && error.exit_code() == 1));
     }
 }
