@@ -77,7 +77,7 @@ fn write(criterion: &mut Criterion) {
     let program = program(HEARTBEAT, "heartbeat").expect("the definition is valid");
     let messages = Messages::generate(1, 1);
     let mut runner = Runner::new(&program);
-    runner.run(messages.iter().next().expect("there is one"), 1);
+    runner.execute(messages.iter().next().expect("there is one"), 1);
     group.throughput(Throughput::Elements(1));
     group.bench_function("heartbeat", |bencher| bencher.iter(|| black_box(runner.write().len())));
     group.finish();

@@ -2,9 +2,11 @@
 //!
 //! In go simulated devices' messages ([`messages`], [`expressway_ingest::devices`]) and the canonical workflow ([`workflow`]); out comes one result a case, with its spread and the facts it is quoted with ([`record`], [`probe`]).
 //!
-//! - [`heartbeat`]: the engine alone, messages in memory. No Kafka, no hand-over between threads.
+//! - [`cases`]: what can be run, one module a case; [`timing`] runs those that stay in this process, without Kafka and without hand-over between threads.
+//! - [`load`]: load at a fixed rate and latencies from the intended instant, for whoever measures latency.
 //! - [`kafka`]: from Kafka to Kafka on a real broker, beside the floor of the same loop. Throughput, not latency.
 //! - [`peers`]: what a user would pick instead, on the same job in the same run.
+//! - [`sweep`]: a case over the values of a parameter, with a chart; [`instructions`]: the regression gate.
 //! - `benches/` (criterion): the stages one by one, for finding out where a change went.
 //!
 //! A case checks before it times: a wrong output or a lost record is an error, not a footnote. Debug builds are refused. Nothing here is tuned that the service does not do: the engine is called as a shard calls it.
@@ -22,20 +24,25 @@
 //! ```
 
 pub mod alloc;
+pub mod cases;
 mod clock;
+pub mod definitions;
 pub mod error;
-pub mod heartbeat;
+pub mod instructions;
 pub mod kafka;
+pub mod load;
 pub mod messages;
+mod mock;
+pub mod outcome;
 pub mod peers;
 pub mod probe;
+mod random;
 pub mod record;
 pub mod reference;
+pub mod shapes;
 pub mod spread;
+pub mod sweep;
+pub mod timing;
 pub mod workflow;
 
-/// The cases that `run` takes, each with what it measures.
-pub const CASES: [(&str, &str); 2] = [
-    ("heartbeat", "the engine alone: messages in memory, pinned threads, allocations counted"),
-    ("kafka-heartbeat", "from Kafka to Kafka on a real broker, beside the floor: the same loop without the engine"),
-];
+pub use cases::{CASES, heartbeat};

@@ -2,16 +2,15 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
-use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgMatches, Args, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use expressway_bench::cases::{self, CASES, Case, Report};
 use expressway_bench::error::Error;
-use expressway_bench::{CASES, alloc, heartbeat, kafka, peers, probe, record};
-use expressway_ingest::config::LogFormat;
-use expressway_ingest::telemetry;
-use serde_json::Value;
+use expressway_bench::instructions::accepted::Accepted;
+use expressway_bench::sweep::SWEEPS;
+use expressway_bench::{alloc, instructions as counting, peers, probe, record, sweep};
 
 #[global_allocator]
 static ALLOCATOR: alloc::Counting = alloc::Counting;
@@ -28,7 +27,7 @@ struct Cli {
     verb: Option<Verb>,
 }
 
-const EXAMPLES: &str = "Examples:\n  cargo run --profile bench -p expressway-bench -- run heartbeat --cores 2 --format json\n  expressway-bench compare bench/record/2026-11-21-epyc-2.jsonl after.jsonl\n\nExit codes: 0 done, 1 an output is wrong or a record is lost, 2 wrong usage or a debug build, 3 the surroundings failed.";
+const EXAMPLES: &str = "Examples:\n  cargo run --profile bench -p expressway-bench -- run heartbeat --cores 2 --format json\n  expressway-bench run transitions --kind constant --states 100\n  expressway-bench run all --record after.jsonl\n  expressway-bench compare bench/record/2026-11-21-epyc-2.jsonl after.jsonl\n\nExit codes: 0 done, 1 an output is wrong or a record is lost, 2 wrong usage or a debug build, 3 the surroundings failed.";
 
 /// `--format`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -41,7 +40,7 @@ enum Form {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Run a case
+    /// Run a case, or all that need no broker
     Run(RunFlags),
     /// Compare two recorded files, case by case
     Compare {
@@ -50,6 +49,21 @@ enum Verb {
         /// The later results.
         after: PathBuf,
     },
+    /// Run a case over the values of one of its parameters, with a chart
+    Sweep {
+        /// The sweep, or all of them: transitions, payload, shapes, failing, batch, cores, kafka-shards, kafka-partitions
+        name: String,
+        #[command(flatten)]
+        flags: sweep::Flags,
+        /// Also add the result, with machine, commit and command, to this file of JSON lines
+        #[arg(long, value_name = "FILE")]
+        record: Option<PathBuf>,
+        /// Draw the chart into this file; of all sweeps, into this folder
+        #[arg(long, value_name = "FILE")]
+        svg: Option<PathBuf>,
+    },
+    /// Count instructions under valgrind and compare them with the accepted counts
+    Instructions(InstructionsFlags),
     /// List the cases
     List,
     /// Run the same job with what a user would pick instead, beside ours
@@ -57,59 +71,45 @@ enum Verb {
 }
 
 #[derive(Debug, Args)]
+struct InstructionsFlags {
+    /// Accept what is counted: writes the file
+    #[arg(long)]
+    accept: bool,
+    /// The file of accepted counts
+    #[arg(long, value_name = "FILE", default_value = "bench/instructions.json")]
+    file: PathBuf,
+    /// Leave a profile of each case in this folder, for callgrind_annotate
+    #[arg(long, value_name = "FOLDER")]
+    dumps: Option<PathBuf>,
+    /// Also add the counts, with machine, commit and command, to this file of JSON lines
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// Run a case phase by phase: what valgrind is given
+    #[arg(long, hide = true, value_name = "CASE")]
+    phases: Option<String>,
+}
+
+/// The cases are subcommands of `run`, added from their table.
+#[derive(Debug, Args)]
 struct RunFlags {
-    #[command(subcommand)]
-    case: Case,
     /// Also add the result, with machine, commit and command, to this file of JSON lines
     #[arg(long, global = true, value_name = "FILE")]
     record: Option<PathBuf>,
 }
 
-#[derive(Debug, Subcommand)]
-enum Case {
-    /// The engine alone, messages in memory, pinned threads
-    Heartbeat {
-        /// Pinned threads, each with messages of its own
-        #[arg(long, value_name = "N", default_value_t = 1)]
-        cores: usize,
-    },
-    /// From Kafka to Kafka on a real broker, beside the floor
-    KafkaHeartbeat(KafkaFlags),
-}
-
-#[derive(Debug, Args)]
-struct KafkaFlags {
-    /// Addresses of brokers; topics are made there, and deleted afterwards
-    #[arg(long, value_name = "HOST:PORT,…")]
-    brokers: String,
-    /// Records of the source topic
-    #[arg(long, value_name = "N", default_value_t = 3_000_000)]
-    records: u64,
-    /// Partitions of source and result topics
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    partitions: u32,
-    /// Shards of the pipeline; one for each processor when not given
-    #[arg(long, value_name = "N")]
-    shards: Option<u32>,
-    /// Rounds of pipeline and floor
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    rounds: u32,
-    /// Process of the broker, when its processor time is to be known
-    #[arg(long, value_name = "PID")]
-    broker_pid: Option<u32>,
-    /// A further option of the Kafka client, under librdkafka's name; may be repeated
-    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
-    client_option: Vec<(String, String)>,
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("it has no =")?;
-    Ok((name.to_owned(), value.to_owned()))
+/// The command line with a subcommand of `run` for each case.
+fn command() -> Command {
+    Cli::command().mut_subcommand("run", |run| {
+        let all = Command::new("all").about("Every case that needs no broker, one after the other");
+        CASES.iter().fold(run.subcommand_required(true), |run, case| run.subcommand(case.command())).subcommand(all)
+    })
 }
 
 fn main() -> ExitCode {
     end_on_panic();
-    match run(Cli::parse()) {
+    let matches = command().get_matches();
+    let asked = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match run(asked, &matches) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("expressway-bench: {error}");
@@ -127,22 +127,73 @@ fn end_on_panic() {
     }));
 }
 
-fn run(cli: Cli) -> Result<(), Error> {
-    let canonical = RunFlags { case: Case::Heartbeat { cores: 1 }, record: None };
-    match cli.verb.unwrap_or(Verb::Run(canonical)) {
-        Verb::List => {
-            for (name, summary) in CASES {
-                print(cli.format, &serde_json::json!({"case": name, "summary": summary}), &format_args!("{name:<16} {summary}"));
-            }
+fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Error> {
+    match cli.verb {
+        None => run_case(cli.format, None, "heartbeat", None),
+        Some(Verb::List) => {
+            list(cli.format);
             Ok(())
         }
-        Verb::Compare { before, after } => {
+        Some(Verb::Peers(flags)) => run_peers(cli.format, flags),
+        Some(Verb::Sweep { name, flags, record, svg }) => run_sweeps(cli.format, &name, &flags, record.as_deref(), svg.as_deref()),
+        Some(Verb::Instructions(flags)) => instructions(cli.format, &flags),
+        Some(Verb::Compare { before, after }) => {
             print!("{}", record::compare(&record::read(&before)?, &record::read(&after)?));
             Ok(())
         }
-        Verb::Run(flags) => run_case(cli.format, &flags),
-        Verb::Peers(flags) => run_peers(cli.format, flags),
+        Some(Verb::Run(flags)) => {
+            let (name, asked) = matches.subcommand_matches("run").and_then(ArgMatches::subcommand).expect("run takes no fewer than one case");
+            run_case(cli.format, flags.record, name, Some(asked))
+        }
     }
+}
+
+/// Runs the case of that name, or all; without flags of its own as if none had been given.
+fn run_case(format: Form, record: Option<PathBuf>, name: &str, asked: Option<&ArgMatches>) -> Result<(), Error> {
+    probe::require_optimised()?;
+    warn(asked.and_then(|asked| asked.try_get_one::<u32>("broker_pid").ok().flatten()).copied().as_slice());
+    let progress: &mut dyn FnMut(&str) = &mut |line| eprintln!("{line}");
+    let finish = |report: Report| -> Result<(), Error> {
+        print(format, &report);
+        record.as_ref().map_or(Ok(()), |file| record::append(file, &report.json))?;
+        report.wrong.map_or(Ok(()), Err)
+    };
+    match (cases::find(name), asked) {
+        (Some(case), Some(asked)) => finish((case.run)(asked, progress)?),
+        (Some(case), None) => finish(case.run_with(&[], progress)?),
+        (None, _) => {
+            CASES.iter().flat_map(|case| case.all.iter().map(move |flags| (case, flags))).try_for_each(|(case, flags)| finish(case.run_with(flags, progress)?))
+        }
+    }
+}
+
+fn list(format: Form) {
+    for Case { name, summary, .. } in CASES {
+        print(format, &Report { json: serde_json::json!({"case": name, "summary": summary}), text: format!("{name:<17} {summary}"), wrong: None });
+    }
+    for sweep::Sweep { name, summary, .. } in SWEEPS {
+        print(format, &Report { json: serde_json::json!({"sweep": name, "summary": summary}), text: format!("sweep {name:<17} {summary}"), wrong: None });
+    }
+}
+
+/// Runs the sweep of that name, or all for which there is what they need.
+fn run_sweeps(format: Form, name: &str, flags: &sweep::Flags, record: Option<&Path>, svg: Option<&Path>) -> Result<(), Error> {
+    probe::require_optimised()?;
+    let chosen: Vec<_> = match (name, sweep::find(name)) {
+        ("all", _) => SWEEPS.iter().filter(|sweep| flags.brokers.is_some() || !sweep.needs_brokers).collect(),
+        (_, Some(sweep)) => vec![sweep],
+        (_, None) => return Err(Error::Usage(format!("there is no sweep {name}; see expressway-bench list"))),
+    };
+    warn(&[]);
+    for sweep in chosen {
+        let chart = sweep.run(flags, &mut |line| eprintln!("{line}"))?;
+        let report = Report::from(&chart);
+        print(format, &report);
+        record.map_or(Ok(()), |file| record::append(file, &report.json))?;
+        let file = svg.map(|path| if name == "all" { path.join(format!("{}.svg", sweep.name)) } else { path.to_owned() });
+        file.map_or(Ok(()), |file| write_chart(&file, &sweep::svg(&chart)?))?;
+    }
+    Ok(())
 }
 
 fn run_peers(format: Form, flags: peers::Flags) -> Result<(), Error> {
@@ -152,41 +203,34 @@ fn run_peers(format: Form, flags: peers::Flags) -> Result<(), Error> {
     }
     warn(flags.broker_pid.as_slice());
     let (record, outcome) = (flags.record.clone(), peers::run(&flags.into(), &mut |line| eprintln!("{line}"))?);
-    print(format, &outcome.to_json(), &outcome);
-    record.map_or(Ok(()), |file| record::append(&file, &outcome.to_json()))?;
-    outcome.wrong().map_or(Ok(()), Err)
+    let report = Report { json: outcome.to_json(), text: outcome.to_string(), wrong: outcome.wrong() };
+    print(format, &report);
+    record.map_or(Ok(()), |file| record::append(&file, &report.json))?;
+    report.wrong.map_or(Ok(()), Err)
 }
 
-fn run_case(format: Form, flags: &RunFlags) -> Result<(), Error> {
+fn write_chart(file: &Path, text: &str) -> Result<(), Error> {
+    let written = file.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(file, text));
+    written.map_err(|error| Error::surroundings(format!("writing {}", file.display()), error))
+}
+
+fn instructions(format: Form, flags: &InstructionsFlags) -> Result<(), Error> {
+    if let Some(case) = &flags.phases {
+        println!("{}", counting::child(case)?);
+        return Ok(());
+    }
     probe::require_optimised()?;
-    match &flags.case {
-        Case::Heartbeat { cores } => {
-            warn(&[]);
-            let outcome = heartbeat::run(&heartbeat::Settings { cores: *cores, ..heartbeat::Settings::default() })?;
-            finish(format, flags, &outcome.to_json(), &outcome)
-        }
-        Case::KafkaHeartbeat(asked) => run_kafka(format, flags, asked),
+    let found = counting::count(flags.dumps.as_deref())?;
+    let mut wrong = None;
+    for report in counting::reports(&found, &Accepted::read(&flags.file)?) {
+        print(format, &report);
+        wrong = wrong.or(report.wrong);
     }
-}
-
-fn run_kafka(format: Form, flags: &RunFlags, asked: &KafkaFlags) -> Result<(), Error> {
-    telemetry::start("warn", LogFormat::Text).map_err(|error| Error::surroundings("logging", error))?;
-    warn(asked.broker_pid.as_slice());
-    let settings = kafka::Settings {
-        brokers: asked.brokers.clone(),
-        records: asked.records,
-        partitions: asked.partitions,
-        shards: asked.shards.unwrap_or_else(probe::processors),
-        rounds: asked.rounds,
-        broker_pid: asked.broker_pid,
-        client_options: asked.client_option.clone(),
-    };
-    let outcome = kafka::run(&settings, &mut |line| eprintln!("{line}"))?;
-    finish(format, flags, &outcome.to_json(), &outcome)?;
-    match outcome.lost() {
-        0 => Ok(()),
-        lost => Err(Error::Wrong(format!("{lost} records have no result"))),
+    flags.record.as_ref().map_or(Ok(()), |file| found.iter().try_for_each(|found| record::append(file, &found.to_json())))?;
+    if flags.accept {
+        return Accepted::of(&found).write(&flags.file);
     }
+    wrong.map_or(Ok(()), Err)
 }
 
 fn warn(expected: &[u32]) {
@@ -195,14 +239,9 @@ fn warn(expected: &[u32]) {
     }
 }
 
-fn finish(format: Form, flags: &RunFlags, json: &Value, text: &dyn Display) -> Result<(), Error> {
-    print(format, json, text);
-    flags.record.as_ref().map_or(Ok(()), |file| record::append(file, json))
-}
-
-fn print(format: Form, json: &Value, text: &dyn Display) {
+fn print(format: Form, report: &Report) {
     match format {
-        Form::Text => println!("{text}"),
-        Form::Json => println!("{json}"),
+        Form::Text => println!("{}", report.text),
+        Form::Json => println!("{}", report.json),
     }
 }

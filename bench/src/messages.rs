@@ -1,9 +1,12 @@
 //! Messages in memory: one buffer, read in order, as records lie in a fetched batch.
 
 use expressway_ingest::devices::{Devices, Settings};
+use serde_json::{Value, json};
 
-/// Distinct messages of simulated devices.
-#[derive(Debug, Clone)]
+use crate::random::Random;
+
+/// Messages, as many as a pass runs over.
+#[derive(Debug, Clone, Default)]
 pub struct Messages {
     bytes: Vec<u8>,
     ends: Vec<usize>,
@@ -11,19 +14,41 @@ pub struct Messages {
 
 impl Messages {
     /// `count` messages, the same ones for the same seed. Every device sends one, and each is numbered, so no two are alike.
-    ///
-    /// # Panics
-    /// Never: no record is broken, so each has a value.
     #[must_use]
     pub fn generate(count: u32, seed: u64) -> Self {
-        let mut devices = Devices::new(Settings { devices: count, broken_per_10000: 0, seed });
-        let mut messages = Self { bytes: Vec::new(), ends: Vec::new() };
+        Self::generate_broken(count, seed, 0)
+    }
+
+    /// As [`generate`](Self::generate), with so many of 10,000 broken in one of the ways in which senders break them; a record without a value is an empty one here.
+    #[must_use]
+    pub fn generate_broken(count: u32, seed: u64, broken_per_10000: u32) -> Self {
+        let mut devices = Devices::new(Settings { devices: count, broken_per_10000, seed });
+        let mut messages = Self::default();
         for _ in 0..count {
-            let value = devices.next_record().value.expect("no record is broken, so each has a value");
-            messages.bytes.extend_from_slice(value);
-            messages.ends.push(messages.bytes.len());
+            messages.push(devices.next_record().value.unwrap_or_default());
         }
         messages
+    }
+
+    /// `count` alerts with readings, the same ones for the same seed.
+    #[must_use]
+    pub fn alerts(count: u32, seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let mut alert = |number: u32| {
+            let readings: Vec<Value> = (0..6).map(|_| json!({"temp": 20 + random.below(80), "at": format!("12:{:02}", random.below(60))})).collect();
+            json!({
+                "deviceId": format!("dev-{number:06}"), "type": "alert", "ts": "2026-11-20T12:00:00Z", "battery": random.below(101),
+                "site": {"id": format!("s-{}", random.below(64)), "zone": "b"}, "readings": readings,
+            })
+            .to_string()
+        };
+        (0..count).map(&mut alert).collect()
+    }
+
+    /// Adds one at the end.
+    pub fn push(&mut self, message: &[u8]) {
+        self.bytes.extend_from_slice(message);
+        self.ends.push(self.bytes.len());
     }
 
     /// How many there are.
@@ -52,6 +77,14 @@ impl Messages {
             start = end;
             message
         })
+    }
+}
+
+impl<M: AsRef<[u8]>> FromIterator<M> for Messages {
+    fn from_iter<I: IntoIterator<Item = M>>(messages: I) -> Self {
+        let mut collected = Self::default();
+        messages.into_iter().for_each(|message| collected.push(message.as_ref()));
+        collected
     }
 }
 

@@ -11,12 +11,68 @@ use serde_json::Value;
 use crate::error::Error;
 use crate::probe;
 
-/// Members of a result that tell cases apart; the rest is measured.
-const IDENTITY: [&str; 5] = ["case", "cores", "records", "partitions", "shards"];
+/// Members of a result that tell cases apart: what was asked for; the rest is measured.
+const IDENTITY: [&str; 19] = [
+    "case",
+    "of",
+    "sweep",
+    "peer",
+    "kind",
+    "states",
+    "rules",
+    "style",
+    "bytes",
+    "shapes",
+    "items",
+    "branches",
+    "suspended",
+    "rate",
+    "profile",
+    "cores",
+    "records",
+    "partitions",
+    "shards",
+];
 
 /// Measured members that are compared, and whether more is better.
-const MEASURES: [(&str, bool); 5] =
-    [("executions_per_s", true), ("floor_records_per_s", true), ("share_of_floor", true), ("ns_per_execution", false), ("allocations_per_execution", false)];
+const MEASURES: [(&str, bool); 36] = [
+    ("executions_per_s", true),
+    ("floor_records_per_s", true),
+    ("share_of_floor", true),
+    ("factor", true),
+    ("machine_factor", true),
+    ("ns_per_execution", false),
+    ("ns_per_transition", false),
+    ("ns_per_choice", false),
+    ("ns_per_test", false),
+    ("ns_per_item", false),
+    ("ns_per_branch", false),
+    ("ns_per_byte", false),
+    ("latency_ns/p50", false),
+    ("latency_ns/p99", false),
+    ("latency_ns_p999", false),
+    ("latency_ms/p50", false),
+    ("latency_ms/p99", false),
+    ("latency_ms/p999", false),
+    ("allocations_per_execution", false),
+    ("instructions/parse", false),
+    ("instructions/run", false),
+    ("instructions/write", false),
+    ("instructions/all", false),
+    ("bytes_per_suspended_execution", false),
+    ("rss_bytes_per_suspended_execution", false),
+    ("bytes_per_idle_slot", false),
+    ("service_bytes_per_suspended_execution", false),
+    ("service_rss_bytes_per_suspended_execution", false),
+    ("bytes_per_shard", false),
+    ("rss_bytes_per_shard", false),
+    ("client_cpu_s", false),
+    ("client_cpu_us_per_record", false),
+    ("broker_cpu_s", false),
+    ("rss_mb", false),
+    ("lost", false),
+    ("duplicates", false),
+];
 
 /// Adds a result and its facts to `file`.
 ///
@@ -45,7 +101,10 @@ pub fn read(file: &Path) -> Result<Vec<Value>, Error> {
     lines.map(|(index, line)| serde_json::from_str::<Value>(line).ok().filter(|value| value["case"].is_string()).ok_or_else(|| no_result(index + 1))).collect()
 }
 
-/// Every measure that both have, case by case: before, after, and the change. Of several results of one case, the last counts.
+/// Every measure that both have, case by case: before, after, their ratio, and whether the spreads overlap where both have some; if they do, the change may be none. Of several results of one case, the last counts.
+///
+/// # Panics
+/// Never: a String takes all text.
 #[must_use]
 pub fn compare(before: &[Value], after: &[Value]) -> String {
     let (before, after) = (by_case(before), by_case(after));
@@ -54,8 +113,10 @@ pub fn compare(before: &[Value], after: &[Value]) -> String {
         let Some(before) = before.get(case) else { continue };
         writeln!(text, "{case}").expect("a String takes all text");
         for (measure, more_is_better) in MEASURES {
-            let (Some(old), Some(new)) = (before[measure].as_f64(), after[measure].as_f64()) else { continue };
-            writeln!(text, "  {measure:<26} {old:>14} → {new:>14}  {}", change(old, new, more_is_better)).expect("a String takes all text");
+            let value = |result: &Value| result.pointer(&format!("/{measure}")).and_then(Value::as_f64);
+            let (Some(old), Some(new)) = (value(before), value(after)) else { continue };
+            let overlap = overlap(&before["spread"][measure], &after["spread"][measure]).unwrap_or_default();
+            writeln!(text, "  {measure:<41} {old:>14} → {new:>14}  {}{overlap}", change(old, new, more_is_better)).expect("a String takes all text");
         }
     }
     if text.is_empty() { "no case is in both files\n".to_owned() } else { text }
@@ -66,7 +127,14 @@ fn change(old: f64, new: f64, more_is_better: bool) -> String {
         return "same".to_owned();
     }
     let verdict = if (new > old) == more_is_better { "better" } else { "worse" };
-    if old == 0.0 { verdict.to_owned() } else { format!("{:+.1} % {verdict}", (new / old - 1.0) * 100.0) }
+    if old == 0.0 { verdict.to_owned() } else { format!("× {:.3} {verdict}", new / old) }
+}
+
+/// Whether two spreads have a value in common, in words.
+fn overlap(one: &Value, other: &Value) -> Option<&'static str> {
+    let bounds = |spread: &Value| Some((spread["min"].as_f64()?, spread["max"].as_f64()?));
+    let ((low, high), (other_low, other_high)) = (bounds(one)?, bounds(other)?);
+    Some(if low <= other_high && other_low <= high { ", spreads overlap" } else { ", spreads apart" })
 }
 
 fn by_case(results: &[Value]) -> BTreeMap<String, &Value> {
@@ -89,11 +157,23 @@ mod tests {
         let text = compare(&[result(1, 100, 10), result(2, 1, 1)], &[result(1, 50, 5), result(1, 110, 9)]);
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(lines[0], ["case=heartbeat", "cores=1"]);
-        assert_eq!(lines[1], ["executions_per_s", "100", "→", "110", "+10.0", "%", "better"]);
-        assert_eq!(lines[2], ["ns_per_execution", "10", "→", "9", "-10.0", "%", "better"]);
+        assert_eq!(lines[1], ["executions_per_s", "100", "→", "110", "×", "1.100", "better"]);
+        assert_eq!(lines[2], ["ns_per_execution", "10", "→", "9", "×", "0.900", "better"]);
         assert_eq!(lines[3], ["allocations_per_execution", "0", "→", "0", "same"]);
         assert_eq!(lines.len(), 4);
         assert_eq!(compare(&[result(1, 1, 1)], &[result(2, 1, 1)]), "no case is in both files\n");
+    }
+
+    #[test]
+    fn cases_match_by_what_was_asked_for_and_spreads_are_weighed() {
+        let result = |kind: &str, ns: f64, max: f64| {
+            json!({"case": "transitions", "kind": kind, "states": 100, "cores": 1, "ns_per_transition": ns, "latency_ns": {"p50": 3},
+                "spread": {"ns_per_transition": {"min": ns, "median": ns, "max": max}}})
+        };
+        let text = compare(&[result("pass", 2.0, 3.0), result("constant", 9.0, 9.5)], &[result("constant", 9.2, 9.9), result("pass", 4.0, 5.0)]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].contains("kind=constant") && lines[1].ends_with("× 1.022 worse, spreads overlap") && lines[2].ends_with("same"), "{text}");
+        assert!(lines[3].contains("kind=pass") && lines[4].ends_with("× 2.000 worse, spreads apart"), "{text}");
     }
 
     #[test]

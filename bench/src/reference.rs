@@ -22,6 +22,25 @@ pub fn heartbeat(input: &[u8], execution: &str) -> Result<Vec<u8>, serde_json::E
     serde_json::to_vec(&message)
 }
 
+/// Output of the alert workflow for `input`, an alert with readings.
+///
+/// # Errors
+/// `input` is no JSON object.
+pub fn alert(input: &[u8], execution: &str) -> Result<Vec<u8>, serde_json::Error> {
+    let mut message: Map<String, Value> = serde_json::from_slice(input)?;
+    let member = |name: &str| message.get(name).cloned().unwrap_or_default();
+    let summary = json!({"device": member("deviceId"), "at": member("ts"), "site": member("site")["id"], "execution": execution});
+    let level = |reading: &Value| match reading["temp"].as_f64().unwrap_or(0.0) {
+        temp if temp >= 80.0 => "critical",
+        temp if temp >= 60.0 => "warning",
+        _ => "normal",
+    };
+    let judged = |(index, reading): (usize, &Value)| json!({"index": index, "reading": reading, "device": member("deviceId"), "level": level(reading)});
+    let readings: Vec<Value> = member("readings").as_array().map_or(&[][..], Vec::as_slice).iter().enumerate().map(judged).collect();
+    message.insert("judgement".to_owned(), json!({"summary": summary, "readings": readings}));
+    serde_json::to_vec(&message)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,18 +1,27 @@
 //! Definitions that are measured, and one execution of them from bytes to bytes.
 
+use expressway_engine::document::Fault;
 use expressway_engine::hir::{WorkflowType, lower};
-use expressway_engine::{Budget, Deployment, Effects, ExecutionName, Failure, Program, Silent, Slot, Start, Step, Timestamp, compile};
+use expressway_engine::{
+    Budget, Deployment, Effect, EffectId, Effects, ExecutionName, Failure, Program, Reply, Resumed, Silent, Slot, Start, Step, Timestamp, compile,
+};
 
 use crate::error::Error;
 
 /// The canonical workflow, the very file that the service runs.
 pub const HEARTBEAT: &str = include_str!("../../configs/definitions/heartbeat.asl.json");
 
+/// An alert with readings: a Parallel state with a Map in it.
+pub const ALERT: &str = include_str!("../../configs/definitions/alert.asl.json");
+
+/// A registration: tasks, retries, catchers.
+pub const REGISTRATION: &str = include_str!("../../configs/definitions/registration.asl.json");
+
 /// The topic that executions are named after.
 pub const TOPIC: &str = "heartbeats";
 
 /// When every execution starts: 2026-11-20T12:00:00Z.
-const NOW: Timestamp = Timestamp(1_795_176_000_000);
+pub const NOW: Timestamp = Timestamp(1_795_176_000_000);
 
 /// Compiles a definition as Express.
 ///
@@ -26,48 +35,96 @@ pub fn program(text: &str, name: &str) -> Result<Program, Error> {
     compile(&lowered.machine, &Deployment::named(name)).map_err(refused)
 }
 
-/// Runs executions one after the other in one slot, as a shard does with executions that never wait.
+/// Runs executions one after the other in one slot, as a shard does with executions that never wait. Whatever an execution asks of the outside is answered at once: sleeps are over, calls return the runner's one reply.
 #[derive(Debug)]
 pub struct Runner<'p> {
     program: &'p Program,
     slot: Slot,
     effects: Effects,
+    reply: &'static [u8],
     last: Step,
     output: Vec<u8>,
 }
 
 impl<'p> Runner<'p> {
-    /// A runner of `program` with memory of its own.
+    /// A runner of `program` with memory of its own. Calls return null.
     #[must_use]
     pub fn new(program: &'p Program) -> Self {
-        Self { program, slot: Slot::new(0), effects: Effects::default(), last: Step::Suspended, output: Vec::new() }
+        Self::answering(program, b"null")
+    }
+
+    /// As [`new`](Self::new); calls return `reply`, a JSON text.
+    #[must_use]
+    pub fn answering(program: &'p Program, reply: &'static [u8]) -> Self {
+        Self { program, slot: Slot::new(0), effects: Effects::default(), reply, last: Step::Suspended, output: Vec::new() }
     }
 
     /// Runs one execution from its input to its output, or to error and cause as JSON where it fails, and returns those bytes.
     ///
     /// # Panics
-    /// The input is no JSON, or the execution does not end in one turn: measured messages and workflows do neither.
+    /// The input is no JSON.
     #[inline]
     pub fn execute(&mut self, input: &[u8], offset: i64) -> &[u8] {
-        self.run(input, offset);
-        self.write();
-        &self.output
+        self.offer(input, offset).expect("measured messages are JSON")
     }
 
-    /// As [`execute`](Self::execute), without writing the output.
+    /// As [`execute`](Self::execute), for an input that may be broken.
+    ///
+    /// # Errors
+    /// What is wrong with the input.
+    #[inline]
+    pub fn offer(&mut self, input: &[u8], offset: i64) -> Result<&[u8], Fault> {
+        self.start(input, offset)?;
+        self.proceed();
+        Ok(self.write())
+    }
+
+    /// The first part of an execution: reads its input.
+    ///
+    /// # Errors
+    /// What is wrong with the input.
+    #[inline]
+    pub fn start(&mut self, input: &[u8], offset: i64) -> Result<(), Fault> {
+        let start = Start { name: ExecutionName::Position { topic: TOPIC, partition: 0, offset }, now: NOW, seed: offset.unsigned_abs() };
+        self.slot.start(self.program, input, &start)
+    }
+
+    /// The second part: runs what was started to its end.
     ///
     /// # Panics
-    /// As [`execute`](Self::execute).
+    /// The execution runs over its time, or waits for something that nobody will answer: measured workflows do neither.
     #[inline]
-    pub fn run(&mut self, input: &[u8], offset: i64) {
-        let start = Start { name: ExecutionName::Position { topic: TOPIC, partition: 0, offset }, now: NOW, seed: offset.unsigned_abs() };
-        self.slot.start(self.program, input, &start).expect("measured messages are JSON");
-        self.last = self.slot.run(self.program, NOW, Budget::default(), &mut self.effects, &mut Silent);
-        assert!(matches!(self.last, Step::Succeeded | Step::Failed), "measured executions end in one turn, this one is {:?}", self.last);
+    pub fn proceed(&mut self) {
+        loop {
+            self.last = self.slot.run(self.program, NOW, Budget::default(), &mut self.effects, &mut Silent);
+            match self.last {
+                Step::Succeeded | Step::Failed => break,
+                Step::Yielded => {}
+                Step::Suspended => self.answer(),
+                Step::TimedOut => panic!("a measured execution ran over its time"),
+            }
+        }
         self.effects.clear();
     }
 
-    /// Writes the output of the execution that ran last, or error and cause as JSON where it failed, and returns those bytes.
+    /// Answers everything that was asked, except for the sleep until the execution's own deadline, which never comes.
+    fn answer(&mut self) {
+        let mut effects = std::mem::take(&mut self.effects);
+        let mut is_answered = false;
+        for effect in &effects.list {
+            let (id, reply) = match effect {
+                Effect::Call { id, .. } => (*id, Reply::Success(self.reply)),
+                Effect::Sleep { id, .. } if id.strand != EffectId::DEADLINE => (*id, Reply::Elapsed),
+                _ => continue,
+            };
+            is_answered |= self.slot.resume(self.program, id, reply) == Resumed::Accepted;
+        }
+        assert!(is_answered, "a measured execution waits for something that nobody answers");
+        effects.clear();
+        self.effects = effects;
+    }
+
+    /// The third part: writes the output of the execution that ran last, or error and cause as JSON where it failed, and returns those bytes.
     #[inline]
     pub fn write(&mut self) -> &[u8] {
         self.output.clear();
@@ -111,6 +168,23 @@ mod tests {
         let meta = r#""meta":{"deviceId":"d","at":"t","source":"iot","exec":"heartbeats-0-7"}"#;
         check(r#"{"deviceId":"d","type":"alert","ts":"t","battery":50}"#, &format!(r#"{{"deviceId":"d","type":"alert","ts":"t","battery":50,{meta}}}"#));
         check(r#"{"type":"probe"}"#, r#"{"Error":"UnknownType","Cause":"The message is neither a heartbeat nor an alert."}"#);
+    }
+
+    #[test]
+    fn what_an_execution_asks_for_is_answered_at_once() {
+        let program = program(REGISTRATION, "registration").unwrap();
+        let mut runner = Runner::answering(&program, br#"{"owner":"fleet-7"}"#);
+        for _ in 0..2 {
+            assert_eq!(String::from_utf8_lossy(runner.execute(br#"{"deviceId":"d","unreachable":0}"#, 1)), r#"{"owner":"fleet-7"}"#);
+        }
+    }
+
+    #[test]
+    fn broken_input_is_a_fault() {
+        let program = program(HEARTBEAT, "heartbeat").unwrap();
+        let mut runner = Runner::new(&program);
+        assert!(runner.offer(br#"{"type":"#, 1).is_err());
+        assert!(runner.offer(br#"{"type":"probe"}"#, 1).is_ok());
     }
 
     #[test]

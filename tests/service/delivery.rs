@@ -16,7 +16,7 @@ pub(crate) fn results_carry_key_output_and_headers(_: &Shared) -> Result<(), Str
     feeder.errand(Some(1), "plain", ",\"extra\":[1.50,\"ü\"]")?;
     feeder.errand(Some(1), "fail", "")?;
     feeder.flush(SOON)?;
-    let mut service = stage.service()?;
+    let mut service = Service::start(&stage.config("errands")?.with("pipelines/0/result_headers", "full"), SOON)?;
     let results = stage.wait_results(2)?;
     let succeeded = results.iter().find(|record| record.header("expressway-status") == "SUCCEEDED").ok_or("no result with status SUCCEEDED")?;
     let failed = results.iter().find(|record| record.header("expressway-status") == "FAILED").ok_or("no result with status FAILED")?;

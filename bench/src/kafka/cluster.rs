@@ -9,12 +9,13 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode::{CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::runtime::Runtime;
 
 use super::ledger::Ledger;
+use super::offer;
 use crate::clock::pause;
 use crate::error::Error;
 
@@ -28,7 +29,7 @@ const FLUSH_WITHIN: Duration = Duration::from_secs(120);
 const RECORD_WITHIN: Duration = Duration::from_secs(30);
 
 /// Devices that send; their messages take turns.
-const DEVICES: u32 = 100_000;
+pub(super) const DEVICES: u32 = 100_000;
 
 /// The devices whose messages fill a topic.
 pub(crate) fn devices() -> Devices {
@@ -58,7 +59,7 @@ pub(crate) struct Filled {
     pub(super) bytes: u64,
 }
 
-fn failed(doing: &str, topic: &str) -> impl FnOnce(KafkaError) -> Error {
+pub(super) fn failed(doing: &str, topic: &str) -> impl FnOnce(KafkaError) -> Error {
     let doing = format!("{doing} {topic}");
     move |error| Error::surroundings(doing, error)
 }
@@ -139,7 +140,9 @@ impl Cluster {
 
     /// Reads a result topic from its beginning to its present end into `ledger`.
     pub(super) fn read_back(&self, topic: &str, partitions: u32, ledger: &mut Ledger) -> Result<(), Error> {
-        self.read(topic, partitions, |message| enter(message, ledger))
+        self.read(topic, partitions, |message| {
+            offer::enter(message, ledger);
+        })
     }
 
     /// Reads a topic from its beginning to its present end.
@@ -213,19 +216,7 @@ impl Watcher {
     }
 }
 
-fn enter(message: &BorrowedMessage<'_>, ledger: &mut Ledger) {
-    let (mut source, mut status): (&[u8], &[u8]) = (b"", b"");
-    for header in message.headers().into_iter().flat_map(Headers::iter) {
-        match header.key {
-            "expressway-source" => source = header.value.unwrap_or_default(),
-            "expressway-status" => status = header.value.unwrap_or_default(),
-            _ => {}
-        }
-    }
-    ledger.enter(source, status, message.payload_len());
-}
-
-fn config(brokers: &str) -> ClientConfig {
+pub(super) fn config(brokers: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", brokers).set("log_level", "3");
     config

@@ -36,18 +36,24 @@ impl Ledger {
         Self { topic: topic.to_owned(), partitions, distinct: 0, results: 0, bytes: 0, failed: 0, unknown: 0 }
     }
 
-    /// Enters a result by its headers.
-    pub(super) fn enter(&mut self, source: &[u8], status: &[u8], bytes: usize) {
+    /// Source offsets with a result.
+    pub(super) fn distinct(&self) -> u64 {
+        self.distinct
+    }
+
+    /// Enters a result by its headers. Returns partition and offset of its record, when it is the first result of that.
+    pub(super) fn enter(&mut self, source: &[u8], status: &[u8], bytes: usize) -> Option<(usize, usize)> {
         self.results += 1;
         self.bytes += bytes as u64;
-        self.failed += u64::from(status != b"SUCCEEDED");
-        match position(source, &self.topic).and_then(|(partition, offset)| self.partitions.get_mut(partition)?.get_mut(offset)) {
-            None => self.unknown += 1,
-            Some(seen) => {
-                self.distinct += u64::from(!*seen);
-                *seen = true;
-            }
-        }
+        self.failed += u64::from(!matches!(status, b"" | b"SUCCEEDED"));
+        let position = position(source, &self.topic);
+        let Some(seen) = position.and_then(|(partition, offset)| self.partitions.get_mut(partition)?.get_mut(offset)) else {
+            self.unknown += 1;
+            return None;
+        };
+        let fresh = !std::mem::replace(seen, true);
+        self.distinct += u64::from(fresh);
+        position.filter(|_| fresh)
     }
 
     pub(super) fn balance(&self) -> Balance {

@@ -7,14 +7,16 @@
 //! Afterwards every result topic is read to its end, and each source offset has to be named by a result: of the workflow, exactly; of the floor, too.
 
 pub(crate) mod cluster;
+pub mod latency;
 mod ledger;
+pub mod offer;
 mod round;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use expressway_ingest::pipeline::{self, Identity};
+use expressway_ingest::pipeline::{self, Identity, Profile};
 use serde_json::{Value, json};
 
 use self::cluster::{Cluster, Filled};
@@ -40,6 +42,8 @@ pub struct Settings {
     pub shards: u32,
     /// Rounds of pipeline and floor.
     pub rounds: u32,
+    /// What the clients are set for.
+    pub profile: Profile,
     /// The broker's process, if its processor time is to be known.
     pub broker_pid: Option<u32>,
     /// Further options of the Kafka client, under librdkafka's names.
@@ -71,11 +75,9 @@ pub fn run(settings: &Settings, progress: &mut dyn FnMut(&str)) -> Result<Outcom
     if settings.records == 0 || settings.partitions == 0 || settings.rounds == 0 || settings.shards == 0 {
         return Err(Error::Usage("records, partitions, shards and rounds have to be 1 or more".to_owned()));
     }
-    let cluster = Cluster::connect(&settings.brokers)?;
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let mut bench = Bench { settings, cluster, source: format!("bench-{seconds:x}"), topics: Vec::new() };
+    let mut bench = Bench::connect(settings)?;
     let outcome = bench.run(progress);
-    let deleted = bench.cluster.delete(&bench.topics);
+    let deleted = bench.clear();
     let outcome = outcome?;
     deleted.map(|()| outcome)
 }
@@ -88,7 +90,18 @@ struct Bench<'s> {
     topics: Vec<String>,
 }
 
-impl Bench<'_> {
+impl<'s> Bench<'s> {
+    fn connect(settings: &'s Settings) -> Result<Self, Error> {
+        let cluster = Cluster::connect(&settings.brokers)?;
+        let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        Ok(Self { settings, cluster, source: format!("bench-{millis:x}"), topics: Vec::new() })
+    }
+
+    /// Deletes what was made.
+    fn clear(&self) -> Result<(), Error> {
+        self.cluster.delete(&self.topics)
+    }
+
     fn run(&mut self, progress: &mut dyn FnMut(&str)) -> Result<Outcome, Error> {
         let Settings { records, partitions, rounds, .. } = *self.settings;
         let program = Arc::new(program(HEARTBEAT, "heartbeat")?);
@@ -154,6 +167,7 @@ impl Bench<'_> {
             result_topic: results.to_owned(),
             dead_letter_topic: format!("{}-dead-letters", self.source),
             shards: self.settings.shards,
+            profile: self.settings.profile,
             pin_threads: false,
             ..pipeline::Settings::default()
         }
@@ -205,6 +219,7 @@ impl Outcome {
             "records": records,
             "partitions": partitions,
             "shards": shards,
+            "profile": self.settings.profile.name(),
             "executions_per_s": number(self.rates().median, 0),
             "floor_records_per_s": number(self.floors().median, 0),
             "share_of_floor": number(self.shares().median, 3),
@@ -266,7 +281,16 @@ mod tests {
     }
 
     fn settings() -> Settings {
-        Settings { brokers: String::new(), records: 1_000, partitions: 4, shards: 1, rounds: 3, broker_pid: None, client_options: Vec::new() }
+        Settings {
+            brokers: String::new(),
+            records: 1_000,
+            partitions: 4,
+            shards: 1,
+            rounds: 3,
+            profile: Profile::Throughput,
+            broker_pid: None,
+            client_options: Vec::new(),
+        }
     }
 
     #[test]

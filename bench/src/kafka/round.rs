@@ -13,13 +13,13 @@ use crate::error::Error;
 use crate::probe;
 
 /// How long a group may take to be formed.
-const ASSIGNED_WITHIN: Duration = Duration::from_secs(60);
+pub(super) const ASSIGNED_WITHIN: Duration = Duration::from_secs(60);
 
 /// How long one run may take.
 const DONE_WITHIN: Duration = Duration::from_secs(1_800);
 
 /// How long the way out may take.
-const ENDED_WITHIN: Duration = Duration::from_secs(60);
+pub(super) const ENDED_WITHIN: Duration = Duration::from_secs(60);
 
 /// Between two looks at the counters: 2 ‰ of a run of 3 million records, and no load.
 const LOOK: Duration = Duration::from_millis(5);
@@ -46,13 +46,13 @@ pub(super) struct Run {
 }
 
 /// Processor times at one moment.
-struct Costs {
-    client_s: f64,
-    broker_s: Option<f64>,
+pub(super) struct Costs {
+    pub(super) client_s: f64,
+    pub(super) broker_s: Option<f64>,
 }
 
 impl Costs {
-    fn now(broker: Option<u32>) -> Self {
+    pub(super) fn now(broker: Option<u32>) -> Self {
         Self { client_s: probe::own_cpu_s(), broker_s: broker.and_then(probe::process_cpu_s) }
     }
 }
@@ -84,7 +84,7 @@ pub(super) fn run(settings: pipeline::Settings, work: &Work, identity: &Identity
 }
 
 /// Waits until `done`, looking again after every `interval`.
-fn wait(pipeline: &Pipeline, what: &str, within: Duration, interval: Duration, mut done: impl FnMut() -> Result<bool, Error>) -> Result<(), Error> {
+pub(super) fn wait(pipeline: &Pipeline, what: &str, within: Duration, interval: Duration, mut done: impl FnMut() -> Result<bool, Error>) -> Result<(), Error> {
     let end = Instant::now() + within;
     while !done()? {
         if let Some(error) = pipeline.failed() {

@@ -11,6 +11,7 @@ mod output;
 mod run;
 mod test;
 mod trace;
+mod tune;
 mod validate;
 
 use std::ffi::OsString;
@@ -71,6 +72,8 @@ enum Verb {
     Test(test::Flags),
     /// Run executions of a definition here, one per line of input, without Kafka
     Exec(exec::Flags),
+    /// Measure a broker, and say which settings suit it
+    Tune(tune::Flags),
     /// Look at the configuration
     Config(config::Flags),
 }
@@ -113,6 +116,7 @@ fn dispatch(cli: &Cli, environment: &Environment) -> Result<(), Error> {
     match &cli.verb {
         Verb::Run(flags) => run::run(flags, &cli.log, environment),
         Verb::Config(flags) => config::run(flags, &cli.log, environment),
+        Verb::Tune(flags) => tune::run(flags, &cli.log, environment),
         verb => {
             cli.log.start(environment)?;
             match verb {
@@ -123,7 +127,7 @@ fn dispatch(cli: &Cli, environment: &Environment) -> Result<(), Error> {
                 Verb::Exec(flags) => exec::run(flags),
                 Verb::Graph(flags) => graph::run(flags),
                 Verb::Explain(flags) => explain::run(flags),
-                Verb::Run(_) | Verb::Config(_) => unreachable!("matched above"),
+                Verb::Run(_) | Verb::Config(_) | Verb::Tune(_) => unreachable!("matched above"),
             }
         }
     }

@@ -6,6 +6,7 @@ use super::fault::{Error, Fault, join};
 use super::placeholder;
 use super::tree::{Kind, Node, Source};
 use super::yaml;
+use crate::kafka::Profile;
 
 /// The defaults, every key documented; also what the editor's schema and the tests read.
 pub const DEFAULT_YAML: &str = include_str!("../../../configs/default.yaml");
@@ -49,7 +50,18 @@ pub(crate) fn merged(layers: &Layers<'_>) -> Result<Node, Error> {
     for (path, value, flag) in layers.flags {
         set(&mut tree, path, value, &Source::Flag(flag.as_str().into()), &template, &mut faults)?;
     }
+    add_profile(&mut tree);
     if faults.is_empty() { Ok(tree) } else { Err(Error::Faults(faults)) }
+}
+
+/// Adds the options of the profile to the client options, below all that were set. A profile that there is not is told by who reads the key.
+fn add_profile(tree: &mut Node) {
+    let Some(kafka) = tree.member_mut("kafka") else { return };
+    let Some(Kind::Text(name)) = kafka.member("profile").map(|node| &node.kind) else { return };
+    let Some(profile) = Profile::named(name) else { return };
+    let Some(Node { kind: Kind::Map(options), .. }) = kafka.member_mut("client_options") else { return };
+    let added = profile.options_below(options.iter().map(|(name, _)| name.as_str()));
+    options.extend(added.into_iter().map(|(option, value)| (option, Node { kind: Kind::Text(value), source: Source::Profile(profile.name()) })));
 }
 
 /// Every key of two levels with the environment variable that sets it.

@@ -175,7 +175,7 @@ impl<'t> Section<'t> {
     fn resolve(&self, key: &str, text: &str) -> PathBuf {
         match &self.find(key).source {
             Source::File(file) | Source::Filled(file) => Path::new(&**file).parent().map_or_else(|| PathBuf::from(text), |folder| folder.join(text)),
-            Source::Default | Source::Environment(_) | Source::Flag(_) => PathBuf::from(text),
+            Source::Default | Source::Profile(_) | Source::Environment(_) | Source::Flag(_) => PathBuf::from(text),
         }
     }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use expressway_engine::history::Level;
 
 use super::section::Section;
-use crate::pipeline::{Destination, Logging};
+use crate::kafka::Profile;
+use crate::pipeline::{Destination, Logging, ResultHeaders};
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone)]
@@ -33,6 +34,8 @@ pub struct Kafka {
     pub bootstrap_servers: String,
     /// The consumer group.
     pub group_id: String,
+    /// The profile, whose options are among `client_options`.
+    pub profile: Profile,
     /// Options of librdkafka, none of which the service owns.
     pub client_options: Vec<(String, String)>,
 }
@@ -109,6 +112,8 @@ pub struct Pipeline {
     pub on_failure: OnFailure,
     /// What becomes of records without a value.
     pub on_null: OnNull,
+    /// Which headers a result carries.
+    pub result_headers: ResultHeaders,
     /// What is logged of executions; `None` when nothing is.
     pub logging: Option<Logging>,
     /// Executions open at once per shard.
@@ -117,6 +122,8 @@ pub struct Pipeline {
     pub window_records_max: u32,
     /// Records taken at once.
     pub batch_records_max: u32,
+    /// Results on their way to Kafka per shard.
+    pub in_flight_max: u32,
 }
 
 /// `pipelines[].mocks`.
@@ -210,8 +217,12 @@ impl Kafka {
         }
         let allowed = "brokers as host:port, separated by commas";
         let bootstrap_servers = section.parsed("bootstrap_servers", allowed, |text| text.split(',').all(is_broker).then(|| text.to_owned()));
-        Self { bootstrap_servers: bootstrap_servers.unwrap_or_default(), group_id: section.text("group_id"), client_options }
+        Self { bootstrap_servers: bootstrap_servers.unwrap_or_default(), group_id: section.text("group_id"), profile: profile(section), client_options }
     }
+}
+
+fn profile(section: &Section<'_>) -> Profile {
+    section.word("profile", &[("throughput", Profile::Throughput), ("latency", Profile::Latency)])
 }
 
 /// `host:port`, where the host may be an IPv6 address in brackets and a protocol may stand in front.
@@ -288,10 +299,12 @@ impl Pipeline {
             mocks: Mocks::read(&section.section("mocks"), &name),
             on_failure: section.word("on_failure", &[("result", OnFailure::Result), ("dead_letter", OnFailure::DeadLetter)]),
             logging: pipeline_logging(&section.section("logging"), &source_topics),
+            result_headers: section.word("result_headers", &[("source", ResultHeaders::Source), ("full", ResultHeaders::Full)]),
             on_null: section.word("on_null", &[("dead_letter", OnNull::DeadLetter), ("skip", OnNull::Skip)]),
             executions_open_max: section.count("executions_open_max", 1..=1 << 20),
             window_records_max: section.count("window_records_max", 1 << 10..=1 << 26),
             batch_records_max: section.count("batch_records_max", 1..=1 << 16),
+            in_flight_max: section.count("in_flight_max", 1..=1 << 20),
             name,
             source_topics,
             result_topic,

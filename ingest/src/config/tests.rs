@@ -164,12 +164,22 @@ fn later_layers_win_and_show_tells_the_source() {
 #[test]
 fn what_show_prints_is_valid_again_and_has_no_secrets() {
     let file = format!("kafka: {{client_options: {{sasl.password: hunter2, linger.ms: 5}}}}\n{PIPELINE}");
-    let shown = from(&file).expect("valid").show();
+    let loaded = from(&file).expect("valid");
+    let shown = loaded.show();
     assert!(!shown.contains("hunter2"), "{shown}");
     assert!(shown.contains("linger.ms: 5"), "{shown}");
     let again = from(&shown).expect("valid again");
     assert_eq!(again.config.pipelines.len(), 1);
-    assert_eq!(again.config.kafka.client_options.len(), 2);
+    assert_eq!(
+        again.config.kafka.client_options,
+        loaded
+            .config
+            .kafka
+            .client_options
+            .iter()
+            .map(|(option, value)| (option.clone(), if option == "sasl.password" { "********".to_owned() } else { value.clone() }))
+            .collect::<Vec<_>>()
+    );
 }
 
 #[test]
@@ -178,7 +188,19 @@ fn client_options_add_up_over_layers() {
     let flags = [("kafka.client_options.client.id".to_owned(), "y".to_owned(), "--set".to_owned())];
     let file = Some(("a.yaml", "kafka: {client_options: {linger.ms: 1}}"));
     let loaded = load(&Layers { file, environment: &environment, flags: &flags }).expect("valid");
-    assert_eq!(loaded.config.kafka.client_options, pairs(&[("linger.ms", "1"), ("session.timeout.ms", "7000"), ("client.id", "y")]));
+    assert_eq!(loaded.config.kafka.client_options[..3], pairs(&[("linger.ms", "1"), ("session.timeout.ms", "7000"), ("client.id", "y")]));
+}
+
+#[test]
+fn a_profile_adds_options_below_those_that_are_set() {
+    let options = |file: &str| from(file).expect("valid").config.kafka.client_options;
+    assert_eq!(options("kafka: {profile: throughput}"), options("{}"));
+    assert_ne!(options("kafka: {profile: latency}"), options("{}"));
+    let loaded = from("kafka: {profile: latency, client_options: {compression.codec: zstd}}").expect("valid");
+    assert!(!loaded.config.kafka.client_options.iter().any(|(option, _)| option == "compression.type"), "the same option under another name");
+    let shown = loaded.show();
+    assert!(shown.lines().any(|line| line.contains("linger.ms:") && line.ends_with("profile latency")), "{shown}");
+    refused("kafka: {profile: fast}", &["kafka.profile", "throughput or latency"]);
 }
 
 #[test]

@@ -13,6 +13,8 @@ use super::yaml;
 pub enum Source {
     /// The defaults compiled into the binary.
     Default,
+    /// The options of `kafka.profile`.
+    Profile(&'static str),
     /// The configuration file.
     File(Arc<str>),
     /// The configuration file, with a `${VAR}` filled in.
@@ -27,6 +29,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
+            Self::Profile(name) => write!(f, "profile {name}"),
             Self::File(path) => write!(f, "file {path}"),
             Self::Filled(path) => write!(f, "file {path}, placeholder filled in"),
             Self::Environment(variable) => write!(f, "environment {variable}"),

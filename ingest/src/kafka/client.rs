@@ -17,6 +17,9 @@ pub(crate) type ConsumerHandle = Arc<BaseConsumer<Context>>;
 const FIXED: &[(&str, &str)] =
     &[("enable.auto.offset.store", "false"), ("enable.auto.commit", "true"), ("enable.idempotence", "true"), ("enable.partition.eof", "false")];
 
+/// Largest request of a producer, before compression, unless `batch.size` says otherwise.
+pub(crate) const BATCH_BYTES: u64 = 1_000_000;
+
 /// Beginnings of the names that only a consumer takes.
 const CONSUMER_ONLY: &[&str] = &[
     "group.",
@@ -58,6 +61,11 @@ const PRODUCER_ONLY: &[&str] = &[
     "delivery.report.",
 ];
 
+/// Whether any client takes the option: brokers, security and the like.
+pub(crate) fn is_common(option: &str) -> bool {
+    !CONSUMER_ONLY.iter().chain(PRODUCER_ONLY).any(|beginning| option.starts_with(beginning))
+}
+
 /// The consumer's configuration: our defaults, then the user's options.
 pub(crate) fn consumer_config(options: &[(String, String)], queued_kbytes: u64) -> ClientConfig {
     let mut config = ClientConfig::new();
@@ -76,8 +84,7 @@ pub(crate) fn consumer_config(options: &[(String, String)], queued_kbytes: u64) 
 /// A shard's producer configuration: our defaults, then the user's options.
 pub(crate) fn producer_config(options: &[(String, String)], buffering_kbytes: u64) -> ClientConfig {
     let mut config = ClientConfig::new();
-    // librdkafka keeps one request a partition under way when it is idempotent, and its thread polls without pause while records older than the linger time wait for that request's answer. So the linger time is about what a broker near by takes to answer.
-    config.set("acks", "all").set("compression.type", "lz4").set("linger.ms", "3").set("batch.size", "1000000");
+    config.set("acks", "all");
     config.set("queue.buffering.max.messages", "1000000").set("queue.buffering.max.kbytes", buffering_kbytes.to_string());
     // A dead letter is as large as its record, so the limit is left to the broker.
     config.set("message.max.bytes", "100000000").set("allow.auto.create.topics", "false");

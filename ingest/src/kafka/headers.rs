@@ -34,6 +34,18 @@ impl Headers {
         NonNull::new(raw).filter(|_| found).map(|raw| Self { raw })
     }
 
+    /// Gives the list to librdkafka.
+    pub(super) fn into_raw(self) -> *mut sys::rd_kafka_headers_t {
+        let raw = self.raw.as_ptr();
+        std::mem::forget(self);
+        raw
+    }
+
+    /// Takes back a list that [`Headers::into_raw`] gave away and nobody has taken.
+    pub(super) fn from_raw(raw: NonNull<sys::rd_kafka_headers_t>) -> Self {
+        Self { raw }
+    }
+
     pub(super) fn as_ptr(&self) -> *mut sys::rd_kafka_headers_t {
         self.raw.as_ptr()
     }

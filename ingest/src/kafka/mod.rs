@@ -1,19 +1,25 @@
 //! The Kafka client as the data plane needs it: native queues and batches behind safe types.
 //!
 //! - [`client`] makes configurations, holds the consumer's context and knows the two rebalance protocols.
+//! - [`profile`] is what the clients are set for.
 //! - [`queue`] consumes in batches from a shard's own native queue.
-//! - [`producer`] sends records with headers and hands out delivery reports in batches.
+//! - [`producer`] sends records with headers, one by one or a bundle in one call, and hands out delivery reports in batches.
+//! - [`bundle`] is what goes out in one call.
 //! - [`headers`] are those of one record.
 //!
-//! The last three are the only unsafe code of the service. What they rely on was read in librdkafka 2.12.1: a queue that partitions are forwarded to never holds a rebalance event; a message keeps its buffer until it is destroyed; a delivery report gives back payload, key and headers.
+//! `queue`, `producer` and `headers` are the only unsafe code of the service. What they rely on was read in librdkafka 2.12.1: a queue that partitions are forwarded to never holds a rebalance event; a message keeps its buffer until it is destroyed; a delivery report gives back payload, key and headers.
 
+pub(crate) mod bundle;
 pub(crate) mod client;
 pub(crate) mod headers;
 pub(crate) mod producer;
+pub(crate) mod profile;
 pub(crate) mod queue;
 
+pub(crate) use bundle::{Bundle, Rejected};
 pub(crate) use client::{Consumer, ConsumerHandle, Rebalancer};
 pub(crate) use headers::Headers;
 pub(crate) use producer::{Producer, Report, Topic};
+pub use profile::Profile;
 pub(crate) use queue::{Batch, Message, ShardQueue};
 pub(crate) use rdkafka::types::RDKafkaErrorCode as ErrorCode;

@@ -1,6 +1,8 @@
 //! The producer: records with headers in, delivery reports in batches out.
 //!
-//! Records need headers, and librdkafka's batch call takes none, so each record is one `rd_kafka_produceva` with a prepared topic handle, an explicit partition and a header list of its own. Payload and key are copied by librdkafka; a delivery report gives them back, with the headers, so whoever must send a record again needs no copy of its own, and whoever sends the next record can use the header list again.
+//! A single record is one `rd_kafka_produceva` with a prepared topic handle, an explicit partition and a header list of its own. A [`Bundle`] is one `rd_kafka_produce_batch`, which reads the clock, takes the topic's lock and finds the partition once. That call takes no headers, so they are put into each message by an `on_send` interceptor, which librdkafka runs on this thread after it has made the message and before it puts it into a queue. Its documentation asks interceptors to change nothing; in the source of 2.12.1 the headers are an ordinary field there that nothing has read yet, and a test sends a bundle through to see them arrive.
+//!
+//! Payload and key are copied by librdkafka; a delivery report gives them back, with the headers, so whoever must send a record again needs no copy of its own, and whoever sends the next record can use the header list again.
 
 #![expect(unsafe_code, reason = "delivery reports in batches and prepared topic handles exist only in librdkafka's C interface")]
 
@@ -16,7 +18,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaType;
 use rdkafka_sys as sys;
 
-use super::{ErrorCode, Headers, client};
+use super::{Bundle, ErrorCode, Headers, Rejected, ShardQueue, client};
 
 /// Passes the client's log lines and errors on.
 pub(crate) struct ProducerContext;
@@ -33,14 +35,59 @@ impl ClientContext for ProducerContext {
 
 type SharedClient = Arc<Client<ProducerContext>>;
 
+/// Header lists for the messages of the batch call that is running: each with the number of its record, in order.
+#[derive(Default)]
+struct Attachments {
+    lists: Vec<(u64, *mut sys::rd_kafka_headers_t)>,
+    next: usize,
+}
+
 /// An idempotent producer that belongs to one shard.
 pub(crate) struct Producer {
     queue: NonNull<sys::rd_kafka_queue_t>,
     client: SharedClient,
+    /// Shared with the interceptor, which runs inside calls of this value only. Lives as long as the client could call it: see `drop`.
+    attachments: NonNull<Attachments>,
+    messages: Vec<sys::rd_kafka_message_t>,
+    /// Woken when reports come; see [`Producer::wake_on_reports`].
+    woken: Option<Arc<ShardQueue>>,
 }
 
-// SAFETY: the queue belongs to the client, both lock themselves, and the type is not shared between threads.
+// SAFETY: the queue belongs to the client, both lock themselves; attachments and messages are used inside calls only, and the type is not shared between threads.
 unsafe impl Send for Producer {}
+
+/// Registers the interceptor at a client that is being made.
+unsafe extern "C" fn on_new(
+    rk: *mut sys::rd_kafka_t,
+    _conf: *const sys::rd_kafka_conf_t,
+    opaque: *mut c_void,
+    _errstr: *mut std::ffi::c_char,
+    _errstr_size: usize,
+) -> sys::rd_kafka_resp_err_t {
+    // SAFETY: the client is the one being made, and the opaque pointer is passed on as it came.
+    unsafe { sys::rd_kafka_interceptor_add_on_send(rk, INTERCEPTOR.as_ptr(), Some(on_send), opaque) }
+}
+
+/// Puts the headers of the batch's next record into its message.
+unsafe extern "C" fn on_send(_rk: *mut sys::rd_kafka_t, message: *mut sys::rd_kafka_message_t, opaque: *mut c_void) -> sys::rd_kafka_resp_err_t {
+    // SAFETY: the pointer given at registration, to a value that only the sending thread uses, inside the call that has led here.
+    let attachments = unsafe { &mut *opaque.cast::<Attachments>() };
+    // SAFETY: librdkafka gives a valid message.
+    let number = unsafe { (*message)._private }.addr() as u64;
+    // Records that the client refuses get no message, so their lists are passed over.
+    while let Some((record, list)) = attachments.lists.get_mut(attachments.next) {
+        attachments.next += 1;
+        if *record == number {
+            let list = std::mem::replace(list, ptr::null_mut());
+            // SAFETY: the list is ours until here and the message's from here on; the message is in no queue yet.
+            unsafe { sys::rd_kafka_message_set_headers(message, list) };
+            break;
+        }
+    }
+    sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+}
+
+const INTERCEPTOR: &std::ffi::CStr = c"headers";
 
 impl Producer {
     /// A producer with success reports on.
@@ -48,10 +95,26 @@ impl Producer {
         let native = config.create_native_config()?;
         // SAFETY: the configuration is valid and not yet given to a client.
         unsafe { sys::rd_kafka_conf_set_events(native.ptr(), sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_ERROR | sys::RD_KAFKA_EVENT_STATS) };
+        // The client may outlive this value through its topics, so the few words are never freed: there is one for each shard of a pipeline.
+        let attachments = NonNull::from(Box::leak(Box::<Attachments>::default()));
+        // SAFETY: as above; name and callback live for ever, and the opaque pointer is never freed.
+        let code = unsafe { sys::rd_kafka_conf_interceptor_add_on_new(native.ptr(), INTERCEPTOR.as_ptr(), Some(on_new), attachments.as_ptr().cast()) };
+        if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Err(KafkaError::Global(code.into()));
+        }
         let client = Arc::new(Client::new(config, native, RDKafkaType::RD_KAFKA_PRODUCER, ProducerContext)?);
         // SAFETY: the client is alive; the handle is given up in `drop`, before it.
         let queue = unsafe { sys::rd_kafka_queue_get_main(client.native_ptr()) };
-        Ok(Self { queue: NonNull::new(queue).expect("a client has a main queue"), client })
+        Ok(Self { queue: NonNull::new(queue).expect("a client has a main queue"), client, attachments, messages: Vec::new(), woken: None })
+    }
+
+    /// Lets reports end a wait for records of `queue`, so that whoever serves both needs no short waits.
+    pub(crate) fn wake_on_reports(&mut self, queue: Arc<ShardQueue>) {
+        let target = queue.as_ptr().cast::<c_void>();
+        // The queue is kept for as long as it may be woken: `drop` ends that first.
+        self.woken = Some(queue);
+        // SAFETY: both queues are valid, and the callback may be called from any thread.
+        unsafe { sys::rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), Some(on_report), target) };
     }
 
     /// A handle of `topic` to send to.
@@ -104,6 +167,42 @@ impl Producer {
         Err((code.into(), headers))
     }
 
+    /// Puts all records of a bundle into the producer's queue, in order, and empties it. Payloads and keys are copied. Returns how many the client has taken, for each of which a [`Report`] will come; the others are told.
+    pub(crate) fn send_bundle(&mut self, topic: &Topic, partition: i32, bundle: &mut Bundle, mut rejected: impl FnMut(Rejected<'_>)) -> usize {
+        let count = bundle.len();
+        self.messages.clear();
+        self.messages.extend(bundle.parts().map(|(key, value, opaque)| blank(key, value, opaque)));
+        let lists =
+            (0..count).map(|index| (self.messages[index]._private.addr() as u64, bundle.take_headers(index).map_or(ptr::null_mut(), Headers::into_raw)));
+        // SAFETY: no call of the client is running, so nobody else looks at the attachments.
+        let attachments = unsafe { self.attachments.as_mut() };
+        attachments.next = 0;
+        attachments.lists.clear();
+        attachments.lists.extend(lists);
+        let (messages, size) = (self.messages.as_mut_ptr(), i32::try_from(count).expect("a bundle's size is bounded"));
+        // SAFETY: topic and messages are valid, and their payloads and keys live in the bundle; they are copied because of `RD_KAFKA_MSG_F_COPY`. The interceptor uses the attachments through the pointer of its own, and the reference above is not used meanwhile.
+        unsafe { sys::rd_kafka_produce_batch(topic.raw.as_ptr(), partition, sys::RD_KAFKA_MSG_F_COPY, messages, size) };
+        // SAFETY: the call is over.
+        let attachments = unsafe { self.attachments.as_mut() };
+        let mut taken = 0;
+        for (index, (_, list)) in attachments.lists.drain(..).enumerate() {
+            match NonNull::new(list) {
+                None => taken += 1,
+                Some(list) => bundle.return_headers(index, Headers::from_raw(list)),
+            }
+        }
+        let messages = &self.messages;
+        if taken < count {
+            let mut codes = messages.iter().map(|message| message.err).filter(|code| *code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR);
+            bundle.drain(|key, value, headers, opaque| {
+                let code = codes.next().map_or(ErrorCode::Fail, ErrorCode::from);
+                rejected(Rejected { key, value, headers, opaque, code });
+            });
+        }
+        bundle.clear();
+        taken
+    }
+
     /// Serves what the broker answered, waiting up to `wait` for the first answer, and returns the number of reports. Also passes on the client's log lines.
     pub(crate) fn reports(&self, wait: Duration, mut each: impl FnMut(Report<'_>)) -> usize {
         let mut count = 0;
@@ -137,8 +236,33 @@ impl Producer {
 
 impl Drop for Producer {
     fn drop(&mut self) {
+        // SAFETY: the queue is valid. The call takes the queue's lock, under which the callback runs, so afterwards it is not running and never will.
+        unsafe { sys::rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), None, ptr::null_mut()) };
         // SAFETY: the handle came from `rd_kafka_queue_get_main` and is given up once, before the client.
         unsafe { sys::rd_kafka_queue_destroy(self.queue.as_ptr()) };
+    }
+}
+
+/// Reports have come into an empty queue: wakes the shard's other queue, on a thread of the client.
+unsafe extern "C" fn on_report(_rk: *mut sys::rd_kafka_t, target: *mut c_void) {
+    // SAFETY: the queue given to `wake_on_reports`, which is kept until the callback is taken back.
+    unsafe { sys::rd_kafka_queue_yield(target.cast()) };
+}
+
+/// A message for the batch call.
+fn blank(key: Option<&[u8]>, value: Option<&[u8]>, opaque: u64) -> sys::rd_kafka_message_t {
+    let part = |bytes: Option<&[u8]>| bytes.map_or((ptr::null_mut(), 0), |bytes| (bytes.as_ptr().cast_mut().cast::<c_void>(), bytes.len()));
+    let ((key, key_len), (payload, len)) = (part(key), part(value));
+    sys::rd_kafka_message_t {
+        err: sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR,
+        rkt: ptr::null_mut(),
+        partition: 0,
+        payload,
+        len,
+        key,
+        key_len,
+        offset: 0,
+        _private: ptr::without_provenance_mut(usize::try_from(opaque).expect("this code is built for 64-bit machines")),
     }
 }
 
@@ -190,6 +314,11 @@ impl Report<'_> {
     pub(crate) fn error(&self) -> Option<ErrorCode> {
         let code = self.message().err;
         (code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| code.into())
+    }
+
+    /// Whether it was sent to `topic`.
+    pub(crate) fn is_of(&self, topic: &Topic) -> bool {
+        ptr::eq(self.message().rkt, topic.raw.as_ptr())
     }
 
     /// The partition it was sent to.

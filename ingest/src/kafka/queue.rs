@@ -60,6 +60,11 @@ impl ShardQueue {
         unsafe { sys::rd_kafka_queue_yield(self.raw.as_ptr()) };
     }
 
+    /// For a producer that wakes it.
+    pub(super) fn as_ptr(&self) -> *mut sys::rd_kafka_queue_t {
+        self.raw.as_ptr()
+    }
+
     /// The consumer whose queue this is.
     pub(crate) fn consumer(&self) -> &ConsumerHandle {
         &self.consumer

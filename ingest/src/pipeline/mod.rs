@@ -30,6 +30,7 @@ mod dead_letter;
 mod error;
 mod event_log;
 mod lag;
+pub(crate) mod lanes;
 mod offsets;
 mod processor;
 mod result_headers;
@@ -62,8 +63,10 @@ pub use self::error::Error;
 pub use self::event_log::{Destination, Listener, Log, Logging};
 pub use self::lag::PartitionLag;
 pub use self::processor::{Engine, Processor, Splice};
-pub use self::settings::{OnFailure, OnNull, Settings};
+pub(crate) use self::settings::IN_FLIGHT_MAX;
+pub use self::settings::{OnFailure, OnNull, ResultHeaders, Settings};
 pub use self::shared::Readiness;
+pub use crate::kafka::Profile;
 
 /// How long a shard may take to hand over its latencies before its last ones are used.
 const LATENCY_WAIT: Duration = Duration::from_millis(100);

@@ -1,8 +1,13 @@
 //! Header lists of results, used again from record to record.
 //!
-//! A list with five headers is seven allocations in librdkafka, which took a third of a shard's processor time when every record had a new one. Those of acknowledged results come back, and one whose values are as long as the next record's is written over: neighbouring records differ in the digits of their offsets only.
+//! A header is two allocations in librdkafka, cold by the time its record is acknowledged, and bytes to copy, to compress and to check on both sides. So the usual result of a successful execution carries one, its source's position, from which the execution's name follows; a result of another status carries that too. All five are a choice ([`Detail::Full`]).
+//!
+//! The lists of acknowledged results come back, and one whose values are as long as the next record's is written over: neighbouring records differ in the digits of their offsets only.
 
 use crate::kafka::Headers;
+
+use super::Identity;
+use super::settings::ResultHeaders as Detail;
 
 const STATUS: usize = 0;
 const EXECUTION: usize = 1;
@@ -21,8 +26,14 @@ struct Spare {
     lists: Vec<Headers>,
 }
 
+/// The status that a result without that header has.
+const USUAL_STATUS: &str = "SUCCEEDED";
+
 /// Makes the headers of a shard's results.
 pub(crate) struct ResultHeaders {
+    detail: Detail,
+    /// Lists of one header, the source, of acknowledged results.
+    short: Vec<Headers>,
     definition: String,
     version: String,
     spares: Vec<Spare>,
@@ -32,12 +43,51 @@ pub(crate) struct ResultHeaders {
 
 impl ResultHeaders {
     /// For results of one version of one definition.
-    pub(crate) fn new(definition: &str, version: &str) -> Self {
-        Self { definition: definition.to_owned(), version: version.to_owned(), spares: Vec::new(), oldest: 0 }
+    pub(crate) fn new(detail: Detail, definition: &str, version: &str) -> Self {
+        Self { detail, short: Vec::new(), definition: definition.to_owned(), version: version.to_owned(), spares: Vec::new(), oldest: 0 }
+    }
+
+    /// Bytes of a record's headers and framing in a request, at most. Counts what librdkafka reserves for numbers of variable length.
+    pub(crate) fn bytes_max(detail: Detail, identity: &Identity, topic_bytes: usize) -> usize {
+        // Record framing at most 36 bytes, two lengths of 5 for each header, a name of 22 at most; a position has 32 bytes of digits and slashes beside the topic.
+        let source = 32 + topic_bytes + 32;
+        match detail {
+            Detail::Source => 36 + source,
+            Detail::Full => 36 + 2 * source + 4 * 32 + identity.definition.len() + identity.version.len(),
+        }
+    }
+
+    /// Whether results carry their execution's name.
+    pub(crate) fn has_execution(&self) -> bool {
+        self.detail == Detail::Full
     }
 
     /// The headers of one result.
     pub(crate) fn make(&mut self, status: &str, execution: &[u8], source: &[u8]) -> Headers {
+        match self.detail {
+            Detail::Full => self.make_full(status, execution, source),
+            Detail::Source => self.make_short(status, source),
+        }
+    }
+
+    fn make_short(&mut self, status: &str, source: &[u8]) -> Headers {
+        let usual = status == USUAL_STATUS;
+        // A list of another length is dropped: offsets have just gained a digit, or this is another partition.
+        if usual
+            && let Some(mut headers) = self.short.pop()
+            && headers.overwrite(0, source)
+        {
+            return headers;
+        }
+        let mut headers = Headers::with_capacity(2);
+        headers.add("expressway-source", source);
+        if !usual {
+            headers.add("expressway-status", status.as_bytes());
+        }
+        headers
+    }
+
+    fn make_full(&mut self, status: &str, execution: &[u8], source: &[u8]) -> Headers {
         let shape = [status.len(), execution.len(), source.len()];
         let spare = self.spares.iter_mut().find(|spare| spare.shape == shape).and_then(|spare| spare.lists.pop());
         if let Some(mut headers) = spare
@@ -56,8 +106,16 @@ impl ResultHeaders {
         headers
     }
 
-    /// Takes back a list that [`ResultHeaders::make`] has made.
+    /// Takes back a list that [`ResultHeaders::make`] has made for an execution that succeeded.
     pub(crate) fn give_back(&mut self, headers: Headers) {
+        match self.detail {
+            Detail::Full => self.give_back_full(headers),
+            Detail::Source if self.short.len() < LISTS_MAX => self.short.push(headers),
+            Detail::Source => {}
+        }
+    }
+
+    fn give_back_full(&mut self, headers: Headers) {
         let length = |index| headers.value(index).map(<[u8]>::len);
         let (Some(status), Some(execution), Some(source)) = (length(STATUS), length(EXECUTION), length(SOURCE)) else { return };
         let shape = [status, execution, source];
@@ -88,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_list_that_came_back_says_nothing_of_its_last_record() {
-        let mut pool = ResultHeaders::new("heartbeat", "1a2b");
+        let mut pool = ResultHeaders::new(Detail::Full, "heartbeat", "1a2b");
         let first = pool.make("SUCCEEDED", b"in-0-41", b"in/0/41");
         assert_eq!(texts(&first), ["SUCCEEDED", "in-0-41", "heartbeat", "1a2b", "in/0/41"]);
         pool.give_back(first);
@@ -99,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_list_of_other_lengths_is_left_alone() {
-        let mut pool = ResultHeaders::new("heartbeat", "1a2b");
+        let mut pool = ResultHeaders::new(Detail::Full, "heartbeat", "1a2b");
         let first = pool.make("SUCCEEDED", b"in-0-99", b"in/0/99");
         pool.give_back(first);
         for (status, execution, source) in [("SUCCEEDED", "in-0-100", "in/0/100"), ("FAILED", "in-0-99", "in/0/99")] {
@@ -110,8 +168,24 @@ mod tests {
     }
 
     #[test]
+    fn a_short_list_names_the_source_and_an_unusual_status() {
+        let mut pool = ResultHeaders::new(Detail::Source, "heartbeat", "1a2b");
+        let first = pool.make("SUCCEEDED", b"", b"in/0/9");
+        assert_eq!(texts(&first), ["in/0/9"]);
+        pool.give_back(first);
+        let failed = pool.make("TIMED_OUT", b"", b"in/0/9");
+        assert_eq!(texts(&failed), ["in/0/9", "TIMED_OUT"]);
+        let longer = pool.make("SUCCEEDED", b"", b"in/0/10");
+        assert_eq!((texts(&longer), pool.short.len()), (vec!["in/0/10".to_owned()], 0));
+        pool.give_back(longer);
+        assert_eq!(texts(&pool.make("SUCCEEDED", b"", b"in/0/11")), ["in/0/11"]);
+        (0..LISTS_MAX + 10).map(|_| pool.make("SUCCEEDED", b"", b"in/0/1")).collect::<Vec<_>>().into_iter().for_each(|list| pool.give_back(list));
+        assert_eq!(pool.short.len(), LISTS_MAX);
+    }
+
+    #[test]
     fn what_is_kept_is_bounded() {
-        let mut pool = ResultHeaders::new("heartbeat", "1a2b");
+        let mut pool = ResultHeaders::new(Detail::Full, "heartbeat", "1a2b");
         for digits in 0..3 * SHAPES_MAX {
             let list = pool.make("SUCCEEDED", &vec![b'1'; digits], b"in/0/1");
             pool.give_back(list);

@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use rdkafka::error::KafkaResult;
 
-use crate::kafka::{ErrorCode, Headers, Producer, Report, Topic};
+use crate::kafka::{Bundle, ErrorCode, Headers, Producer, Rejected, Report, Topic};
 
+use super::lanes::Lanes;
 use super::result_headers::ResultHeaders;
 
 /// First pause before a record is sent again.
@@ -106,6 +107,8 @@ pub(crate) struct Sink {
     producer: Producer,
     results: Destination,
     dead_letters: Destination,
+    /// Results that were not sent yet.
+    lanes: Lanes,
     /// To be sent again, in order.
     pending: VecDeque<Pending>,
     /// To be sent alone, one after the other.
@@ -130,13 +133,14 @@ pub(crate) struct Blocked {
 }
 
 impl Sink {
-    pub(crate) fn new(producer: Producer, result_topic: (&str, i32), dead_letter_topic: (&str, i32)) -> KafkaResult<Self> {
+    pub(crate) fn new(producer: Producer, result_topic: (&str, i32), dead_letter_topic: (&str, i32), lanes: Lanes) -> KafkaResult<Self> {
         let results = Destination { topic: producer.topic(result_topic.0)?, partitions: result_topic.1 };
         let dead_letters = Destination { topic: producer.topic(dead_letter_topic.0)?, partitions: dead_letter_topic.1 };
         Ok(Self {
             producer,
             results,
             dead_letters,
+            lanes,
             pending: VecDeque::new(),
             suspects: VecDeque::new(),
             alone: None,
@@ -161,7 +165,7 @@ impl Sink {
         self.destination(to).partitions
     }
 
-    /// Sends a record, or keeps it to be sent later.
+    /// Sends a record, or keeps it to be sent later. A result waits for [`Sink::dispatch`].
     ///
     /// # Errors
     /// The record itself is at fault: it was not kept.
@@ -171,12 +175,39 @@ impl Sink {
             return Ok(());
         }
         let Outgoing { to, partition, key, value, headers, opaque } = record;
+        if to == To::Results {
+            self.lanes.push(partition, key, value, headers, opaque);
+            return Ok(());
+        }
         match self.producer.send(&self.destination(to).topic, partition, key, value, headers, opaque) {
             Ok(()) => {
                 self.in_flight += 1;
                 Ok(())
             }
             Err((code, headers)) => self.keep(Pending::new(Outgoing { to, partition, key, value, headers, opaque }), code, now_ns),
+        }
+    }
+
+    /// Hands over the results of every partition that has none under way. `refused` gets those that are at fault themselves.
+    pub(crate) fn dispatch(&mut self, now_ns: u64, refused: &mut Vec<Refused>) {
+        // What waits to be sent again comes first.
+        while self.pending.is_empty() && self.alone.is_none() && self.fatal.is_none() {
+            let Some((partition, mut bundle)) = self.lanes.next() else { return };
+            self.send_bundle(partition, &mut bundle, now_ns, refused);
+            self.lanes.give_back(bundle);
+        }
+    }
+
+    fn send_bundle(&mut self, partition: i32, bundle: &mut Bundle, now_ns: u64, refused: &mut Vec<Refused>) {
+        let mut back = Vec::new();
+        let sent = self.producer.send_bundle(&self.results.topic, partition, bundle, |rejected| {
+            let Rejected { key, value, headers, opaque, code } = rejected;
+            back.push((Pending::new(Outgoing { to: To::Results, partition, key, value, headers, opaque }), code));
+        });
+        self.in_flight += sent;
+        self.lanes.sent(partition, sent);
+        for (record, code) in back {
+            refused.extend(self.keep(record, code, now_ns).err());
         }
     }
 
@@ -207,7 +238,7 @@ impl Sink {
     /// # Errors
     /// A record turned out to be at fault itself: it was not kept. The others stay, so call again.
     pub(crate) fn resend(&mut self, now_ns: u64) -> Result<(), Refused> {
-        if self.alone.is_none() && self.in_flight == 0 && self.pending.is_empty() {
+        if self.alone.is_none() && self.in_flight() == 0 && self.pending.is_empty() {
             self.send_suspect(now_ns)?;
         }
         if self.alone.is_some() {
@@ -256,6 +287,9 @@ impl Sink {
         match self.producer.send(&self.destination(to).topic, partition, key.as_deref(), value.as_deref(), headers, opaque) {
             Ok(()) => {
                 self.in_flight += 1;
+                if to == To::Results {
+                    self.lanes.sent(partition, 1);
+                }
                 None
             }
             Err((code, headers)) => Some((Pending { to, partition, key, value, headers, opaque, not_before_ns }, code)),
@@ -270,20 +304,24 @@ impl Sink {
         acknowledged: &mut Vec<u64>,
         refused: &mut Vec<Refused>,
         spent: &mut ResultHeaders,
-        to_of: impl Fn(u64) -> Option<To>,
+        find: impl Fn(u64) -> Option<(To, super::Class)>,
     ) {
         let before = acknowledged.len();
         let mut again: Vec<(Pending, ErrorCode)> = Vec::new();
+        let (lanes, results) = (&mut self.lanes, &self.results.topic);
         let served = self.producer.reports(wait, |mut report| {
             let opaque = report.opaque();
+            if report.is_of(results) {
+                lanes.reported(report.partition());
+            }
             match report.error() {
                 None => {
                     acknowledged.push(opaque);
-                    if to_of(opaque) == Some(To::Results) {
+                    if find(opaque) == Some((To::Results, super::Class::Succeeded)) {
                         report.take_headers().into_iter().for_each(|headers| spent.give_back(headers));
                     }
                 }
-                Some(code) => again.push((Pending::of(report, to_of(opaque).unwrap_or(To::Results)), code)),
+                Some(code) => again.push((Pending::of(report, find(opaque).map_or(To::Results, |(to, _)| to)), code)),
             }
         });
         self.in_flight = self.in_flight.saturating_sub(served);
@@ -325,6 +363,7 @@ impl Sink {
     /// Forgets waiting records that `is_stale`: their partition belongs to somebody else now.
     pub(crate) fn forget(&mut self, is_stale: impl Fn(u64) -> bool) -> Vec<u64> {
         let mut gone = Vec::new();
+        self.lanes.forget(&is_stale, &mut gone);
         for queue in [&mut self.pending, &mut self.suspects, &mut self.stuck] {
             queue.retain(|record| {
                 let stale = is_stale(record.opaque);
@@ -342,9 +381,9 @@ impl Sink {
         self.pending.is_empty() && self.suspects.is_empty() && self.alone.is_none() && self.stuck.len() < STUCK_MAX && self.fatal.is_none()
     }
 
-    /// Records sent whose report has not been served.
+    /// Records that wait to be handed over, or whose report has not been served.
     pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight
+        self.in_flight + self.lanes.waiting()
     }
 
     /// The topic that cannot be written to, if there is one.

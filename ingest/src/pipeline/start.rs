@@ -10,7 +10,9 @@ use rdkafka::error::KafkaError;
 
 use super::assignment::{Coordinator, ShardLink, SourceTopic};
 use super::event_log::{Destination, Logging};
+use super::lanes::Lanes;
 use super::processor::Processor;
+use super::result_headers::ResultHeaders;
 use super::shard::{self, Parts, Rules, Shard};
 use super::shared::{Alarm, Desk, Health};
 use super::sink::Sink;
@@ -34,12 +36,14 @@ struct Topics {
 }
 
 pub(super) fn start<P: Processor>(
-    settings: Settings,
+    mut settings: Settings,
     identity: &Identity,
     tasks: &Arc<dyn Integrations>,
     mut processor: impl FnMut(u32) -> P,
 ) -> Result<Pipeline, Error> {
     settings.check()?;
+    let below = settings.profile.options_below(settings.client_options.iter().map(|(option, _)| option.as_str()));
+    settings.client_options.extend(below);
     let settings = Arc::new(settings);
     let topics = find_topics(&settings)?;
     let partitions: i64 = topics.sources.iter().map(|count| i64::from(*count)).sum();
@@ -61,7 +65,7 @@ pub(super) fn start<P: Processor>(
             index,
             processor: processor(index),
             queue: Arc::clone(&queue),
-            sink: sink(&settings, &topics)?,
+            sink: sink(&settings, identity, &topics, &queue)?,
             topics: Arc::clone(&handles),
             outside: shard::outside(Arc::clone(tasks), &alarm),
             commands,
@@ -112,18 +116,24 @@ fn source_topics(settings: &Settings, handles: &[TopicHandle], topics: &Topics) 
     names.map(|((name, handle), partitions)| SourceTopic { name: Arc::from(name.as_str()), token: handle.token(), partitions: *partitions }).collect()
 }
 
-fn sink(settings: &Settings, topics: &Topics) -> Result<Sink, Error> {
-    let producer = Producer::new(&client::producer_config(&settings.client_options, settings.buffering_kbytes())).map_err(Error::Client)?;
-    Sink::new(producer, (&settings.result_topic, topics.results), (&settings.dead_letter_topic, topics.dead_letters)).map_err(Error::Client)
+fn sink(settings: &Settings, identity: &Identity, topics: &Topics, queue: &Arc<ShardQueue>) -> Result<Sink, Error> {
+    let mut producer = Producer::new(&client::producer_config(&settings.client_options, settings.buffering_kbytes())).map_err(Error::Client)?;
+    producer.wake_on_reports(Arc::clone(queue));
+    let bundle_bytes = client::number_option(&settings.client_options, "batch.size", client::BATCH_BYTES);
+    let topic_bytes = settings.source_topics.iter().map(String::len).max().unwrap_or(0);
+    let lanes = Lanes::new(usize::try_from(bundle_bytes).unwrap_or(usize::MAX), ResultHeaders::bytes_max(settings.result_headers, identity, topic_bytes));
+    Sink::new(producer, (&settings.result_topic, topics.results), (&settings.dead_letter_topic, topics.dead_letters), lanes).map_err(Error::Client)
 }
 
 fn rules(settings: &Settings, identity: &Identity) -> Rules {
     Rules {
         on_failure: settings.on_failure,
         on_null: settings.on_null,
+        result_headers: settings.result_headers,
         executions_open_max: settings.executions_open_max,
         window_records_max: settings.window_records_max,
         batch_records_max: settings.batch_records_max,
+        in_flight_max: settings.in_flight_max,
         panics_per_minute_max: settings.panics_per_minute_max,
         topic_error_timeout: settings.result_topic_error_timeout,
         definition: Arc::from(identity.definition.as_str()),

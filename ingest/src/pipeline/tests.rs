@@ -196,7 +196,8 @@ fn distinct(acks: &[Acknowledged]) -> BTreeSet<(i32, i64)> {
 fn every_record_becomes_a_result_and_its_offset_is_committed() {
     let cluster = Cluster::new();
     cluster.fill(0, 4_000);
-    let (settings, acknowledged) = cluster.settings("whole");
+    let (mut settings, acknowledged) = cluster.settings("whole");
+    settings.result_headers = ResultHeaders::Full;
     let pipeline = splice(settings);
     let acks = await_acks(&acknowledged, 4_000);
     assert_eq!(distinct(&acks).len(), 4_000);
@@ -217,6 +218,24 @@ fn every_record_becomes_a_result_and_its_offset_is_committed() {
     let expected = [("status", "SUCCEEDED"), ("execution", "heartbeats-1-0"), ("definition", "heartbeat"), ("version", "v1"), ("source", "heartbeats/1/0")];
     assert_eq!(first.headers, expected.map(|(name, value)| (format!("expressway-{name}"), value.to_owned())).into());
     assert!(text(first.value.as_deref()).starts_with(r#"{"type":"heartbeat""#));
+}
+
+#[test]
+fn a_usual_result_names_its_source_alone_and_only_once_in_order() {
+    let cluster = Cluster::new();
+    // More than one offset's worth of digits, and more than one bundle.
+    cluster.fill(0, 4_400);
+    let (settings, acknowledged) = cluster.settings("short");
+    let pipeline = splice(settings);
+    await_acks(&acknowledged, 4_400);
+    finish(&pipeline);
+    let mut next = [0; 4];
+    for result in cluster.read_all(RESULTS) {
+        let expected = format!("heartbeats/{}/{}", result.partition, next[usize::try_from(result.partition).unwrap()]);
+        assert_eq!(result.headers, BTreeMap::from([("expressway-source".to_owned(), expected)]));
+        next[usize::try_from(result.partition).unwrap()] += 1;
+    }
+    assert_eq!(next, [1_100; 4]);
 }
 
 #[test]
@@ -333,8 +352,9 @@ fn an_endless_loop_times_out_while_others_go_on() {
     assert_eq!((last.partition, last.offset, last.class), (0, 0, Class::Failed), "the loop ends last");
     let report = finish(&pipeline);
     assert_eq!((report.counters.executions_timed_out, report.counters.executions_succeeded), (1, 400));
-    let timed_out = cluster.read_all(RESULTS).into_iter().find(|result| result.headers["expressway-status"] == "TIMED_OUT").unwrap();
-    assert_eq!(timed_out.headers["expressway-execution"], "heartbeats-0-0");
+    let timed_out =
+        cluster.read_all(RESULTS).into_iter().find(|result| result.headers.get("expressway-status").is_some_and(|status| status == "TIMED_OUT")).unwrap();
+    assert_eq!(timed_out.headers["expressway-source"], "heartbeats/0/0");
 }
 
 /// Answers from another thread: `echo` at once, `fail` with an error, everything else never.

@@ -16,7 +16,7 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 
 use super::{Chunk, Destination, Fates, Log, Logging};
-use crate::kafka::client;
+use crate::kafka::{Profile, client};
 use crate::pipeline::{Error, Settings};
 
 /// Chunks that wait for the writer, all shards together: with [`CHUNK_BYTES_MAX`](super::CHUNK_BYTES_MAX) some 64 MiB.
@@ -111,7 +111,9 @@ impl Target {
                 file.map(Self::File).map_err(|error| Error::Log { destination: path.display().to_string(), detail: error.to_string() })
             }
             Destination::Topic(topic) => {
-                let config = client::producer_config(&settings.client_options, BUFFERING_KBYTES);
+                let mut options = Profile::Throughput.options_below(settings.client_options.iter().map(|(option, _)| option.as_str()));
+                options.extend(settings.client_options.iter().cloned());
+                let config = client::producer_config(&options, BUFFERING_KBYTES);
                 let producer = config.create_with_context(Context { fates: Arc::clone(fates) }).map_err(Error::Client)?;
                 Ok(Self::Topic { producer, topic: topic.clone() })
             }

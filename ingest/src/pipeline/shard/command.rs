@@ -186,6 +186,8 @@ impl<P: Processor> Shard<P> {
             if self.sink.in_flight() == 0 || now_ns >= deadline_ns {
                 return;
             }
+            let now = self.clock.now();
+            self.dispatch(&now);
             self.sink.flush(super::WAIT_BUSY);
             self.reports(super::WAIT_BUSY);
         }

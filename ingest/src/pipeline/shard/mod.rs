@@ -38,7 +38,7 @@ use super::counters::{Count, Tally};
 use super::offsets::Refusal;
 use super::processor::Processor;
 use super::result_headers::ResultHeaders;
-use super::settings::{OnFailure, OnNull};
+use super::settings::{OnFailure, OnNull, ResultHeaders as Detail};
 use super::shared::{Alarm, Desk, Health};
 use super::sink::{Refused, Sink, To};
 use super::{Acknowledged, Class, Error, Reason};
@@ -51,8 +51,6 @@ use self::effects::CALLS_OPEN_MAX;
 pub(super) use command::Command;
 pub(super) use partition::Assigned;
 
-/// Records whose result is in the producer's hands, per shard. A broker that answers within 10 ms is kept busy at a million records a second, and what is under way still fits into the cache: at 50,000 records the same run took up to 1.4 times the processor time.
-const IN_FLIGHT_MAX: usize = 10_000;
 /// Wait for a record while reports are outstanding.
 const WAIT_BUSY: Duration = Duration::from_millis(1);
 /// Wait for a record while nothing is.
@@ -81,9 +79,11 @@ pub(super) struct Parts<P> {
 pub(super) struct Rules {
     pub(super) on_failure: OnFailure,
     pub(super) on_null: OnNull,
+    pub(super) result_headers: Detail,
     pub(super) executions_open_max: u32,
     pub(super) window_records_max: u32,
     pub(super) batch_records_max: u32,
+    pub(super) in_flight_max: u32,
     pub(super) panics_per_minute_max: u32,
     pub(super) topic_error_timeout: Duration,
     pub(super) definition: Arc<str>,
@@ -134,12 +134,13 @@ pub(super) struct Shard<P> {
     panics: VecDeque<u64>,
     marks_dirty: bool,
     topic_error_logged: bool,
+    in_flight_max: usize,
 }
 
 impl<P: Processor> Shard<P> {
     pub(super) fn new(parts: Parts<P>) -> Self {
         let Parts { index, processor, queue, sink, topics, outside, commands, health, desk, clock, rules } = parts;
-        let result_headers = ResultHeaders::new(&rules.definition, &rules.version);
+        let result_headers = ResultHeaders::new(rules.result_headers, &rules.definition, &rules.version);
         let batch_records_max = usize::try_from(rules.batch_records_max).expect("a batch fits into memory");
         Self {
             index,
@@ -171,6 +172,7 @@ impl<P: Processor> Shard<P> {
             panics: VecDeque::new(),
             marks_dirty: false,
             topic_error_logged: false,
+            in_flight_max: usize::try_from(rules.in_flight_max).expect("what is in flight fits into memory"),
             desk,
             rules,
         }
@@ -279,7 +281,7 @@ impl<P: Processor> Shard<P> {
         if !self.sink.is_clear() || self.health.is_stopping() {
             return 0;
         }
-        self.slots.room().min(IN_FLIGHT_MAX.saturating_sub(self.sink.in_flight()))
+        self.slots.room().min(self.in_flight_max.saturating_sub(self.sink.in_flight()))
     }
 
     /// Takes and processes the next batch, or waits for something to do.
@@ -303,6 +305,7 @@ impl<P: Processor> Shard<P> {
             let now = self.clock.now();
             self.tally.add(Count::RecordsRead, count as u64);
             self.guarded(&now, Self::process);
+            self.dispatch(&now);
         }
     }
 
@@ -475,6 +478,7 @@ impl<P: Processor> Shard<P> {
         while let Err(refused) = self.sink.resend(now.monotonic_ns) {
             self.refused(refused, now);
         }
+        self.dispatch(now);
     }
 
     fn publish(&mut self, now: &Now) {

@@ -102,7 +102,7 @@ impl<P: Processor> Shard<P> {
             return;
         };
         self.text.clear();
-        if !partition.write_execution(open.offset, &mut self.text) {
+        if self.result_headers.has_execution() && !partition.write_execution(open.offset, &mut self.text) {
             self.text.clear();
             self.processor.write_name(slot, &mut self.text);
         }
@@ -163,8 +163,8 @@ impl<P: Processor> Shard<P> {
         let mut acknowledged = std::mem::take(&mut self.acknowledged);
         let mut refused = std::mem::take(&mut self.refused);
         let records = &self.records;
-        let to_of = |opaque| records.find(RecordId::from_opaque(opaque)).map(|open| open.to);
-        self.sink.reports(wait, now_ns, &mut acknowledged, &mut refused, &mut self.result_headers, to_of);
+        let find = |opaque| records.find(RecordId::from_opaque(opaque)).map(|open| (open.to, open.class));
+        self.sink.reports(wait, now_ns, &mut acknowledged, &mut refused, &mut self.result_headers, find);
         if !acknowledged.is_empty() || !refused.is_empty() {
             let now = self.clock.now();
             for opaque in acknowledged.drain(..) {
@@ -176,6 +176,16 @@ impl<P: Processor> Shard<P> {
             self.send_audit();
         }
         self.acknowledged = acknowledged;
+        self.refused = refused;
+    }
+
+    /// Hands results to the producer, where it is free.
+    pub(super) fn dispatch(&mut self, now: &Now) {
+        let mut refused = std::mem::take(&mut self.refused);
+        self.sink.dispatch(now.monotonic_ns, &mut refused);
+        for refused in refused.drain(..) {
+            self.refused(refused, now);
+        }
         self.refused = refused;
     }
 

@@ -1,0 +1,82 @@
+//! Case `kafka-heartbeat`: flags and verdict of [`crate::kafka`].
+
+use clap::{ArgMatches, Args, FromArgMatches as _};
+use expressway_ingest::pipeline::Profile;
+
+use super::{Report, start_logging, usage};
+use crate::error::Error;
+use crate::kafka::latency::{self, Load};
+use crate::{kafka, probe};
+
+/// How long the load of `--rate` lasts.
+const LATENCY_SECONDS: u32 = 20;
+
+/// Flags of `run kafka-heartbeat`.
+#[derive(Debug, Args)]
+pub struct Flags {
+    /// Addresses of brokers; topics are made there, and deleted afterwards
+    #[arg(long, value_name = "HOST:PORT,…")]
+    brokers: String,
+    /// Records of the source topic
+    #[arg(long, value_name = "N", default_value_t = 3_000_000)]
+    records: u64,
+    /// Partitions of source and result topics
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    partitions: u32,
+    /// Shards of the pipeline; one for each processor when not given
+    #[arg(long, value_name = "N")]
+    shards: Option<u32>,
+    /// Rounds of pipeline and floor
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    rounds: u32,
+    /// What the clients are set for: throughput or latency
+    #[arg(long, value_name = "NAME", default_value = "throughput", value_parser = profile)]
+    profile: Profile,
+    /// Also offer so many records a second, open loop, and tell the latency
+    #[arg(long, value_name = "R", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    rate: Option<u64>,
+    /// Process of the broker, when its processor time is to be known
+    #[arg(long, value_name = "PID")]
+    broker_pid: Option<u32>,
+    /// A further option of the Kafka client, under librdkafka's name; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    client_option: Vec<(String, String)>,
+}
+
+/// A profile by its name.
+pub(super) fn profile(name: &str) -> Result<Profile, String> {
+    Profile::named(name).ok_or_else(|| "there are throughput and latency".to_owned())
+}
+
+/// `NAME=VALUE`.
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("it has no =")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// `run kafka-heartbeat`.
+pub(super) fn from_flags(matches: &ArgMatches, progress: &mut dyn FnMut(&str)) -> Result<Report, Error> {
+    let asked = Flags::from_arg_matches(matches).map_err(usage)?;
+    start_logging()?;
+    let settings = kafka::Settings {
+        brokers: asked.brokers,
+        records: asked.records,
+        partitions: asked.partitions,
+        shards: asked.shards.unwrap_or_else(probe::processors),
+        rounds: asked.rounds,
+        profile: asked.profile,
+        broker_pid: asked.broker_pid,
+        client_options: asked.client_option,
+    };
+    let outcome = kafka::run(&settings, progress)?;
+    let (mut json, mut text, mut lost) = (outcome.to_json(), outcome.to_string(), outcome.lost());
+    if let Some(rate) = asked.rate {
+        let latency = latency::run(&settings, &Load { rate, seconds: LATENCY_SECONDS, histogram: None }, progress)?;
+        text = format!("{text}\n{}", latency::text(&latency));
+        lost += latency::lost(&latency);
+        json["offered_per_s"] = rate.into();
+        json["latency_ms"] = latency["latency_ms"].clone();
+    }
+    let wrong = (lost > 0).then(|| Error::Wrong(format!("{lost} records have no result")));
+    Ok(Report { json, text, wrong })
+}
