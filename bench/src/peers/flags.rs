@@ -42,6 +42,9 @@ pub struct Flags {
     /// Partitions of source and result topics
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub partitions: u32,
+    /// Consumers, or shards, of everyone on Kafka, instead of as many as were found best for each
+    #[arg(long, value_name = "N")]
+    pub workers: Option<u32>,
     /// Where bench/peers/install.sh has put the peers
     #[arg(long, value_name = "FOLDER", default_value = "target/peers")]
     pub folder: PathBuf,
@@ -62,6 +65,7 @@ impl From<Flags> for Settings {
             records: flags.records,
             warm_records: flags.warm_records,
             partitions: flags.partitions,
+            workers: flags.workers,
             broker_pid: flags.broker_pid,
         }
     }

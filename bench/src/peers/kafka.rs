@@ -115,7 +115,7 @@ impl Bench<'_> {
 
     fn command(&self, peer: &Peer, results: &str) -> Result<Command, String> {
         let mut command = peer.command(self.folders, "kafka")?;
-        let workers = peer.workers.to_string();
+        let workers = self.settings.workers.unwrap_or(peer.workers).to_string();
         if peer.runtime == Runtime::Ours {
             let config = self.folders.scratch.join("expressway.yaml");
             fs::write(&config, include_str!("../../peers/expressway.yaml")).map_err(|error| format!("its configuration cannot be written: {error}"))?;

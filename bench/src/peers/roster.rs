@@ -33,6 +33,8 @@ pub struct Settings {
     pub warm_records: u64,
     /// Partitions of source and result topics.
     pub partitions: u32,
+    /// Consumers or shards of everyone on Kafka, instead of each one's own number.
+    pub workers: Option<u32>,
     /// The broker's process, if its processor time is to be known.
     pub broker_pid: Option<u32>,
 }
@@ -64,7 +66,7 @@ pub(super) struct Peer {
     pub(super) warm_s: f64,
     /// Engine only: whether all its threads share one core. Servers are left both, for the client is not theirs.
     pub(super) is_pinned: bool,
-    /// Kafka to Kafka: consumers with a producer each, one that was found best.
+    /// Kafka to Kafka: consumers with a producer each, or shards.
     pub(super) workers: u32,
 }
 
@@ -94,10 +96,10 @@ pub(super) const ENGINE: [Peer; 9] = [
 
 /// Kafka to Kafka.
 pub(super) const KAFKA: [Peer; 4] = [
-    on_kafka(OURS, "the service, two shards", Runtime::Ours, 2),
+    on_kafka(OURS, "the service", Runtime::Ours, 2),
     on_kafka("rust-service", "a day's Rust: tokio, rdkafka, serde_json values", Runtime::Rust("peer-rust-service"), 1),
-    on_kafka("flink", "MiniCluster, connector for Kafka, Jackson's tree", Runtime::Java("flink", "peers.Flink"), 1),
-    on_kafka("kafka-streams", "Kafka Streams, one processor, Jackson's tree", Runtime::Java("kafka-streams", "peers.Streams"), 1),
+    on_kafka("flink", "MiniCluster, connector for Kafka, Jackson's tree", Runtime::Java("flink", "peers.Flink"), 2),
+    on_kafka("kafka-streams", "Kafka Streams, one processor, Jackson's tree", Runtime::Java("kafka-streams", "peers.Streams"), 2),
 ];
 
 /// Where things lie.
@@ -235,6 +237,7 @@ mod tests {
             records: 2,
             warm_records: 1,
             partitions: 1,
+            workers: None,
             broker_pid: None,
         }
     }
