@@ -118,7 +118,10 @@ fn cut<'b>(bytes: &'b [u8], at: &mut usize, len: Option<usize>) -> Option<&'b [u
 mod tests {
     use super::*;
 
-    fn texts(bundle: &mut Bundle) -> Vec<(Option<Vec<u8>>, Option<Vec<u8>>, u64)> {
+    /// Key, value and number.
+    type Text = (Option<Vec<u8>>, Option<Vec<u8>>, u64);
+
+    fn texts(bundle: &mut Bundle) -> Vec<Text> {
         let mut texts = Vec::new();
         bundle.drain(|key, value, _, opaque| texts.push((key.map(<[u8]>::to_vec), value.map(<[u8]>::to_vec), opaque)));
         texts

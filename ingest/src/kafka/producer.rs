@@ -46,7 +46,7 @@ struct Attachments {
 pub(crate) struct Producer {
     queue: NonNull<sys::rd_kafka_queue_t>,
     client: SharedClient,
-    /// Shared with the interceptor, which runs inside calls of this value only. Lives as long as the client could call it: see `drop`.
+    /// Shared with the interceptor, which runs inside calls of this value only. Never freed: see `new`.
     attachments: NonNull<Attachments>,
     messages: Vec<sys::rd_kafka_message_t>,
     /// Woken when reports come; see [`Producer::wake_on_reports`].
@@ -236,6 +236,8 @@ impl Producer {
 
 impl Drop for Producer {
     fn drop(&mut self) {
+        // SAFETY: no call of the client is running. What is left behind for ever is the empty list.
+        *unsafe { self.attachments.as_mut() } = Attachments::default();
         // SAFETY: the queue is valid. The call takes the queue's lock, under which the callback runs, so afterwards it is not running and never will.
         unsafe { sys::rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), None, ptr::null_mut()) };
         // SAFETY: the handle came from `rd_kafka_queue_get_main` and is given up once, before the client.

@@ -82,8 +82,9 @@ impl Lanes {
 
     /// The client has reported a record of a partition.
     pub(crate) fn reported(&mut self, partition: i32) {
-        let lane = self.lane(partition);
-        debug_assert!(lane.under_way > 0, "each record is reported once");
+        let lane = usize::try_from(partition).ok().and_then(|index| self.lanes.get_mut(index));
+        debug_assert!(lane.as_ref().is_some_and(|lane| lane.under_way > 0), "each record is reported once, with the partition it was sent to");
+        let Some(lane) = lane else { return };
         lane.under_way = lane.under_way.saturating_sub(1);
     }
 

@@ -64,8 +64,11 @@ fn duration(text: &str) -> Result<Duration, String> {
     if (Duration::from_secs(5)..=Duration::from_hours(1)).contains(&found) { Ok(found) } else { Err("5s to 1h".to_owned()) }
 }
 
-/// What is tried: a name, a profile, and options above it.
-const SETTINGS: [(&str, Profile, &[(&str, &str)]); 10] = [
+/// A name, a profile, and options above it.
+type Setting = (&'static str, Profile, &'static [(&'static str, &'static str)]);
+
+/// What is tried; the first are the defaults.
+const SETTINGS: [Setting; 10] = [
     ("profile throughput", Profile::Throughput, &[]),
     ("profile latency", Profile::Latency, &[]),
     ("longer linger", Profile::Throughput, &[("linger.ms", "5")]),
