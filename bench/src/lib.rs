@@ -5,6 +5,7 @@
 //! - [`cases`]: what can be run, one module a case; [`timing`] runs those that stay in this process, without Kafka and without hand-over between threads.
 //! - [`load`]: load at a fixed rate and latencies from the intended instant, for whoever measures latency.
 //! - [`kafka`]: from Kafka to Kafka on a real broker, beside the floor of the same loop. Throughput, not latency.
+//! - [`peers`]: what a user would pick instead, on the same job in the same run.
 //! - [`sweep`]: a case over the values of a parameter, with a chart; [`instructions`]: the regression gate.
 //! - `benches/` (criterion): the stages one by one, for finding out where a change went.
 //!
@@ -33,6 +34,7 @@ pub mod load;
 pub mod messages;
 mod mock;
 pub mod outcome;
+pub mod peers;
 pub mod probe;
 mod random;
 pub mod record;

@@ -10,7 +10,7 @@ use expressway_bench::cases::{self, CASES, Case, Report};
 use expressway_bench::error::Error;
 use expressway_bench::instructions::accepted::Accepted;
 use expressway_bench::sweep::SWEEPS;
-use expressway_bench::{alloc, instructions as counting, probe, record, sweep};
+use expressway_bench::{alloc, instructions as counting, peers, probe, record, sweep};
 
 #[global_allocator]
 static ALLOCATOR: alloc::Counting = alloc::Counting;
@@ -66,6 +66,8 @@ enum Verb {
     Instructions(InstructionsFlags),
     /// List the cases
     List,
+    /// Run the same job with what a user would pick instead, beside ours
+    Peers(peers::Flags),
 }
 
 #[derive(Debug, Args)]
@@ -132,6 +134,7 @@ fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Error> {
             list(cli.format);
             Ok(())
         }
+        Some(Verb::Peers(flags)) => run_peers(cli.format, flags),
         Some(Verb::Sweep { name, flags, record, svg }) => run_sweeps(cli.format, &name, &flags, record.as_deref(), svg.as_deref()),
         Some(Verb::Instructions(flags)) => instructions(cli.format, &flags),
         Some(Verb::Compare { before, after }) => {
@@ -191,6 +194,19 @@ fn run_sweeps(format: Form, name: &str, flags: &sweep::Flags, record: Option<&Pa
         file.map_or(Ok(()), |file| write_chart(&file, &sweep::svg(&chart)?))?;
     }
     Ok(())
+}
+
+fn run_peers(format: Form, flags: peers::Flags) -> Result<(), Error> {
+    probe::require_optimised()?;
+    if flags.install {
+        peers::install()?;
+    }
+    warn(flags.broker_pid.as_slice());
+    let (record, outcome) = (flags.record.clone(), peers::run(&flags.into(), &mut |line| eprintln!("{line}"))?);
+    let report = Report { json: outcome.to_json(), text: outcome.to_string(), wrong: outcome.wrong() };
+    print(format, &report);
+    record.map_or(Ok(()), |file| record::append(&file, &report.json))?;
+    report.wrong.map_or(Ok(()), Err)
 }
 
 fn write_chart(file: &Path, text: &str) -> Result<(), Error> {

@@ -9,7 +9,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode::{CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::Message;
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::runtime::Runtime;
@@ -31,7 +31,20 @@ const RECORD_WITHIN: Duration = Duration::from_secs(30);
 /// Devices that send; their messages take turns.
 pub(super) const DEVICES: u32 = 100_000;
 
-pub(super) struct Cluster {
+/// The devices whose messages fill a topic.
+pub(crate) fn devices() -> Devices {
+    Devices::new(Settings { devices: DEVICES, broken_per_10000: 0, seed: 1 })
+}
+
+/// The partition that a device's messages go to.
+///
+/// # Panics
+/// Never: a topic has fewer partitions than an `i32` counts.
+pub(crate) fn partition_of(device: u32, partitions: u32) -> i32 {
+    i32::try_from(device % partitions).expect("a partition's number fits")
+}
+
+pub(crate) struct Cluster {
     brokers: String,
     admin: AdminClient<DefaultClientContext>,
     runtime: Runtime,
@@ -39,7 +52,7 @@ pub(super) struct Cluster {
 
 /// A topic that was filled.
 #[derive(Debug, Clone)]
-pub(super) struct Filled {
+pub(crate) struct Filled {
     /// The end offset of each partition; the first is 0.
     pub(super) ends: Vec<i64>,
     /// Bytes of all values.
@@ -52,7 +65,7 @@ pub(super) fn failed(doing: &str, topic: &str) -> impl FnOnce(KafkaError) -> Err
 }
 
 impl Cluster {
-    pub(super) fn connect(brokers: &str) -> Result<Self, Error> {
+    pub(crate) fn connect(brokers: &str) -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(|error| Error::surroundings("starting a runtime", error))?;
         let admin: AdminClient<DefaultClientContext> = config(brokers).create().map_err(failed("connecting to", brokers))?;
         admin.inner().fetch_metadata(None, ANSWER_WITHIN).map_err(failed("connecting to", brokers))?;
@@ -60,7 +73,7 @@ impl Cluster {
     }
 
     /// Makes a topic and waits until each partition has a leader.
-    pub(super) fn create(&self, topic: &str, partitions: u32) -> Result<(), Error> {
+    pub(crate) fn create(&self, topic: &str, partitions: u32) -> Result<(), Error> {
         let count = i32::try_from(partitions).map_err(|error| Error::Usage(format!("{partitions} partitions: {error}")))?;
         let new = NewTopic::new(topic, count, TopicReplication::Fixed(-1));
         let answer = self.runtime.block_on(self.admin.create_topics([&new], &options())).map_err(failed("making the topic", topic))?;
@@ -83,23 +96,23 @@ impl Cluster {
         Ok(found.count() as u64 == u64::from(partitions))
     }
 
-    pub(super) fn delete(&self, topics: &[String]) -> Result<(), Error> {
+    pub(crate) fn delete(&self, topics: &[String]) -> Result<(), Error> {
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
         let answer = self.runtime.block_on(self.admin.delete_topics(&names, &options())).map_err(failed("deleting", "topics"))?;
         answer.into_iter().try_for_each(|outcome| outcome.map(drop).map_err(|(topic, code)| failed("deleting the topic", &topic)(KafkaError::AdminOp(code))))
     }
 
     /// Fills a topic with messages of simulated devices: keyed, LZ4, every device always to the same partition, partitions evenly.
-    pub(super) fn fill(&self, topic: &str, partitions: u32, records: u64) -> Result<Filled, Error> {
+    pub(crate) fn fill(&self, topic: &str, partitions: u32, records: u64) -> Result<Filled, Error> {
         let mut config = config(&self.brokers);
         config.set("enable.idempotence", "true").set("compression.type", "lz4").set("linger.ms", "20").set("batch.size", "1000000");
         let producer: ThreadedProducer<DefaultProducerContext> = config.create().map_err(failed("connecting to", &self.brokers))?;
-        let mut devices = Devices::new(Settings { devices: DEVICES, broken_per_10000: 0, seed: 1 });
+        let mut devices = devices();
         let mut bytes = 0;
         for _ in 0..records {
             let record = devices.next_record();
             let value = record.value.expect("no record is broken, so each has a value");
-            let partition = i32::try_from(record.device % partitions).expect("a partition's number fits");
+            let partition = partition_of(record.device, partitions);
             bytes += value.len() as u64;
             let mut next = BaseRecord::to(topic).partition(partition).key(record.key).payload(value);
             while let Err((error, back)) = producer.send(next) {
@@ -119,13 +132,21 @@ impl Cluster {
         Ok(Filled { ends, bytes })
     }
 
-    fn ends(&self, topic: &str, partitions: u32) -> Result<Vec<i64>, Error> {
+    /// The end offset of each partition.
+    pub(crate) fn ends(&self, topic: &str, partitions: u32) -> Result<Vec<i64>, Error> {
         let numbers = 0..i32::try_from(partitions).expect("the topic was made with so many");
         numbers.map(|number| Ok(self.admin.inner().fetch_watermarks(topic, number, ANSWER_WITHIN).map_err(failed("reading the ends of", topic))?.1)).collect()
     }
 
     /// Reads a result topic from its beginning to its present end into `ledger`.
     pub(super) fn read_back(&self, topic: &str, partitions: u32, ledger: &mut Ledger) -> Result<(), Error> {
+        self.read(topic, partitions, |message| {
+            offer::enter(message, ledger);
+        })
+    }
+
+    /// Reads a topic from its beginning to its present end.
+    pub(crate) fn read(&self, topic: &str, partitions: u32, mut each: impl FnMut(&BorrowedMessage<'_>)) -> Result<(), Error> {
         let ends = self.ends(topic, partitions)?;
         let mut open = ends.iter().filter(|end| **end > 0).count();
         let mut config = config(&self.brokers);
@@ -142,7 +163,7 @@ impl Cluster {
             let message = message.map_err(failed("reading", topic))?;
             let partition = usize::try_from(message.partition()).expect("a partition that was asked for is not negative");
             open -= usize::from(message.offset() + 1 == ends[partition]);
-            offer::enter(&message, ledger);
+            each(&message);
         }
         Ok(())
     }
