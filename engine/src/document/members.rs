@@ -7,8 +7,8 @@ use super::symbols::{hash, prefix};
 use super::tape::Tape;
 use super::{Kind, Span, Static, Symbols, leaf};
 
-/// Bytes of a key that is read here: it, its quote, its colon and the value's quote lie within one look, and it is found by one word.
-const KEY_MAX: usize = 8;
+/// Bytes of a key that is read here: it and its quote lie within one look, and it is found by its first and last word.
+const KEY_MAX: usize = 15;
 
 /// How far a run of plain members went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,8 @@ pub(super) struct Run {
 pub(super) fn run(text: Text<'_>, symbols: &Symbols, tape: &mut Tape, at: usize, bloom: u64) -> Run {
     let mut run = Run { at, is_behind_value: false, members: 0, bloom };
     while let Some((member, span, end)) = member(text, run.at) {
-        let hashed = hash(member.name, 0, member.len as usize);
+        let len = member.len as usize;
+        let hashed = hash(member.first, member.last, len);
         let bit = 1 << (hashed >> 58);
         if run.bloom & bit != 0 {
             // Perhaps a repeated key.
@@ -35,7 +36,11 @@ pub(super) fn run(text: Text<'_>, symbols: &Symbols, tape: &mut Tape, at: usize,
         }
         run.bloom |= bit;
         run.members += 1;
-        let symbol = symbols.probe_short(member.name, hashed, member.len as usize);
+        let symbol = if len <= 8 {
+            symbols.probe_short(member.first, hashed, len)
+        } else {
+            symbols.probe(member.first, member.last, hashed, text.slice(run.at + 1, run.at + 1 + len))
+        };
         let next = tape.count() + 1;
         tape.push(span, Static { key_back: member.len + 2, key_len: member.len, next, whitespace: 0, symbol, depth: 0 });
         let behind = text.window(end);
@@ -47,10 +52,11 @@ pub(super) fn run(text: Text<'_>, symbols: &Symbols, tape: &mut Tape, at: usize,
     run
 }
 
-/// A key that fits into a word.
+/// A key by its ends, as [`Symbols`] know them.
 #[derive(Debug, Clone, Copy)]
 struct Key {
-    name: u64,
+    first: u64,
+    last: u64,
     len: u32,
 }
 
@@ -66,10 +72,11 @@ fn member(text: Text<'_>, at: usize) -> Option<(Key, Span, usize)> {
     if len > KEY_MAX || !quotes.has(len) || window.byte(0) != b'"' || window.byte(len + 2) != b':' {
         return None;
     }
-    let name = prefix(window.word(1), len);
+    let first = prefix(window.word(1), len);
+    let last = if len <= 8 { 0 } else { window.word(len - 7) };
     let (span, end) = value(text, window, at, len + 3)?;
     #[expect(clippy::cast_possible_truncation, reason = "a key is no longer than KEY_MAX here")]
-    Some((Key { name, len: len as u32 }, span, end))
+    Some((Key { first, last, len: len as u32 }, span, end))
 }
 
 /// The scalar that starts `ahead` bytes behind `at`, where the window begins.

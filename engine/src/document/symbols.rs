@@ -41,8 +41,11 @@ struct Entry {
 /// The first `len` bytes of a word, at most eight; zeros in the place of the rest.
 #[inline]
 pub(crate) fn prefix(word: u64, len: usize) -> u64 {
-    if len >= 8 { word } else { word & ((1 << (len * 8)) - 1) }
+    word & MASKS[len.min(8)]
 }
+
+/// The bits of so many first bytes of a word.
+const MASKS: [u64; 9] = [0, 0xff, 0xffff, 0xff_ffff, 0xffff_ffff, 0xff_ffff_ffff, 0xffff_ffff_ffff, 0xff_ffff_ffff_ffff, u64::MAX];
 
 /// First and last eight bytes of a name as little-endian words: of a name of eight bytes or less, itself, zero-padded, and 0.
 fn ends(name: &[u8]) -> (u64, u64) {
