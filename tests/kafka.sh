@@ -209,10 +209,11 @@ status() {
 }
 
 tool() {
-  local class=$1; shift
+  local class=$1 addresses='' node; shift
+  for ((node = 1; node <= brokers; node++)); do addresses+=${addresses:+,}127.0.0.1:$(broker_port "$node"); done
   fetch
   exec "$JAVA" -XX:TieredStopAtLevel=1 -Xmx256m -Dorg.slf4j.simpleLogger.defaultLogLevel=error -cp "$JARS/*" "$class" \
-    --bootstrap-server "127.0.0.1:$port" "$@"
+    --bootstrap-server "$addresses" "$@"
 }
 
 [[ $# -ge 1 ]] || usage
