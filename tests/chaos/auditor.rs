@@ -45,6 +45,11 @@ impl Stopwatch {
         }
     }
 
+    /// How long it has run.
+    pub(crate) fn runs(&self) -> Duration {
+        self.since.elapsed()
+    }
+
     /// How long it was until every partition had a new result; `None` while one has none.
     pub(crate) fn every(&self) -> Option<Duration> {
         self.seen.iter().copied().collect::<Option<Vec<_>>>()?.into_iter().max()

@@ -106,7 +106,7 @@ impl Feeder {
             (known >= self.sent()).then_some(())
         });
         if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
-            return self.end().and(Err("the feeder has ended".to_owned()));
+            return self.end().and_then(|()| Err("the feeder has ended".to_owned()));
         }
         done
     }

@@ -21,6 +21,10 @@ const FEED_LIMIT: Duration = Duration::from_secs(150);
 const STANDSTILL_LIMIT: Duration = Duration::from_secs(120);
 /// How long the processes may take to end.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
+/// Of so many kills one is timed with no other fault beside it: the next fault waits for its end, for some seconds.
+const TIMED_EACH: usize = 3;
+/// How long the next fault waits for that.
+const TIMED_LIMIT: Duration = Duration::from_secs(15);
 /// Lines of each process that are shown when something is lost.
 const LAST_LINES: usize = 20;
 
@@ -93,7 +97,7 @@ impl Run {
         let mut left = self.plan.faults;
         while left > 0 && self.began.elapsed() < self.plan.lasts {
             self.tick()?;
-            if Instant::now() >= next {
+            if Instant::now() >= next && !self.is_timing() {
                 next = Instant::now() + self.pause();
                 left -= u32::from(self.begin_fault()?);
             }
@@ -106,6 +110,13 @@ impl Run {
     fn pause(&mut self) -> Duration {
         let average = u64::try_from(self.plan.every.as_millis()).unwrap_or(u64::MAX);
         Duration::from_millis(self.random.between(average / 2, average + average / 2))
+    }
+
+    /// Whether the latest kill is one of those that are timed undisturbed, and has not come to its end.
+    fn is_timing(&self) -> bool {
+        let watches = self.stage.auditor.watches();
+        let timed = watches.len() % TIMED_EACH == 1;
+        timed && watches.last().is_some_and(|watch| !watch.disturbed && watch.every().is_none() && watch.runs() < TIMED_LIMIT)
     }
 
     fn tick(&mut self) -> Result<(), String> {
@@ -125,11 +136,7 @@ impl Run {
             }
         }
         self.active = alive;
-        // A watch says nothing about a kill when something else is wrong before it is done.
-        if !self.active.iter().all(|fault| fault.domain == Domain::Service) {
-            self.stage.auditor.watches().iter_mut().filter(|watch| watch.every().is_none()).for_each(|watch| watch.disturbed = true);
-        }
-        if self.stage.auditor.has_ended() { self.stage.auditor.end().and(Err("the auditor has ended".to_owned())) } else { Ok(()) }
+        if self.stage.auditor.has_ended() { self.stage.auditor.end().and_then(|()| Err("the auditor has ended".to_owned())) } else { Ok(()) }
     }
 
     /// Draws a fault of a domain in which nothing is wrong, and begins it.
@@ -140,6 +147,8 @@ impl Run {
         let weighted: Vec<_> = free.flat_map(|kind| std::iter::repeat_n(*kind, usize::try_from(kind.3).unwrap_or(1))).collect();
         let Some((kind, name, domain, _)) = self.random.pick(&weighted) else { return Ok(false) };
         let is_alone = self.active.is_empty() && self.stage.members.are_settled();
+        // A watch says nothing about a kill when something else goes wrong before it is done.
+        self.stage.auditor.watches().iter_mut().filter(|watch| watch.every().is_none()).for_each(|watch| watch.disturbed = true);
         let before = std::mem::replace(&mut open(&self.stage.books).fault, name);
         let Some((told, fault)) = fault::begin(&mut self.stage, kind, domain, is_alone, &mut self.random)? else {
             open(&self.stage.books).fault = before;
