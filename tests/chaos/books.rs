@@ -100,7 +100,7 @@ pub(crate) struct Books {
     refused: BTreeSet<u32>,
     /// Whether the result topic was ever made to refuse records for their size.
     pub(crate) topic_was_full: bool,
-    /// The fault that began last; duplicates are put down to it.
+    /// The fault that began last in this round; duplicates are put down to it.
     pub(crate) fault: &'static str,
     /// Records acknowledged by the source topic.
     pub(crate) owed: u64,
@@ -112,7 +112,7 @@ pub(crate) struct Books {
     pub(crate) dead_letters: u64,
     /// Of these, the ones whose result was too large for a result topic made small.
     pub(crate) too_large: u64,
-    /// Outcomes beyond the first, by the fault before them.
+    /// Outcomes beyond the first, by the fault before them in the round.
     pub(crate) duplicates: BTreeMap<&'static str, u64>,
     /// Outcomes of records that were sent and never acknowledged.
     pub(crate) unacknowledged: u64,

@@ -50,6 +50,13 @@ pub(crate) enum Kind {
     TopicQuota,
 }
 
+impl Kind {
+    /// Whether the service is to bear it without doing anything twice.
+    pub(crate) fn is_orderly(self) -> bool {
+        matches!(self, Self::ServiceJoin | Self::ServiceLeave | Self::ServiceRestart | Self::LogDiskFull)
+    }
+}
+
 /// Every kind: its name, domain, and how often it comes.
 pub(crate) const KINDS: [(Kind, &str, Domain, u64); 16] = [
     (Kind::ServiceKill, "service-kill", Domain::Service, 8),

@@ -19,6 +19,8 @@ const HEAL_LIMIT: Duration = Duration::from_secs(150);
 const FEED_LIMIT: Duration = Duration::from_secs(150);
 /// How long nothing may be settled while something is owed.
 const STANDSTILL_LIMIT: Duration = Duration::from_secs(120);
+/// What duplicates are put down to when no fault has come before them in a round.
+const UNEXPLAINED: &str = "nothing";
 /// How long the processes may take to end.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 /// Of so many kills one is timed with no other fault beside it: the next fault waits for its end, for some seconds.
@@ -92,6 +94,7 @@ impl Run {
     }
 
     fn round(&mut self) -> Reckoning {
+        open(&self.stage.books).fault = UNEXPLAINED;
         self.stage.feeder.feed();
         let mut next = Instant::now() + self.pause();
         let mut left = self.plan.faults;
@@ -149,7 +152,11 @@ impl Run {
         let is_alone = self.active.is_empty() && self.stage.members.are_settled();
         // A watch says nothing about a kill when something else goes wrong before it is done.
         self.stage.auditor.watches().iter_mut().filter(|watch| watch.every().is_none()).for_each(|watch| watch.disturbed = true);
-        let before = std::mem::replace(&mut open(&self.stage.books).fault, name);
+        // What is done in order explains no duplicate; the fault before it may.
+        let before = open(&self.stage.books).fault;
+        if !kind.is_orderly() {
+            open(&self.stage.books).fault = name;
+        }
         let Some((told, fault)) = fault::begin(&mut self.stage, kind, domain, is_alone, &mut self.random)? else {
             open(&self.stage.books).fault = before;
             return Ok(false);
