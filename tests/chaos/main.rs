@@ -24,6 +24,7 @@ use std::time::{Duration, SystemTime};
 use clap::Parser;
 
 use crate::fault::KINDS;
+use crate::member::Protocol;
 use crate::run::{Plan, Run};
 use crate::stage::Stage;
 
@@ -40,6 +41,9 @@ struct Arguments {
     /// Brokers: 1, or 3 with replication factor 3 and two in-sync replicas.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=3))]
     brokers: u16,
+    /// How the group shares out its partitions.
+    #[arg(long, value_enum, default_value = "cooperative-sticky")]
+    protocol: Protocol,
     /// Records a second, on average while faults come; an optimised build takes ten millions through in half an hour.
     #[arg(long, default_value_t = if cfg!(debug_assertions) { 3_000 } else { 7_000 })]
     rate: u64,
@@ -77,7 +81,7 @@ fn main() -> ExitCode {
     let seed = arguments.seed.unwrap_or_else(|| SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()));
     let folder = arguments.logs.clone().unwrap_or_else(|| logs_of(seed));
     eprintln!("chaos: seed {seed}, {} broker(s), {} records/s, logs in {}", arguments.brokers, arguments.rate, folder.display());
-    let stage = match Stage::set(arguments.brokers, arguments.rate, seed, &folder) {
+    let stage = match Stage::set(arguments.brokers, arguments.protocol, arguments.rate, seed, &folder) {
         Ok(stage) => stage,
         Err(problem) => {
             eprintln!("chaos: {problem}");

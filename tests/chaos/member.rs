@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use harness::service::{Config, Service};
 use serde_json::json;
 
+use crate::stage::CLIENT_ID;
+
 /// Names of the places.
 pub(crate) const NAMES: [&str; 3] = ["A", "B", "C"];
 /// How long a process that ended by itself stays away.
@@ -25,6 +27,17 @@ pub(crate) enum How {
     Plain,
     /// With a log of all its executions' events, on a disk that is full after the first of them.
     FullDisk,
+}
+
+/// How the group shares out its partitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Protocol {
+    /// The classic protocol, step by step.
+    CooperativeSticky,
+    /// The classic protocol, everything revoked at each change.
+    Range,
+    /// The broker assigns (KIP-848).
+    Consumer,
 }
 
 /// What a process is meant to do.
@@ -68,6 +81,7 @@ pub(crate) struct Members {
     source: String,
     group: String,
     folder: PathBuf,
+    protocol: Protocol,
     places: [Place; 3],
     /// How they ended.
     pub(crate) ends: Ends,
@@ -75,16 +89,30 @@ pub(crate) struct Members {
 
 impl Members {
     /// Empty places; logs go into `folder`.
-    pub(crate) fn new(bootstrap: &str, source: &str, group: &str, folder: &Path) -> Self {
-        let places = Default::default();
-        Self { bootstrap: bootstrap.to_owned(), source: source.to_owned(), group: group.to_owned(), folder: folder.to_owned(), places, ends: Ends::default() }
+    pub(crate) fn new(bootstrap: &str, source: &str, group: &str, protocol: Protocol, folder: &Path) -> Self {
+        Self {
+            bootstrap: bootstrap.to_owned(),
+            source: source.to_owned(),
+            group: group.to_owned(),
+            folder: folder.to_owned(),
+            protocol,
+            places: Default::default(),
+            ends: Ends::default(),
+        }
     }
 
     fn config(&self, index: usize, how: How) -> Result<Config, String> {
-        let config = Config::new(&self.bootstrap, &self.source, &self.group, "errands")?
-            .with("kafka/client_options/session.timeout.ms", "6000")
-            .with("kafka/client_options/client.id", super::stage::CLIENT_ID)
-            .with("kafka/client_options/reconnect.backoff.max.ms", "1000");
+        let common = json!({"client.id": CLIENT_ID, "auto.commit.interval.ms": "200", "reconnect.backoff.max.ms": "1000"});
+        let mut config = Config::new(&self.bootstrap, &self.source, &self.group, "errands")?.with("kafka/client_options", common);
+        // Under the new protocol the broker says how long a session is, and clients refuse to be told so by us.
+        let own: &[(&str, &str)] = match self.protocol {
+            Protocol::Consumer => &[("group.protocol", "consumer")],
+            Protocol::CooperativeSticky => &[("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500")],
+            Protocol::Range => &[("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500"), ("partition.assignment.strategy", "range")],
+        };
+        for (key, value) in own {
+            config = config.with(&format!("kafka/client_options/{key}"), *value);
+        }
         if how == How::Plain {
             return Ok(config);
         }

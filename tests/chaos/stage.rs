@@ -11,7 +11,7 @@ use harness::service::{dead_letters, results};
 use crate::auditor::Auditor;
 use crate::books::Books;
 use crate::feeder::{Feeder, Shared};
-use crate::member::Members;
+use crate::member::{Members, Protocol};
 
 /// The source topic.
 pub(crate) const SOURCE: &str = "chaos";
@@ -21,8 +21,9 @@ const GROUP: &str = "chaos-group";
 pub(crate) const PARTITIONS: i32 = 6;
 /// The name under which the service's clients are known to quotas.
 pub(crate) const CLIENT_ID: &str = "chaos-service";
-/// A broker that is silent for three seconds is taken for dead by the controller.
-const SETTINGS: &str = "broker.session.timeout.ms=3000 auto.create.topics.enable=false offsets.retention.minutes=1440";
+/// A broker that is silent for three seconds is taken for dead by the controller, a member of a group (KIP-848) after six.
+const SETTINGS: &str = "broker.session.timeout.ms=3000 auto.create.topics.enable=false \
+    group.consumer.min.session.timeout.ms=3000 group.consumer.session.timeout.ms=6000";
 
 /// Everything that runs.
 pub(crate) struct Stage {
@@ -47,7 +48,7 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// Starts all but the service's processes.
-    pub(crate) fn set(brokers: u16, rate: u64, seed: u64, folder: &Path) -> Result<Self, String> {
+    pub(crate) fn set(brokers: u16, protocol: Protocol, rate: u64, seed: u64, folder: &Path) -> Result<Self, String> {
         std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         let cluster = Real::start_proxied(brokers, SETTINGS)?;
         let proxies: Vec<Proxy> = (1..=brokers).map(|node| Proxy::start(cluster.front(node), cluster.behind(node))).collect::<Result<_, _>>()?;
@@ -59,7 +60,7 @@ impl Stage {
         let feeder = Feeder::start(&direct, SOURCE, PARTITIONS, rate, seed, &books)?;
         let auditor = Auditor::start(&direct, SOURCE, &results(SOURCE), &dead_letters(SOURCE), PARTITIONS, &books)?;
         let proxied = proxies.iter().map(|proxy| format!("127.0.0.1:{}", proxy.port())).collect::<Vec<_>>().join(",");
-        let members = Members::new(&proxied, SOURCE, GROUP, folder);
+        let members = Members::new(&proxied, SOURCE, GROUP, protocol, folder);
         Ok(Self { members, feeder, auditor, books, proxies, cluster, brokers, folder: folder.to_owned() })
     }
 
