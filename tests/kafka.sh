@@ -10,11 +10,12 @@
 #   status   one line a node: up or down, address, pid; exit code 1 when one is down
 #   wipe     kill all, and delete the cluster's folder
 #   fetch    only fill the cache of jars
-#   topics | produce | consume | groups OPTION…   Kafka's own tool of that purpose (kafka-topics.sh, kafka-console-producer.sh,
-#            kafka-console-consumer.sh, kafka-consumer-groups.sh), pointed at this cluster
+#   topics | produce | consume | groups | configs OPTION…   Kafka's own tool of that purpose (kafka-topics.sh, kafka-console-producer.sh,
+#            kafka-console-consumer.sh, kafka-consumer-groups.sh, kafka-configs.sh), pointed at this cluster
 #
 #   --port P      node n listens on P+n-1, its controller on P+500+n-1   (default 9092)
 #   --brokers N   size of the cluster, 1 or 3; 3 means replication factor 3 and 2 in-sync replicas   (default 1)
+#   --proxied     node n listens on P+200+n-1 too, and names P+300+n-1 to whoever comes that way: the place for a proxy that misbehaves
 #   --dir D       data, configuration, logs and pids; a cluster is its folder   (default /tmp/expressway-kafka-UID-P)
 #
 # Environment: KAFKA_VERSION; KAFKA_HEAP (512m a node); KAFKA_SETTINGS ("key=value key=value", added to each node's
@@ -29,8 +30,13 @@ TIMEOUT=${KAFKA_TIMEOUT:-60}
 fail() { printf 'kafka.sh: %s\n' "$*" >&2; exit 3; }
 usage() { sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2; }
 
-port=9092 brokers=1 dir=
+port=9092 brokers=1 dir='' proxied=''
 while [[ ${1:-} == --* ]]; do
+  if [[ $1 == --proxied ]]; then
+    proxied=yes
+    shift
+    continue
+  fi
   [[ $# -ge 2 ]] || usage
   case $1 in
     --port) port=$2 ;;
@@ -122,6 +128,14 @@ broker.heartbeat.interval.ms=500
 broker.session.timeout.ms=6000
 log.cleaner.dedupe.buffer.size=8388608
 SETTINGS
+  if [[ -n $proxied ]]; then
+    local direct=127.0.0.1:$(broker_port "$node") controller=127.0.0.1:$(controller_port "$node") host=127.0.0.1
+    cat >>"$dir/$node/server.properties" <<SETTINGS
+listeners=PLAINTEXT://$direct,PROXIED://$host:$((port + 200 + node - 1)),CONTROLLER://$controller
+advertised.listeners=PLAINTEXT://$direct,PROXIED://$host:$((port + 300 + node - 1))
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
+SETTINGS
+  fi
   tr ' ' '\n' <<<"${KAFKA_SETTINGS:-}" >>"$dir/$node/server.properties"
 }
 
@@ -195,19 +209,21 @@ status() {
 }
 
 tool() {
-  local class=$1; shift
+  local class=$1 addresses='' node; shift
+  for ((node = 1; node <= brokers; node++)); do addresses+=${addresses:+,}127.0.0.1:$(broker_port "$node"); done
   fetch
-  exec "$JAVA" -XX:TieredStopAtLevel=1 -Xmx256m -Dorg.slf4j.simpleLogger.defaultLogLevel=error -cp "$JARS/*" "org.apache.kafka.tools.$class" \
-    --bootstrap-server "127.0.0.1:$port" "$@"
+  exec "$JAVA" -XX:TieredStopAtLevel=1 -Xmx256m -Dorg.slf4j.simpleLogger.defaultLogLevel=error -cp "$JARS/*" "$class" \
+    --bootstrap-server "$addresses" "$@"
 }
 
 [[ $# -ge 1 ]] || usage
 command=$1; shift
 case $command in
-  topics) tool TopicCommand "$@" ;;
-  produce) tool ConsoleProducer "$@" ;;
-  consume) tool consumer.ConsoleConsumer "$@" ;;
-  groups) tool consumer.group.ConsumerGroupCommand "$@" ;;
+  topics) tool org.apache.kafka.tools.TopicCommand "$@" ;;
+  produce) tool org.apache.kafka.tools.ConsoleProducer "$@" ;;
+  consume) tool org.apache.kafka.tools.consumer.ConsoleConsumer "$@" ;;
+  groups) tool org.apache.kafka.tools.consumer.group.ConsumerGroupCommand "$@" ;;
+  configs) tool kafka.admin.ConfigCommand "$@" ;;
 esac
 mapfile -t every < <(seq 1 "$brokers")
 nodes=("$@")

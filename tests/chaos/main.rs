@@ -1,135 +1,132 @@
-//! `chaos`: the service under kill -9 in mid-stream, on a real broker; a ledger proves that nothing owed is missing.
+//! `chaos`: the service under faults, on real brokers; a ledger proves that nothing owed is missing.
 //!
-//! Duplicates are the price of at-least-once and are counted, not forbidden. The last line of stdout is one JSON object.
+//! A run starts its own brokers, a proxy before each, and up to three processes of the service. Faults are drawn from a seed: processes, brokers, network and the result topic fail, alone and together, while records stream in by bursts ([`fault`]). Rounds end with a reckoning ([`run`]): everything heals, and every acknowledged record must have an outcome, none may be unknown, each must be what the definition makes of its record, and fresh records must go through. Duplicates are the price of at-least-once and are counted, not forbidden. The last line of stdout is one JSON object.
+//!
+//! A seed draws the same faults again, not the same run: processes and brokers keep their own time. Not among the faults: definitions swapped under load, which the service cannot do yet.
 #![expect(clippy::print_stdout, reason = "the report is this program's product")]
 #![expect(clippy::print_stderr, reason = "a command-line program says on stderr what is wrong")]
 
+mod auditor;
+mod books;
+mod fault;
+mod feeder;
+mod member;
+mod random;
+mod record;
+mod run;
+mod stage;
+mod summary;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime};
 
 use clap::Parser;
-use harness::broker::{Broker, Real};
-use harness::deadline;
-use harness::kafka::{self, Reader};
-use harness::ledger::{Balance, Feeder};
-use harness::service::{Config, Service, dead_letters, results};
-use serde::Serialize;
 
-/// Kill the service in mid-stream and prove that nothing is lost.
+use crate::fault::KINDS;
+use crate::member::Protocol;
+use crate::run::{Plan, Run};
+use crate::stage::Stage;
+
+/// Break everything around the service and prove that nothing is lost.
 #[derive(Debug, Parser)]
-#[command(name = "chaos", after_help = "Example: chaos --kills 10 --records 300000")]
+#[command(name = "chaos", after_help = "Example: chaos --minutes 30 --seed 7 --brokers 3")]
 struct Arguments {
-    /// How often the service is killed.
-    #[arg(long, default_value_t = 3)]
-    kills: u64,
-    /// Records in all.
-    #[arg(long, default_value_t = 120_000)]
-    records: u64,
-    /// Records a second.
-    #[arg(long, default_value_t = 5_000)]
+    /// How long faults come; set-up and the last reckoning come on top.
+    #[arg(long, default_value_t = 0.75)]
+    minutes: f32,
+    /// What faults and bursts are drawn from; without it, the clock.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Brokers: 1, or 3 with replication factor 3 and two in-sync replicas.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=3))]
+    brokers: u16,
+    /// How the group shares out its partitions.
+    #[arg(long, value_enum, default_value = "cooperative-sticky")]
+    protocol: Protocol,
+    /// Records a second, on average while faults come; an optimised build takes ten millions through in half an hour.
+    #[arg(long, default_value_t = if cfg!(debug_assertions) { 3_000 } else { 7_000 })]
     rate: u64,
+    /// Seconds between two faults, on average.
+    #[arg(long, default_value_t = 5.0)]
+    every: f32,
+    /// Faults in a round.
+    #[arg(long, default_value_t = 10)]
+    faults: u32,
+    /// Only faults of this kind; may be given more than once.
+    #[arg(long, value_name = "KIND")]
+    only: Vec<String>,
+    /// A read-committed reader must see each result once.
+    #[arg(long)]
+    transactional: bool,
+    /// Where logs are kept when something is wrong, or with --keep-logs.
+    #[arg(long)]
+    logs: Option<PathBuf>,
+    /// Keep the logs in any case.
+    #[arg(long)]
+    keep_logs: bool,
 }
 
-/// The last line.
-#[derive(Debug, Serialize)]
-struct Summary {
-    records: usize,
-    results: usize,
-    dead_letters: usize,
-    duplicates: usize,
-    missing: usize,
-    wrong: usize,
-    kills: u64,
-    seconds: f32,
+/// Writes a line about the run's progress.
+fn tell(line: &str) {
+    eprintln!("{line}");
 }
-
-const PARTITIONS: i32 = 4;
-const SOURCE: &str = "chaos";
-const GROUP: &str = "chaos-group";
-const LIMIT: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let begin = Instant::now();
-    match run(&arguments) {
-        Ok(balance) => {
-            let problem = balance.check();
-            if let Err(problem) = &problem {
-                eprintln!("chaos: {problem}");
-            }
-            let summary = Summary {
-                records: balance.owed,
-                results: balance.results,
-                dead_letters: balance.dead_letters,
-                duplicates: balance.duplicates,
-                missing: balance.missing.len(),
-                wrong: balance.wrong.len(),
-                kills: arguments.kills,
-                seconds: begin.elapsed().as_secs_f32(),
-            };
-            println!("{}", serde_json::to_string(&summary).expect("a summary is plain data"));
-            if problem.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(1) }
-        }
+    if let Err(problem) = refuse(&arguments) {
+        eprintln!("chaos: {problem}");
+        return ExitCode::from(2);
+    }
+    let seed = arguments.seed.unwrap_or_else(|| SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()));
+    let folder = arguments.logs.clone().unwrap_or_else(|| logs_of(seed));
+    eprintln!("chaos: seed {seed}, {} broker(s), {} records/s, logs in {}", arguments.brokers, arguments.rate, folder.display());
+    let stage = match Stage::set(arguments.brokers, arguments.protocol, arguments.rate, seed, &folder) {
+        Ok(stage) => stage,
         Err(problem) => {
             eprintln!("chaos: {problem}");
-            ExitCode::from(1)
+            return ExitCode::from(3);
         }
-    }
-}
-
-fn run(arguments: &Arguments) -> Result<Balance, String> {
-    let broker = Real::start(1, "")?;
-    let address = broker.bootstrap();
-    for topic in [SOURCE.to_owned(), results(SOURCE), dead_letters(SOURCE)] {
-        broker.create_topic(&topic, PARTITIONS)?;
-    }
-    // A killed member is missed after three seconds, so that the stream outlives every kill.
-    let config = Config::new(&address, SOURCE, GROUP, "errands")?.with("kafka/client_options/session.timeout.ms", "3000");
-    let mut feeder = Feeder::new(&address, SOURCE)?;
-    let mut service = Service::start(&config, LIMIT)?;
-    let between = (arguments.records / (arguments.kills + 1)).max(1);
-    let (mut killed, mut killed_at, mut results_at_start) = (0, 0, 0);
-    // The stream never stops for a kill: records come in while the service is dead and while it starts.
-    feeder.stream(arguments.records, arguments.rate, |sent| {
-        if killed < arguments.kills && sent - killed_at >= between && is_at_work(&service, &address, results_at_start)? {
-            service.signal("KILL")?;
-            service.wait(LIMIT)?;
-            (killed, killed_at) = (killed + 1, sent);
-            eprintln!("chaos: kill {killed} after {sent} records");
-            results_at_start = count_results(&address)?;
-            service = Service::spawn(&config)?;
-        }
-        Ok(())
-    })?;
-    // One errand of each other kind, and a poison record, at the end: a fresh record still passes after everything.
-    feeder.raw(None, Some(b"{\"seq\":"))?;
-    feeder.errand(None, "fail", "")?;
-    feeder.errand(None, "wait", ",\"seconds\":1")?;
-    feeder.flush(LIMIT)?;
-    wait_all_committed(&address)?;
-    service.stop(LIMIT)?;
-    if killed < arguments.kills {
-        return Err(format!("only {killed} kills, the stream was too short"));
-    }
-    let read = |topic: String| -> Result<Vec<kafka::Record>, String> {
-        Ok(Reader::open(&address, &topic, PARTITIONS)?.read_to_end(&address, &topic, PARTITIONS, LIMIT)?.to_vec())
     };
-    Ok(feeder.ledger().balance(SOURCE, &read(results(SOURCE))?, &read(dead_letters(SOURCE))?))
+    let plan = Plan {
+        lasts: Duration::from_secs_f32(arguments.minutes * 60.0),
+        seed,
+        every: Duration::from_secs_f32(arguments.every),
+        faults: arguments.faults,
+        only: arguments.only.clone(),
+    };
+    let mut run = Run::new(stage, plan);
+    let (summary, outcome) = run.play();
+    if arguments.keep_logs || outcome.is_err() {
+        eprintln!("chaos: the logs are kept in {}", folder.display());
+    } else if let Err(error) = std::fs::remove_dir_all(&folder) {
+        eprintln!("chaos: {}: {error}", folder.display());
+    }
+    drop(run);
+    if let Err(problem) = &outcome {
+        eprintln!("chaos: {problem}; run it again with --seed {seed} --brokers {}", arguments.brokers);
+    }
+    println!("{}", serde_json::to_string(&summary).expect("a summary is plain data"));
+    let is_good = outcome.is_ok() && summary.lost + summary.unknown + summary.wrong == 0;
+    if is_good { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
 
-/// Whether the service is ready and has produced something since it was started: only then is a kill one in mid-stream.
-fn is_at_work(service: &Service, address: &str, results_at_start: i64) -> Result<bool, String> {
-    let ready = service.stderr().iter().any(|line| line.trim() == "ready");
-    Ok(ready && count_results(address)? > results_at_start)
+/// What cannot be asked of a run.
+fn refuse(arguments: &Arguments) -> Result<(), String> {
+    if arguments.transactional {
+        return Err("--transactional: the service has no transactional delivery yet, so there is nothing to be judged".to_owned());
+    }
+    if arguments.brokers == 2 {
+        return Err("--brokers is 2, allowed are 1 and 3".to_owned());
+    }
+    match arguments.only.iter().find(|only| !KINDS.iter().any(|(_, name, ..)| name == only)) {
+        Some(only) => Err(format!("--only: there is no kind '{only}'; the kinds are {}", KINDS.map(|(_, name, ..)| name).join(", "))),
+        None => Ok(()),
+    }
 }
 
-fn count_results(address: &str) -> Result<i64, String> {
-    Ok(kafka::ends(address, &results(SOURCE), PARTITIONS)?.iter().sum())
-}
-
-fn wait_all_committed(address: &str) -> Result<(), String> {
-    let ends: Vec<_> = kafka::ends(address, SOURCE, PARTITIONS)?.into_iter().map(Some).collect();
-    let committed = || kafka::committed(address, GROUP, SOURCE, PARTITIONS);
-    let done = deadline::until("every record committed", LIMIT, || committed().ok().filter(|committed| *committed == ends));
-    done.map(|_| ()).map_err(|late| format!("{late}: committed {:?} of {ends:?}", committed()))
+/// Beside the program, which is below the target folder: what is kept there outlives the run.
+fn logs_of(seed: u64) -> PathBuf {
+    let here = std::env::current_exe().ok().and_then(|path| Some(path.parent()?.to_owned())).unwrap_or_else(harness::scratch);
+    here.join(format!("chaos-{seed}"))
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
@@ -26,6 +26,12 @@ pub trait Broker {
 /// The distance between a broker's port and its controller's, as in `kafka.sh`.
 const CONTROLLER_ABOVE: u16 = 500;
 
+/// The same for the listener behind a proxy.
+const BEHIND_ABOVE: u16 = 200;
+
+/// The same for the proxy's own port.
+const FRONT_ABOVE: u16 = 300;
+
 /// A real cluster, wiped when dropped.
 #[derive(Debug)]
 pub struct Real {
@@ -33,6 +39,7 @@ pub struct Real {
     port: u16,
     brokers: u16,
     settings: String,
+    proxied: bool,
     leash: Option<Leash>,
 }
 
@@ -42,11 +49,23 @@ impl Real {
     /// # Errors
     /// When it does not start.
     pub fn start(brokers: u16, settings: &str) -> Result<Self, String> {
+        Self::launch(brokers, settings, false)
+    }
+
+    /// The same with a second listener a node, which tells clients to come through a proxy: see [`Self::behind`] and [`Self::front`].
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_proxied(brokers: u16, settings: &str) -> Result<Self, String> {
+        Self::launch(brokers, settings, true)
+    }
+
+    fn launch(brokers: u16, settings: &str, proxied: bool) -> Result<Self, String> {
         let port = free_ports(brokers)?;
         let folder = crate::scratch().join(format!("kafka-{port}"));
         fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
         fs::write(folder.join("port"), port.to_string()).map_err(|error| error.to_string())?;
-        let mut cluster = Self { folder, port, brokers, settings: settings.to_owned(), leash: None };
+        let mut cluster = Self { folder, port, brokers, settings: settings.to_owned(), proxied, leash: None };
         let [dir, port, brokers] = cluster.address();
         cluster.leash = Some(Leash::tie("\"$1\" --dir \"$2\" --port \"$3\" --brokers \"$4\" wipe", &[&script(), &dir, &port, &brokers])?);
         cluster.call("start")?;
@@ -62,14 +81,41 @@ impl Real {
     /// # Errors
     /// With what the script says.
     pub fn call(&self, command: &str) -> Result<(), String> {
+        run(self.command(&[command]))
+    }
+
+    /// A command of `kafka.sh` on this cluster, to be run by [`run`] on whatever thread.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let [dir, port, brokers] = self.address();
-        let output = Command::new(script())
-            .args(["--dir", &dir, "--port", &port, "--brokers", &brokers, command])
-            .env("KAFKA_SETTINGS", &self.settings)
-            .env("KAFKA_HEAP", "384m")
-            .output()
-            .map_err(|error| format!("cannot run kafka.sh: {error}"))?;
-        if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()) }
+        let mut command = Command::new(script());
+        command.args(["--dir", &dir, "--port", &port, "--brokers", &brokers]).args(self.proxied.then_some("--proxied")).args(arguments);
+        command.env("KAFKA_SETTINGS", &self.settings).env("KAFKA_HEAP", "384m");
+        command
+    }
+
+    /// The process of a node (1, 2, …), when it was started.
+    #[must_use]
+    pub fn pid(&self, node: u16) -> Option<u32> {
+        fs::read_to_string(self.folder.join(node.to_string()).join("pid")).ok()?.trim().parse().ok()
+    }
+
+    /// The log file of a node.
+    #[must_use]
+    pub fn log(&self, node: u16) -> PathBuf {
+        self.folder.join(node.to_string()).join("server.log")
+    }
+
+    /// The port on which a proxied node listens behind its proxy.
+    #[must_use]
+    pub fn behind(&self, node: u16) -> u16 {
+        self.port + BEHIND_ABOVE + node - 1
+    }
+
+    /// The port on which a proxied node's clients expect the proxy.
+    #[must_use]
+    pub fn front(&self, node: u16) -> u16 {
+        self.port + FRONT_ABOVE + node - 1
     }
 
     /// Makes a topic with settings of its own.
@@ -91,6 +137,15 @@ impl Broker for Real {
     }
 }
 
+/// Runs a command to its end.
+///
+/// # Errors
+/// With what it wrote to stderr, when it failed.
+pub fn run(mut command: Command) -> Result<(), String> {
+    let output = command.stdin(Stdio::null()).output().map_err(|error| format!("cannot run {}: {error}", command.get_program().display()))?;
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()) }
+}
+
 fn script() -> String {
     crate::package().join("kafka.sh").to_string_lossy().into_owned()
 }
@@ -102,7 +157,7 @@ fn free_ports(brokers: u16) -> Result<u16, String> {
     let own_start = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap_or(0);
     (0..200)
         .map(|step| 20_000 + (own_start - 20_000 + step * 7) % 10_000)
-        .find(|&port| (0..brokers).all(|node| is_free(port + node) && is_free(port + node + CONTROLLER_ABOVE)))
+        .find(|&port| (0..brokers).all(|node| [0, BEHIND_ABOVE, FRONT_ABOVE, CONTROLLER_ABOVE].iter().all(|above| is_free(port + node + above))))
         .ok_or_else(|| "no free ports for a broker".to_owned())
 }
 

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -62,7 +62,9 @@ impl Record {
     }
 }
 
-fn config(bootstrap: &str) -> ClientConfig {
+/// A config for a client of tests that reads or asks.
+#[must_use]
+pub fn config(bootstrap: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", bootstrap).set("fetch.message.max.bytes", "16777216").set("log_level", "0");
     config
@@ -102,6 +104,29 @@ pub fn create_topic(bootstrap: &str, name: &str, partitions: i32, settings: &[(&
         let led = topic.partitions().iter().filter(|partition| partition.leader() >= 0).count();
         (topic.error().is_none() && i32::try_from(led) == Ok(partitions)).then_some(())
     })
+}
+
+/// Sets the settings of a topic to exactly these; what is not named falls back to the broker's.
+///
+/// # Errors
+/// When the cluster refuses.
+pub fn alter_topic(bootstrap: &str, name: &str, settings: &[(&str, &str)]) -> Result<(), String> {
+    let admin: AdminClient<DefaultClientContext> = config(bootstrap).create().map_err(|error| error.to_string())?;
+    let altered = settings.iter().fold(AlterConfig::new(ResourceSpecifier::Topic(name)), |altered, (key, value)| altered.set(key, value));
+    let options = AdminOptions::new().request_timeout(Some(ANSWER_WITHIN));
+    let results = block_on(admin.alter_configs([&altered], &options)).map_err(|error| error.to_string())?;
+    results.into_iter().try_for_each(|result| result.map(|_| ()).map_err(|(_, code)| format!("cannot alter topic {name}: {code}")))
+}
+
+/// The broker that leads a partition, when there is one now.
+///
+/// # Errors
+/// When the cluster does not answer.
+pub fn leader(bootstrap: &str, topic: &str, partition: i32) -> Result<Option<i32>, String> {
+    let consumer: BaseConsumer = config(bootstrap).create().map_err(|error| error.to_string())?;
+    let metadata = consumer.fetch_metadata(Some(topic), ANSWER_WITHIN).map_err(|error| error.to_string())?;
+    let found = metadata.topics().iter().flat_map(|topic| topic.partitions()).find(|found| found.id() == partition);
+    Ok(found.map(|found| found.leader()).filter(|&leader| leader > 0))
 }
 
 /// Polls a future on this thread until it is ready; the clients' own threads drive it.

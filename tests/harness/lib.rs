@@ -1,6 +1,6 @@
 //! What the test binaries share.
 //!
-//! Three parts. [`corpus`] reads cases, runs them through the engine on virtual time and judges the outcome; it needs neither a broker nor a clock. [`mod@reference`] is a second interpreter, [`differential`] holds the engine against it by random definitions, [`same_shapes`] holds reading by learned shapes against the full pass, [`target`] is what the fuzzer drives. [`broker`], [`kafka`], [`service`] and [`ledger`] start what the service and chaos suites talk to, and prove afterwards that no record was lost. [`deadline`] bounds every wait, [`suite`] runs a list of named tests in one process.
+//! Three parts. [`corpus`] reads cases, runs them through the engine on virtual time and judges the outcome; it needs neither a broker nor a clock. [`mod@reference`] is a second interpreter, [`differential`] holds the engine against it by random definitions, [`same_shapes`] holds reading by learned shapes against the full pass, [`target`] is what the fuzzer drives. [`broker`], [`kafka`], [`service`] and [`ledger`] start what the service and chaos suites talk to, and prove afterwards that no record was lost; [`proxy`] is a network between them that misbehaves on demand. [`deadline`] bounds every wait, [`suite`] runs a list of named tests in one process.
 //!
 //! Whatever is started here ends with the process that started it, also when that is killed: see [`leash`].
 
@@ -11,6 +11,7 @@ pub mod differential;
 pub mod kafka;
 pub mod leash;
 pub mod ledger;
+pub mod proxy;
 pub mod reference;
 pub mod same_shapes;
 pub mod service;

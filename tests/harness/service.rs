@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -133,13 +133,32 @@ impl Service {
     /// # Errors
     /// When the binary cannot be started.
     pub fn spawn(config: &Config) -> Result<Self, String> {
+        Self::spawn_by(config, |file| {
+            let mut command = Command::new(binary()?);
+            command.arg("run").arg("--config").arg(file);
+            Ok(command)
+        })
+    }
+
+    /// The same with a bound on the size of every file that the service writes, in blocks of 512 bytes: to it, the disk is full there.
+    ///
+    /// # Errors
+    /// When the binary cannot be started.
+    pub fn spawn_on_a_full_disk(config: &Config, blocks: u32) -> Result<Self, String> {
+        Self::spawn_by(config, |file| {
+            let mut command = Command::new("/bin/sh");
+            // Without the trap the signal that comes with the error would end the process before it sees the error.
+            command.args(["-c", "trap '' XFSZ; ulimit -f \"$1\"; exec \"$2\" run --config \"$3\"", "service"]);
+            command.arg(blocks.to_string()).arg(binary()?).arg(file);
+            Ok(command)
+        })
+    }
+
+    fn spawn_by(config: &Config, command: impl FnOnce(&Path) -> Result<Command, String>) -> Result<Self, String> {
         let folder = TempDir::new_in(crate::scratch()).map_err(|error| error.to_string())?;
         let file = folder.path().join("expressway.yaml");
         fs::write(&file, config.body.to_string()).map_err(|error| error.to_string())?;
-        let mut child = Command::new(binary()?)
-            .arg("run")
-            .arg("--config")
-            .arg(&file)
+        let mut child = command(&file)?
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -1,0 +1,174 @@
+//! The thread that reads everything that comes out, books it, and times how long nothing new came after a kill.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use harness::kafka;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::books::{Booked, End, Outcome};
+use crate::feeder::{Shared, open};
+
+/// How long a look for the next record takes at most.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Times one kill.
+#[derive(Debug, Clone)]
+pub(crate) struct Stopwatch {
+    /// When the process was killed.
+    since: Instant,
+    /// The end of each partition of the results after that.
+    ends: Vec<i64>,
+    /// When each partition had a new result, of a record that had none.
+    seen: Vec<Option<Duration>>,
+    /// Whether another fault was on its way.
+    pub(crate) disturbed: bool,
+}
+
+impl Stopwatch {
+    /// A watch on a process killed at `since`; what lies before `ends` is older.
+    pub(crate) fn new(since: Instant, ends: Vec<i64>, disturbed: bool) -> Self {
+        Self { since, seen: vec![None; ends.len()], ends, disturbed }
+    }
+
+    fn look(&mut self, partition: i32, offset: i64) {
+        let Ok(index) = usize::try_from(partition) else { return };
+        if let (Some(end), Some(seen)) = (self.ends.get(index), self.seen.get_mut(index))
+            && offset >= *end
+        {
+            seen.get_or_insert(self.since.elapsed());
+        }
+    }
+
+    /// How long it has run.
+    pub(crate) fn runs(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// How long it was until every partition had a new result; `None` while one has none.
+    pub(crate) fn every(&self) -> Option<Duration> {
+        self.seen.iter().copied().collect::<Option<Vec<_>>>()?.into_iter().max()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Orders {
+    ended: AtomicBool,
+    watches: Mutex<Vec<Stopwatch>>,
+}
+
+/// An auditor at work.
+pub(crate) struct Auditor {
+    orders: Arc<Orders>,
+    thread: Option<JoinHandle<Result<(), String>>>,
+}
+
+impl Auditor {
+    /// Reads `results` and `dead_letters`, which are of `source`, from their beginning.
+    pub(crate) fn start(bootstrap: &str, source: &str, results: &str, dead_letters: &str, partitions: i32, books: &Shared) -> Result<Self, String> {
+        let mut config = kafka::config(bootstrap);
+        config.set("group.id", "auditor").set("enable.auto.commit", "false").set("reconnect.backoff.max.ms", "1000").set("queued.min.messages", "10000");
+        let consumer: BaseConsumer = config.create().map_err(|error| error.to_string())?;
+        let mut from = TopicPartitionList::new();
+        for topic in [results, dead_letters] {
+            for partition in 0..partitions {
+                from.add_partition_offset(topic, partition, Offset::Beginning).map_err(|error| error.to_string())?;
+            }
+        }
+        consumer.assign(&from).map_err(|error| error.to_string())?;
+        let orders = Arc::new(Orders::default());
+        let (own, source, results, books) = (Arc::clone(&orders), source.to_owned(), results.to_owned(), Arc::clone(books));
+        let thread = std::thread::spawn(move || audit(&consumer, &source, &results, &books, &own));
+        Ok(Self { orders, thread: Some(thread) })
+    }
+
+    /// The watches that run, and those that are done.
+    pub(crate) fn watches(&self) -> MutexGuard<'_, Vec<Stopwatch>> {
+        self.orders.watches()
+    }
+
+    /// Whether the thread has given up.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Ends the thread.
+    pub(crate) fn end(&mut self) -> Result<(), String> {
+        self.orders.ended.store(true, Ordering::SeqCst);
+        self.thread.take().map_or(Ok(()), |thread| thread.join().map_err(|_| "the auditor panicked".to_owned())?)
+    }
+}
+
+impl Orders {
+    fn watches(&self) -> MutexGuard<'_, Vec<Stopwatch>> {
+        self.watches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn audit(consumer: &BaseConsumer, source: &str, results: &str, books: &Shared, orders: &Orders) -> Result<(), String> {
+    while !orders.ended.load(Ordering::SeqCst) {
+        match consumer.poll(LOOK) {
+            None => open(books).rebook(),
+            Some(Ok(message)) => {
+                let is_result = message.topic() == results;
+                let booked = book(&message, source, is_result, books);
+                if booked == Some(Booked::First) && is_result {
+                    orders.watches().iter_mut().for_each(|watch| watch.look(message.partition(), message.offset()));
+                }
+            }
+            // Brokers come and go; the limit of a round ends what does not come back.
+            Some(Err(KafkaError::MessageConsumption(_))) => {}
+            Some(Err(error)) => return Err(format!("the results cannot be read: {error}")),
+        }
+    }
+    Ok(())
+}
+
+fn book(message: &BorrowedMessage<'_>, source: &str, is_result: bool, books: &Shared) -> Option<Booked> {
+    let position = header(message, "expressway-source").and_then(|header| position(&header, source));
+    let Some(position) = position else {
+        open(books).nameless(&format!("{}/{}/{} names no record of {source}", message.topic(), message.partition(), message.offset()));
+        return None;
+    };
+    let text = |name: &str| header(message, name).unwrap_or_default();
+    let end = if is_result { End::Result(text("expressway-status"), text("expressway-execution")) } else { End::DeadLetter(text("expressway-reason")) };
+    let bytes = |bytes: Option<&[u8]>| bytes.unwrap_or_default().to_vec();
+    Some(open(books).outcome(Outcome { position, key: bytes(message.key()), value: bytes(message.payload()), end }))
+}
+
+fn header(message: &BorrowedMessage<'_>, name: &str) -> Option<String> {
+    let headers = message.headers()?;
+    let found = headers.iter().find(|header| header.key == name)?;
+    Some(String::from_utf8_lossy(found.value?).into_owned())
+}
+
+fn position(header: &str, source: &str) -> Option<(usize, usize)> {
+    let (partition, offset) = header.strip_prefix(source)?.strip_prefix('/')?.split_once('/')?;
+    Some((partition.parse().ok()?, offset.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watch_stops_when_every_partition_has_something_new() {
+        let mut watch = Stopwatch::new(Instant::now(), vec![10, 20], false);
+        watch.look(0, 9);
+        watch.look(1, 20);
+        assert_eq!(watch.every(), None);
+        watch.look(0, 10);
+        assert!(watch.every().is_some());
+    }
+
+    #[test]
+    fn a_position_is_read_from_its_header() {
+        assert_eq!(position("chaos/3/17", "chaos"), Some((3, 17)));
+        assert_eq!((position("other/3/17", "chaos"), position("chaos/3", "chaos"), position("chaos/3/-1", "chaos")), (None, None, None));
+    }
+}

@@ -1,0 +1,245 @@
+//! A run: rounds of faults under load, each closed by a reckoning.
+
+use std::time::{Duration, Instant};
+
+use harness::deadline;
+
+use crate::fault::{self, Active, Domain, KINDS};
+use crate::feeder::open;
+use crate::member::How;
+use crate::random::Random;
+use crate::stage::Stage;
+use crate::summary::Summary;
+
+/// How often faults and processes are looked after.
+const TICK: Duration = Duration::from_millis(50);
+/// How long a fault that is over or about to be may take to be so: a broker starts in some ten seconds when little else runs.
+const HEAL_LIMIT: Duration = Duration::from_secs(150);
+/// How long the source may take to acknowledge what was sent to it.
+const FEED_LIMIT: Duration = Duration::from_secs(150);
+/// How long nothing may be settled while something is owed.
+const STANDSTILL_LIMIT: Duration = Duration::from_secs(120);
+/// What duplicates are put down to when no fault has come before them in a round.
+const UNEXPLAINED: &str = "nothing";
+/// How long the processes may take to end.
+const STOP_LIMIT: Duration = Duration::from_secs(60);
+/// Of so many kills one is timed with no other fault beside it: the next fault waits for its end, for some seconds.
+const TIMED_EACH: usize = 3;
+/// How long the next fault waits for that.
+const TIMED_LIMIT: Duration = Duration::from_secs(15);
+/// Lines of each process that are shown when something is lost.
+const LAST_LINES: usize = 20;
+
+/// What is asked of a run.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// How long faults come.
+    pub(crate) lasts: Duration,
+    /// What everything is drawn from.
+    pub(crate) seed: u64,
+    /// Time between the beginnings of two faults, on average.
+    pub(crate) every: Duration,
+    /// Faults in a round.
+    pub(crate) faults: u32,
+    /// Names of the kinds of faults to draw from; all when empty.
+    pub(crate) only: Vec<String>,
+}
+
+/// Where a run stands.
+pub(crate) struct Run {
+    stage: Stage,
+    plan: Plan,
+    random: Random,
+    began: Instant,
+    active: Vec<Active>,
+    faults: u64,
+    rounds: u64,
+}
+
+/// What a reckoning found.
+type Reckoning = Result<(), String>;
+
+impl Run {
+    /// A run on a stage that is set.
+    pub(crate) fn new(stage: Stage, plan: Plan) -> Self {
+        let random = Random::new(plan.seed);
+        Self { stage, plan, random, began: Instant::now(), active: Vec::new(), faults: 0, rounds: 0 }
+    }
+
+    /// Plays the rounds. The summary is made in any case.
+    pub(crate) fn play(&mut self) -> (Summary, Reckoning) {
+        let played = self.rounds();
+        let kept = if played.is_err() { self.show_failure() } else { Ok(()) };
+        let summary = Summary::of(&self.stage, &self.plan, self.faults, self.rounds, self.began.elapsed());
+        (summary, played.and(kept))
+    }
+
+    fn rounds(&mut self) -> Reckoning {
+        for index in [0, 1] {
+            self.stage.members.spawn(index, How::Plain)?;
+        }
+        self.stage.feeder.feed();
+        let first = deadline::until("the first outcome", HEAL_LIMIT, || (open(&self.stage.books).settled > 0).then_some(()));
+        first?;
+        self.began = Instant::now();
+        self.tell("the first records have come through; faults begin");
+        while self.began.elapsed() < self.plan.lasts {
+            self.rounds += 1;
+            self.round()?;
+        }
+        deadline::until("every record committed", HEAL_LIMIT, || self.stage.is_all_committed().then_some(()))?;
+        self.stage.members.stop(STOP_LIMIT)?;
+        self.stage.feeder.end()?;
+        self.stage.auditor.end()
+    }
+
+    fn round(&mut self) -> Reckoning {
+        open(&self.stage.books).fault = UNEXPLAINED;
+        self.stage.feeder.feed();
+        let mut next = Instant::now() + self.pause();
+        let mut left = self.plan.faults;
+        while left > 0 && self.began.elapsed() < self.plan.lasts {
+            self.tick()?;
+            if Instant::now() >= next && !self.is_timing() {
+                next = Instant::now() + self.pause();
+                left -= u32::from(self.begin_fault()?);
+            }
+        }
+        self.settle()?;
+        self.reckon()
+    }
+
+    /// Time until the next fault: between half and one and a half times the average.
+    fn pause(&mut self) -> Duration {
+        let average = u64::try_from(self.plan.every.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(self.random.between(average / 2, average + average / 2))
+    }
+
+    /// Whether the latest kill is one of those that are timed undisturbed, and has not come to its end.
+    fn is_timing(&self) -> bool {
+        let watches = self.stage.auditor.watches();
+        let timed = watches.len() % TIMED_EACH == 1;
+        timed && watches.last().is_some_and(|watch| !watch.disturbed && watch.every().is_none() && watch.runs() < TIMED_LIMIT)
+    }
+
+    fn tick(&mut self) -> Result<(), String> {
+        std::thread::park_timeout(TICK);
+        for told in self.stage.members.tend()? {
+            self.tell(&told);
+        }
+        let mut active = std::mem::take(&mut self.active);
+        let mut alive = Vec::with_capacity(active.len());
+        for mut fault in active.drain(..) {
+            let is_over = fault.step(&mut self.stage)?;
+            if let Some(problem) = fault.failed.take() {
+                self.tell(&format!("a fault did not come about: {problem}"));
+            }
+            if !is_over {
+                alive.push(fault);
+            }
+        }
+        self.active = alive;
+        if self.stage.auditor.has_ended() { self.stage.auditor.end().and_then(|()| Err("the auditor has ended".to_owned())) } else { Ok(()) }
+    }
+
+    /// Draws a fault of a domain in which nothing is wrong, and begins it.
+    fn begin_fault(&mut self) -> Result<bool, String> {
+        let wanted = |name: &str| self.plan.only.is_empty() || self.plan.only.iter().any(|only| only == name);
+        let is_free = |domain: Domain| !self.active.iter().any(|active| active.domain == domain);
+        let free = KINDS.iter().filter(|(_, name, domain, _)| wanted(name) && is_free(*domain));
+        let weighted: Vec<_> = free.flat_map(|kind| std::iter::repeat_n(*kind, usize::try_from(kind.3).unwrap_or(1))).collect();
+        let Some((kind, name, domain, _)) = self.random.pick(&weighted) else { return Ok(false) };
+        let is_alone = self.active.is_empty() && self.stage.members.are_settled();
+        // A watch says nothing about a kill when something else goes wrong before it is done.
+        self.stage.auditor.watches().iter_mut().filter(|watch| watch.every().is_none()).for_each(|watch| watch.disturbed = true);
+        // What is done in order explains no duplicate; the fault before it may.
+        let before = open(&self.stage.books).fault;
+        if !kind.is_orderly() {
+            open(&self.stage.books).fault = name;
+        }
+        let Some((told, fault)) = fault::begin(&mut self.stage, kind, domain, is_alone, &mut self.random)? else {
+            open(&self.stage.books).fault = before;
+            return Ok(false);
+        };
+        self.active.push(fault);
+        self.faults += 1;
+        self.tell(&format!("fault {}, {name}: {told}", self.faults));
+        Ok(true)
+    }
+
+    /// Lets everything heal, stops feeding, and waits until all that is owed is settled.
+    fn settle(&mut self) -> Reckoning {
+        let end = Instant::now() + HEAL_LIMIT;
+        while !self.active.is_empty() || !self.stage.members.are_settled() {
+            self.active.iter_mut().for_each(Active::hurry);
+            self.tick()?;
+            if Instant::now() > end {
+                return Err(format!("{} faults did not heal within {HEAL_LIMIT:?}", self.active.len()));
+            }
+        }
+        if self.stage.members.running().is_empty() {
+            self.stage.members.spawn(0, How::Plain)?;
+        }
+        self.stage.feeder.settle(FEED_LIMIT)?;
+        let (mut settled, mut moved) = (0, Instant::now());
+        loop {
+            self.tick()?;
+            let now = {
+                let mut books = open(&self.stage.books);
+                books.rebook();
+                if books.settled == books.owed {
+                    return Ok(());
+                }
+                books.settled
+            };
+            if now != settled {
+                (settled, moved) = (now, Instant::now());
+            } else if moved.elapsed() > STANDSTILL_LIMIT {
+                return Err(format!("nothing was settled for {STANDSTILL_LIMIT:?}"));
+            }
+        }
+    }
+
+    /// Nothing missing, nothing unknown, nothing wrong; and fresh records go through on every partition.
+    fn reckon(&mut self) -> Reckoning {
+        let began = Instant::now();
+        let sent = self.stage.feeder.sent();
+        self.stage.feeder.feed();
+        // A tenth of a second's worth at the least goes to every partition.
+        deadline::until("fresh records sent", FEED_LIMIT, || (self.stage.feeder.sent() > sent + 100).then_some(()))?;
+        self.settle()?;
+        let mut books = open(&self.stage.books);
+        books.close_round();
+        let duplicates: u64 = books.duplicates.values().sum();
+        let line = format!(
+            "round {} is settled: {} records, {} results, {} dead letters, {duplicates} duplicates; fresh ones took {} ms",
+            self.rounds,
+            books.settled,
+            books.results,
+            books.dead_letters,
+            began.elapsed().as_millis()
+        );
+        let (unknown, wrong) = (books.unknown.count, books.wrong.count);
+        drop(books);
+        self.tell(&line);
+        if unknown + wrong == 0 { Ok(()) } else { Err(format!("{unknown} outcomes are of no record, {wrong} are wrong")) }
+    }
+
+    fn tell(&self, text: &str) {
+        crate::tell(&format!("[{:7.1} s] {text}", self.began.elapsed().as_secs_f32()));
+    }
+
+    /// Says which records, and what the processes said last; keeps all logs.
+    fn show_failure(&self) -> Result<(), String> {
+        let mut books = open(&self.stage.books);
+        books.rebook();
+        let missing = books.missing();
+        let found = [("missing", &missing), ("unknown", &books.unknown.shown), ("wrong", &books.wrong.shown)];
+        for (what, texts) in found {
+            texts.iter().for_each(|text| crate::tell(&format!("{what}: {text}")));
+        }
+        drop(books);
+        self.stage.members.last_lines(LAST_LINES).iter().for_each(|line| crate::tell(line));
+        self.stage.keep_logs()
+    }
+}
