@@ -5,12 +5,13 @@ use clap::Args;
 use super::connection::{ConnectionFlags, offsets, pipeline_of, since, table};
 use super::output::{Output, tell};
 use super::{Environment, Format};
-use crate::config::{self, OnNull};
+use crate::config::{self, Config, OnNull};
 use crate::error::Error;
 use crate::operations::audit::{Account, OFFSETS_MAX, Order, Report, audit};
 use crate::operations::cluster::{Cluster, Range};
 use crate::operations::interrupt::Interrupt;
 use crate::operations::selection::{Offsets, Selection};
+use crate::pipeline::ResultHeaders;
 
 /// Flags of `audit`.
 #[derive(Debug, Args)]
@@ -53,6 +54,9 @@ pub(super) fn run(flags: &Flags, environment: &Environment) -> Result<(), Error>
     let (config, cluster) = flags.connection.open(environment)?;
     let interrupt = Interrupt::listen()?;
     let pipeline = pipeline_of(&config, &flags.topic, flags.pipeline.as_deref())?;
+    if let Some(pipeline) = pipeline {
+        is_told_apart(&config, pipeline, &flags.topic)?;
+    }
     let order = flags.order(&cluster, pipeline)?;
     let offsets: u64 = order.ranges.iter().map(|range| u64::try_from(range.to - range.from).unwrap_or(0)).sum();
     if offsets > OFFSETS_MAX {
@@ -73,6 +77,19 @@ pub(super) fn run(flags: &Flags, environment: &Environment) -> Result<(), Error>
         "the books do not balance: {} records are missing, {} unfinished, {} ends are of unknown records",
         total.missing, total.unfinished, report.unknown
     )))
+}
+
+/// Results of two pipelines that run the same records must say whose they are, or one's would stand for the other's.
+fn is_told_apart(config: &Config, pipeline: &config::Pipeline, topic: &str) -> Result<(), Error> {
+    let is_other = |other: &&config::Pipeline| other.name != pipeline.name && other.result_topic == pipeline.result_topic;
+    let reads = |other: &&config::Pipeline| other.source_topics.iter().any(|source| source == topic);
+    match config.pipelines.iter().filter(is_other).find(reads) {
+        Some(other) if [pipeline, other].iter().any(|one| one.result_headers == ResultHeaders::Source) => Err(Error::Usage(format!(
+            "the pipelines {} and {} read {topic} and write to {} without naming themselves; set result_headers: full for both, or give each a result topic of its own",
+            pipeline.name, other.name, pipeline.result_topic
+        ))),
+        _ => Ok(()),
+    }
 }
 
 impl Flags {
@@ -174,4 +191,29 @@ fn told(order: &Order, report: &Report) -> String {
         if report.is_balanced() { "the books balance" } else { "the books do not balance" }
     );
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Layers, load};
+
+    fn check(headers: [&str; 2]) -> Result<(), String> {
+        let pipeline = |name: &str, headers: &str| {
+            format!(
+                "{{name: {name}, group_id: {name}, definition: d, source_topics: [in], result_topic: out, dead_letter_topic: dead, result_headers: {headers}}}"
+            )
+        };
+        let text = format!("pipelines: [{}, {}]", pipeline("a", headers[0]), pipeline("b", headers[1]));
+        let config = load(&Layers { file: Some(("test.yaml", &text)), environment: &[], flags: &[] }).expect("valid").config;
+        is_told_apart(&config, &config.pipelines[0], "in").map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn results_of_two_pipelines_must_name_their_own() {
+        assert_eq!(check(["full", "full"]), Ok(()));
+        for headers in [["source", "full"], ["full", "source"], ["source", "source"]] {
+            assert!(check(headers).expect_err("ambiguous").contains("the pipelines a and b read in"), "{headers:?}");
+        }
+    }
 }

@@ -70,7 +70,14 @@ impl Cluster {
 
     /// The configuration of a producer, idempotent and with all replicas' acknowledgement.
     pub(super) fn producer_config(&self) -> ClientConfig {
-        client::producer_config(&self.options, BUFFERING_KBYTES)
+        let mut config = client::producer_config(&self.options, BUFFERING_KBYTES);
+        // A command is in no hurry for a single record; what the operator has set stays.
+        for (beginning, key, value) in [("compression.", "compression.type", "lz4"), ("linger.ms", "linger.ms", "5")] {
+            if !self.options.iter().any(|(option, _)| option.starts_with(beginning)) {
+                config.set(key, value);
+            }
+        }
+        config
     }
 
     /// How many partitions a topic has.

@@ -1,4 +1,4 @@
-//! The headers by which a record's way can be followed: their names, and what they say.
+//! The headers by which a record's way can be followed, read and written.
 //!
 //! A result names the position of its source, and its status unless that is the usual one; a dead letter carries the headers of its record as they came and, behind them, its own. So where a name occurs twice the last one counts: a source record may itself be a result of another pipeline.
 
@@ -8,24 +8,7 @@ use std::str::FromStr;
 
 use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message as _, OwnedHeaders};
 
-/// Position of the record that a result or dead letter stands for: `topic/partition/offset`.
-pub(crate) const SOURCE: &str = "expressway-source";
-/// How the execution ended; a result without it succeeded.
-pub(crate) const STATUS: &str = "expressway-status";
-/// Why a record is a dead letter.
-pub(crate) const REASON: &str = "expressway-reason";
-/// The reason in words.
-pub(crate) const DETAIL: &str = "expressway-detail";
-/// Name of the definition.
-pub(crate) const DEFINITION: &str = "expressway-definition";
-/// Version of the definition.
-pub(crate) const VERSION: &str = "expressway-version";
-/// When a record became a dead letter.
-pub(crate) const TIME: &str = "expressway-time";
-/// How often a record has been brought back, by `dlq redrive` or `replay`.
-pub(crate) const REPLAYS: &str = "expressway-replays";
-/// Where a record that was brought back stood first: `topic/partition/offset`.
-pub(crate) const ORIGIN: &str = "expressway-origin";
+pub(crate) use crate::pipeline::header_name::{DEFINITION, DETAIL, ORIGIN, REASON, REPLAYS, SOURCE, STATUS, TIME, VERSION};
 
 /// What the service adds to a record that becomes a dead letter.
 const OF_DEAD_LETTERS: [&str; 6] = [REASON, DETAIL, SOURCE, DEFINITION, VERSION, TIME];

@@ -30,6 +30,7 @@ mod counters;
 pub(crate) mod dead_letter;
 mod error;
 mod event_log;
+pub(crate) mod header_name;
 mod lag;
 pub(crate) mod lanes;
 pub(crate) mod offsets;

@@ -6,8 +6,8 @@
 
 use crate::kafka::Headers;
 
-use super::Identity;
 use super::settings::ResultHeaders as Detail;
+use super::{Identity, header_name};
 
 const STATUS: usize = 0;
 const EXECUTION: usize = 1;
@@ -80,9 +80,9 @@ impl ResultHeaders {
             return headers;
         }
         let mut headers = Headers::with_capacity(2);
-        headers.add("expressway-source", source);
+        headers.add(header_name::SOURCE, source);
         if !usual {
-            headers.add("expressway-status", status.as_bytes());
+            headers.add(header_name::STATUS, status.as_bytes());
         }
         headers
     }
@@ -98,11 +98,11 @@ impl ResultHeaders {
             return headers;
         }
         let mut headers = Headers::with_capacity(5);
-        headers.add("expressway-status", status.as_bytes());
-        headers.add("expressway-execution", execution);
-        headers.add("expressway-definition", self.definition.as_bytes());
-        headers.add("expressway-version", self.version.as_bytes());
-        headers.add("expressway-source", source);
+        headers.add(header_name::STATUS, status.as_bytes());
+        headers.add(header_name::EXECUTION, execution);
+        headers.add(header_name::DEFINITION, self.definition.as_bytes());
+        headers.add(header_name::VERSION, self.version.as_bytes());
+        headers.add(header_name::SOURCE, source);
         headers
     }
 

@@ -15,7 +15,7 @@ use crate::pipeline::dead_letter;
 use crate::pipeline::processor::Processor;
 use crate::pipeline::router::destination;
 use crate::pipeline::sink::{Class as ErrorClass, Outgoing, Refused, To};
-use crate::pipeline::{Acknowledged, Class, Reason};
+use crate::pipeline::{Acknowledged, Class, Reason, header_name};
 
 /// Headers that are added to a dead letter.
 const HEADERS: usize = 6;
@@ -128,14 +128,14 @@ impl<P: Processor> Shard<P> {
             return;
         };
         let mut headers = open.source.take_headers().unwrap_or_else(|| Headers::with_capacity(HEADERS));
-        headers.add("expressway-reason", reason.code().as_bytes());
-        headers.add("expressway-detail", dead_letter::detail(detail).as_bytes());
+        headers.add(header_name::REASON, reason.code().as_bytes());
+        headers.add(header_name::DETAIL, dead_letter::detail(detail).as_bytes());
         self.text.clear();
         partition.write_position(open.offset, &mut self.text);
-        headers.add("expressway-source", &self.text);
-        headers.add("expressway-definition", self.rules.definition.as_bytes());
-        headers.add("expressway-version", self.rules.version.as_bytes());
-        headers.add("expressway-time", dead_letter::time_text(now.timestamp).as_bytes());
+        headers.add(header_name::SOURCE, &self.text);
+        headers.add(header_name::DEFINITION, self.rules.definition.as_bytes());
+        headers.add(header_name::VERSION, self.rules.version.as_bytes());
+        headers.add(header_name::TIME, dead_letter::time_text(now.timestamp).as_bytes());
         self.tally.dead_letter(reason);
         let (key, value) = (open.source.key(), open.source.value());
         let to = destination(key, partition.number, partition.count, self.sink.partitions(To::DeadLetters));
