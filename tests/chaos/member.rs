@@ -17,6 +17,8 @@ pub(crate) const NAMES: [&str; 3] = ["A", "B", "C"];
 const RESPAWN_AFTER: Duration = Duration::from_secs(1);
 /// Size at which the disk of a process started with [`How::FullDisk`] is full, in blocks of 512 bytes.
 const FULL_DISK_BLOCKS: u32 = 256;
+/// The exit code of a service that refuses its configuration: it will do so again.
+const BAD_CONFIGURATION: i32 = 78;
 /// Lines of an unexpected end that are shown.
 const LAST_LINES: usize = 3;
 
@@ -208,6 +210,9 @@ impl Members {
         let lines = member.service.stderr();
         for line in lines.iter().skip(lines.len().saturating_sub(LAST_LINES)) {
             write!(text, "\n            {line}").map_err(|error| error.to_string())?;
+        }
+        if code == Some(BAD_CONFIGURATION) {
+            return Err(text);
         }
         let next = match (member.intent, code) {
             (Intent::Run, _) => Some((Instant::now() + RESPAWN_AFTER, How::Plain)),

@@ -79,8 +79,12 @@ impl Run {
             self.stage.members.spawn(index, How::Plain)?;
         }
         self.stage.feeder.feed();
-        let first = deadline::until("the first outcome", HEAL_LIMIT, || (open(&self.stage.books).settled > 0).then_some(()));
-        first?;
+        while open(&self.stage.books).settled == 0 {
+            self.tick()?;
+            if self.began.elapsed() > HEAL_LIMIT {
+                return Err(format!("nothing came out within {HEAL_LIMIT:?}"));
+            }
+        }
         self.began = Instant::now();
         self.tell("the first records have come through; faults begin");
         while self.began.elapsed() < self.plan.lasts {
