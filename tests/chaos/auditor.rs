@@ -135,8 +135,13 @@ fn book(message: &BorrowedMessage<'_>, source: &str, is_result: bool, books: &Sh
         open(books).nameless(&format!("{}/{}/{} names no record of {source}", message.topic(), message.partition(), message.offset()));
         return None;
     };
-    let text = |name: &str| header(message, name).unwrap_or_default();
-    let end = if is_result { End::Result(text("expressway-status"), text("expressway-execution")) } else { End::DeadLetter(text("expressway-reason")) };
+    let text = |name: &str, absent: &str| header(message, name).unwrap_or_else(|| absent.to_owned());
+    let end = if is_result {
+        // With few headers the status of what succeeded goes without saying, and the name follows from the position.
+        End::Result(text("expressway-status", "SUCCEEDED"), text("expressway-execution", &format!("{source}-{}-{}", position.0, position.1)))
+    } else {
+        End::DeadLetter(text("expressway-reason", ""))
+    };
     let bytes = |bytes: Option<&[u8]>| bytes.unwrap_or_default().to_vec();
     Some(open(books).outcome(Outcome { position, key: bytes(message.key()), value: bytes(message.payload()), end }))
 }

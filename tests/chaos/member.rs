@@ -115,6 +115,10 @@ impl Members {
         for (key, value) in own {
             config = config.with(&format!("kafka/client_options/{key}"), *value);
         }
+        // One place writes all headers, the others the few that are the default.
+        if index == 0 {
+            config = config.with("pipelines/0/result_headers", "full");
+        }
         if how == How::Plain {
             return Ok(config);
         }
