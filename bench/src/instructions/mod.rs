@@ -1,6 +1,6 @@
 //! The regression gate: instructions instead of nanoseconds, so that it judges the same on a busy machine and on an idle one.
 //!
-//! Each canonical case runs in a process of its own under `valgrind --tool=callgrind` ([`callgrind`]): for its first part, its first two and all three (read, run, write), one pass over its messages and then two. The second less the first is a pass, from which start-up, checking and warming up have cancelled out; a part is what it adds to those before it. Counts are compared with the accepted ones of a file ([`accepted`]), which changes only by a commit that says why.
+//! Each canonical case runs in a process of its own under `valgrind --tool=callgrind` (`callgrind.rs`): for its first part, its first two and all three (read, run, write), one pass over its messages and then two. The second less the first is a pass, from which start-up, checking and warming up have cancelled out; a part is what it adds to those before it. Counts are compared with the accepted ones of a file ([`accepted`]), which changes only by a commit that says why.
 //!
 //! The counts do not depend on the machine: valgrind shows every program the same processor of a given level, whose features are told with the counts; the order of all allocations is fixed, and nothing that is counted hashes with a random seed. They do depend on the build: the gate is for the release profile, which has no link-time optimisation and is built sooner; whoever measures time uses the bench profile, and sees fewer instructions.
 

@@ -82,7 +82,7 @@ fn registration() -> Result<Workload, Error> {
     Ok(Workload { program: program(REGISTRATION, "registration")?, inputs: vec![inputs], expected: Box::new(expected) })
 }
 
-/// Runs a case, each phase ended by a call of [`end_of_counted_phase`], where callgrind writes down what it has counted and begins anew. Prints what the parent has to know as one JSON object.
+/// Runs a case, each phase ended by a call of `end_of_counted_phase`, where callgrind writes down what it has counted and begins anew. Prints what the parent has to know as one JSON object.
 ///
 /// # Errors
 /// There is no such case, or an output is wrong.
