@@ -26,6 +26,22 @@ pub enum Kind {
     Object = 6,
 }
 
+impl Kind {
+    /// The kind with that number, as spans and values hold it.
+    #[inline]
+    pub(crate) fn numbered(number: u64) -> Self {
+        match number {
+            0 => Self::Null,
+            1 => Self::False,
+            2 => Self::True,
+            3 => Self::Number,
+            4 => Self::String,
+            5 => Self::Array,
+            _ => Self::Object,
+        }
+    }
+}
+
 /// The dynamic half of a token: where the value lies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Span {
@@ -66,15 +82,7 @@ impl Span {
 
     #[inline]
     pub(crate) fn kind(self) -> Kind {
-        match self.packed & 0xf {
-            0 => Kind::Null,
-            1 => Kind::False,
-            2 => Kind::True,
-            3 => Kind::Number,
-            4 => Kind::String,
-            5 => Kind::Array,
-            _ => Kind::Object,
-        }
+        Kind::numbered(u64::from(self.packed & 0xf))
     }
 }
 

@@ -327,14 +327,6 @@ impl Value {
 
     #[inline]
     pub(crate) fn kind(self) -> Kind {
-        match self.head.get() & 0x7 {
-            0 => Kind::Null,
-            1 => Kind::False,
-            2 => Kind::True,
-            3 => Kind::Number,
-            4 => Kind::String,
-            5 => Kind::Array,
-            _ => Kind::Object,
-        }
+        Kind::numbered(self.head.get() & 0x7)
     }
 }

@@ -42,9 +42,7 @@ impl Slot {
     pub(super) fn holds(&mut self, program: &Program, id: u32, test: TestId, cur: Value, held: &mut Held) -> Result<bool, Raised> {
         let test = program.test(test);
         if held.path != Some(test.path) {
-            let code = program.path(test.path);
-            let value = if code.plain { self.read_plain(program, test.path, cur) } else { self.read(program, id, test.path, cur)? };
-            *held = Held { path: Some(test.path), value };
+            *held = Held { path: Some(test.path), value: self.read(program, id, test.path, cur)? };
         }
         match (&test.check, held.value) {
             (Check::NumberWith(comparison, literal, first, last), Some(value)) => match self.view(program).small_integer(value) {
