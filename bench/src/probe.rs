@@ -65,7 +65,7 @@ fn commit() -> Option<String> {
     Some(if is_changed { format!("{head}, with changes") } else { head })
 }
 
-fn field(file: &str, name: &str) -> Option<String> {
+pub(crate) fn field(file: &str, name: &str) -> Option<String> {
     field_of(&fs::read_to_string(file).ok()?, name)
 }
 

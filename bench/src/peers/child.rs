@@ -130,9 +130,7 @@ fn last_object(text: &str) -> Option<Value> {
 
 /// The most memory of a process that was resident at a time, in KiB.
 fn peak_kb(pid: u32) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse().ok()
+    probe::field(&format!("/proc/{pid}/status"), "VmHWM")?.strip_suffix(" kB")?.parse().ok()
 }
 
 #[cfg(test)]

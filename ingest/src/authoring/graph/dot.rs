@@ -2,11 +2,9 @@
 //!
 //! A cluster cannot be the end of an edge, so a compound state is a node of its own at the top of its cluster, with dotted lines to what starts inside.
 
-use std::fmt::Write;
-
 use expressway_engine::program::StateType;
 
-use super::{EdgeKind, Graph, Level, Node, NodeKind};
+use super::{EdgeKind, Graph, Level, Node, NodeKind, line};
 
 pub(super) fn print(graph: &Graph) -> String {
     let mut out = format!("digraph {} {{\n", quoted(&graph.title));
@@ -60,10 +58,6 @@ fn edge_line(level: &Level, edge: &super::Edge, indent: &str, out: &mut String) 
     }
     let attributes = if attributes.is_empty() { String::new() } else { format!(" [{}]", attributes.join(", ")) };
     line(out, indent, &format!("{} -> {}{attributes};", from.id, to.id));
-}
-
-fn line(out: &mut String, indent: &str, text: &str) {
-    writeln!(out, "{indent}{text}").expect("writing to a string cannot fail");
 }
 
 fn shape(node: &Node) -> String {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use expressway_engine::program::StateType;
 
-use super::{EdgeKind, Graph, Level, Node, NodeKind};
+use super::{EdgeKind, Graph, Level, Node, NodeKind, line};
 
 pub(super) fn print(graph: &Graph) -> String {
     let mut out = format!("---\ntitle: {}\n---\nflowchart TD\n", serde_json::Value::from(graph.title.as_str()));
@@ -33,10 +33,6 @@ fn level(level: &Level, depth: usize, out: &mut String) {
         let label = if edge.label.is_empty() { String::new() } else { format!("|\"{}\"|", text(&edge.label)) };
         line(out, &indent, &format!("{from} {arrow}{label} {to}"));
     }
-}
-
-fn line(out: &mut String, indent: &str, text: &str) {
-    writeln!(out, "{indent}{text}").expect("writing to a string cannot fail");
 }
 
 fn title(node: &Node) -> String {

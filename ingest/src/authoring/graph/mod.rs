@@ -144,6 +144,13 @@ struct Way {
     kind: EdgeKind,
 }
 
+/// Appends a line of a text form.
+fn line(out: &mut String, indent: &str, text: &str) {
+    out.push_str(indent);
+    out.push_str(text);
+    out.push('\n');
+}
+
 fn ways(state: &State, machine: &StateMachine) -> Vec<Way> {
     let plain = |to, label| Way { to, label, kind: EdgeKind::Plain };
     let mut ways = Vec::new();
