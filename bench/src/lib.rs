@@ -36,7 +36,6 @@ mod mock;
 pub mod outcome;
 pub mod peers;
 pub mod probe;
-mod random;
 pub mod record;
 pub mod reference;
 pub mod shapes;

@@ -3,7 +3,7 @@
 use expressway_ingest::devices::{Devices, Settings};
 use serde_json::{Value, json};
 
-use crate::random::Random;
+use expressway_ingest::random::Random;
 
 /// Messages, as many as a pass runs over.
 #[derive(Debug, Clone, Default)]

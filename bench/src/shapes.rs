@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use crate::messages::Messages;
-use crate::random::Random;
+use expressway_ingest::random::Random;
 
 /// Members without which the workflow would fail.
 const NEEDED: [&str; 4] = ["deviceId", "type", "ts", "battery"];

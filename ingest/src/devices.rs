@@ -4,6 +4,8 @@
 
 use std::fmt::Write as _;
 
+use crate::random::Random;
+
 /// 2026-11-20T12:00:00Z, in seconds: the instant of the canonical example, at which the first message is dated.
 const FIRST_SECOND: u64 = 1_795_176_000;
 
@@ -71,36 +73,12 @@ pub struct Devices {
     bytes: Vec<u8>,
 }
 
-/// SplitMix64 (Steele, Lea and Flood, 2014): small, fast, and good enough for messages.
-#[derive(Debug, Clone)]
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `bound`, which is small, so that the bias of the remainder does not matter.
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn pick<T: Copy, const N: usize>(&mut self, from: &[T; N]) -> T {
-        let index = usize::try_from(self.below(N as u64)).expect("an index below N fits");
-        from[index]
-    }
-}
-
 impl Devices {
     /// A generator at its first message.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         let settings = Settings { devices: settings.devices.max(1), ..settings };
-        Self { settings, random: Random(settings.seed), sequence: 0, turn: 0, key: String::new(), value: String::new(), bytes: Vec::new() }
+        Self { settings, random: Random::new(settings.seed), sequence: 0, turn: 0, key: String::new(), value: String::new(), bytes: Vec::new() }
     }
 
     /// The next record. Nothing is allocated once the buffers have grown.
@@ -110,7 +88,7 @@ impl Devices {
         self.write_key(device);
         self.write_value(device);
         self.sequence += 1;
-        let broken = (self.random.below(10_000) < u64::from(self.settings.broken_per_10000)).then(|| self.random.pick(&BREAKS));
+        let broken = (self.random.below(10_000) < u64::from(self.settings.broken_per_10000)).then(|| self.random.one_of(&BREAKS));
         let value = match broken {
             None => Some(self.value.as_bytes()),
             Some(Broken::Null) => None,
@@ -139,7 +117,7 @@ impl Devices {
         // Every device reports once in a turn of all, and a turn takes a second.
         let second = FIRST_SECOND + self.sequence / u64::from(self.settings.devices);
         let (battery, rssi, site) = (random.below(101), 30 + random.below(70), device % 64);
-        let (fw, zone) = (random.pick(&FIRMWARE), random.pick(&ZONES));
+        let (fw, zone) = (random.one_of(&FIRMWARE), random.one_of(&ZONES));
         let (cpu, mem, temp) = (random.below(100), random.below(100), random.below(800));
         let out = &mut self.value;
         out.clear();

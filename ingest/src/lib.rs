@@ -43,5 +43,6 @@ pub mod local;
 pub mod metrics;
 mod operations;
 pub mod pipeline;
+pub mod random;
 pub mod tasks;
 pub mod telemetry;

@@ -13,8 +13,8 @@ use harness::service::results;
 use crate::auditor::Stopwatch;
 use crate::feeder::open;
 use crate::member::{How, NAMES};
-use crate::random::Random;
 use crate::stage::{CLIENT_ID, PARTITIONS, SOURCE, Stage};
+use expressway_ingest::random::Random;
 
 /// What a fault concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

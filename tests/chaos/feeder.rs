@@ -14,7 +14,7 @@ use harness::deadline;
 use harness::kafka::producer_config;
 
 use crate::books::Books;
-use crate::random::Random;
+use expressway_ingest::random::Random;
 
 /// The books, shared by those who fill them.
 pub(crate) type Shared = Arc<Mutex<Books>>;

@@ -11,7 +11,6 @@ mod books;
 mod fault;
 mod feeder;
 mod member;
-mod random;
 mod record;
 mod run;
 mod stage;

@@ -7,9 +7,9 @@ use harness::deadline;
 use crate::fault::{self, Active, Domain, KINDS};
 use crate::feeder::open;
 use crate::member::How;
-use crate::random::Random;
 use crate::stage::Stage;
 use crate::summary::Summary;
+use expressway_ingest::random::Random;
 
 /// How often faults and processes are looked after.
 const TICK: Duration = Duration::from_millis(50);

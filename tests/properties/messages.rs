@@ -1,26 +1,6 @@
 //! Messages in shapes: a seed fixes keys, nesting and whitespace, the values are drawn anew each time.
 
-/// SplitMix64.
-#[derive(Debug, Clone)]
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ mixed >> 31
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        let count = u64::try_from(from.len()).expect("a short list");
-        from[usize::try_from(self.next() % count).expect("below the length of a list")]
-    }
-
-    fn chance(&mut self, one_in: u64) -> bool {
-        self.next().is_multiple_of(one_in)
-    }
-}
+use expressway_ingest::random::Random;
 
 /// Whitespace behind colons and commas, and inside brackets.
 const STYLES: [(&str, &str, &str); 5] = [("", "", ""), ("", "", ""), (" ", " ", ""), (" ", "\n  ", "\r\n\t"), ("", " ", " ")];
@@ -48,10 +28,10 @@ const NUMBERS: [&str; 13] =
 
 /// A message of a shape.
 pub(crate) fn message(shape: u64, values: &mut Random) -> Vec<u8> {
-    let mut shape = Random(shape.wrapping_mul(0xD6E8_FEB8_6659_FD93));
-    let style = shape.pick(&STYLES);
+    let mut shape = Random::new(shape.wrapping_mul(0xD6E8_FEB8_6659_FD93));
+    let style = shape.one_of(&STYLES);
     let mut out = String::new();
-    if shape.chance(20) {
+    if shape.draw().is_multiple_of(20) {
         leaf(values, &mut out);
     } else {
         container(&mut shape, values, style, 0, &mut out);
@@ -60,26 +40,26 @@ pub(crate) fn message(shape: u64, values: &mut Random) -> Vec<u8> {
 }
 
 fn container(shape: &mut Random, values: &mut Random, style: (&str, &str, &str), depth: u32, out: &mut String) {
-    let is_object = depth == 0 || shape.chance(2);
+    let is_object = depth == 0 || shape.draw().is_multiple_of(2);
     let (space, behind_comma, inside) = style;
     out.push_str(if is_object { "{" } else { "[" });
     out.push_str(inside);
     // Keys are left out of the list one by one, or, seldom, may come twice.
-    let (mut keys, repeats) = (KEYS.to_vec(), shape.chance(40));
-    for member in 0..shape.next() % 8 {
+    let (mut keys, repeats) = (KEYS.to_vec(), shape.draw().is_multiple_of(40));
+    for member in 0..shape.draw() % 8 {
         if member > 0 {
             out.push(',');
             out.push_str(behind_comma);
         }
         if is_object {
-            let key = shape.pick(&keys);
+            let key = shape.pick(&keys).expect("there are 14 keys, and at most 7 are taken");
             if !repeats {
                 keys.retain(|other| *other != key);
             }
-            let key = if key == "a" && shape.chance(40) { r"\u0061" } else { key };
+            let key = if key == "a" && shape.draw().is_multiple_of(40) { r"\u0061" } else { key };
             out.push_str(&format!("\"{key}\":{space}"));
         }
-        if depth < 4 && shape.chance(4) {
+        if depth < 4 && shape.draw().is_multiple_of(4) {
             container(shape, values, style, depth + 1, out);
         } else {
             leaf(values, out);
@@ -90,11 +70,11 @@ fn container(shape: &mut Random, values: &mut Random, style: (&str, &str, &str),
 }
 
 fn leaf(values: &mut Random, out: &mut String) {
-    match values.next() % 10 {
+    match values.draw() % 10 {
         0 => out.push_str("true"),
         1 => out.push_str("false"),
         2 => out.push_str("null"),
-        3..6 => out.push_str(values.pick(&NUMBERS)),
-        _ => out.push_str(&format!("\"{}\"", values.pick(&TEXTS))),
+        3..6 => out.push_str(values.one_of(&NUMBERS)),
+        _ => out.push_str(&format!("\"{}\"", values.one_of(&TEXTS))),
     }
 }

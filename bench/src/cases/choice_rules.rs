@@ -10,9 +10,9 @@ use crate::definitions::{Hit, Rules, Trace, choices, straight};
 use crate::error::Error;
 use crate::messages::Messages;
 use crate::outcome::Outcome;
-use crate::random::Random;
 use crate::timing::{PASSES, Stage, Workload, check, time};
 use crate::workflow::{Runner, program};
+use expressway_ingest::random::Random;
 
 /// Messages of a pass.
 const MESSAGES: u32 = 20_000;

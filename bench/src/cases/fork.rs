@@ -10,9 +10,9 @@ use crate::definitions::{MAP, map_expected, parallel, parallel_expected};
 use crate::error::Error;
 use crate::messages::Messages;
 use crate::outcome::Outcome;
-use crate::random::Random;
 use crate::timing::{PASSES, Stage, Workload, time};
 use crate::workflow::program;
+use expressway_ingest::random::Random;
 
 /// Messages of a pass.
 const MESSAGES: u32 = 10_000;

@@ -9,10 +9,10 @@ use super::{Report, usage};
 use crate::error::Error;
 use crate::messages::Messages;
 use crate::outcome::Outcome;
-use crate::random::Random;
 use crate::reference;
 use crate::timing::{PASSES, Stage, Workload, time};
 use crate::workflow::{HEARTBEAT, program};
+use expressway_ingest::random::Random;
 
 /// The largest: what AWS allows, less what the workflow adds.
 pub const BYTES_MAX: u32 = 262_144 - 256;

@@ -17,11 +17,11 @@ use crate::error::Error;
 use crate::messages::Messages;
 use crate::mock::Stand;
 use crate::outcome::Outcome;
-use crate::random::Random;
 use crate::spread::{Spread, number, per_second};
 use crate::timing::{Stage, Workload, time};
 use crate::workflow::{HEARTBEAT, program};
 use crate::{probe, reference};
+use expressway_ingest::random::Random;
 
 /// Passes of each point: fewer than of a case, since there are many points.
 const PASSES: u32 = 15;
