@@ -16,6 +16,9 @@ pub const TARGETS: [Target; 4] = [("definition", definition), ("document", docum
 /// Nesting that serde_json bears.
 const ORACLE_DEPTH_MAX: usize = 127;
 
+/// With `arbitrary_precision`, an object with this key alone is a number to serde_json, and refused when its value is none: the oracle has nothing to say about such a text.
+const ORACLE_NUMBER_KEY: &str = "$serde_json::private::Number";
+
 /// Any text as a definition: it is refused with findings that can be told, or it compiles, verifies and prints.
 ///
 /// # Panics
@@ -48,6 +51,10 @@ pub fn definition(bytes: &[u8]) {
 pub fn document(bytes: &[u8]) {
     let mut document = Document::new();
     let ours = document.fill(bytes, &Symbols::default());
+    // Backslashes of a JSON text lie in its strings alone, so the whole of it is unescaped at once.
+    if ours.is_ok() && Unescaped::new(bytes).to_string().contains(ORACLE_NUMBER_KEY) {
+        return;
+    }
     let shown = || String::from_utf8_lossy(bytes);
     match (&ours, serde_json::from_slice::<Value>(bytes)) {
         (Ok(()), Ok(expected)) => assert_eq!(tree(&document, document.root()), expected, "{}", shown()),
