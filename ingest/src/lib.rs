@@ -46,3 +46,4 @@ pub mod pipeline;
 pub mod random;
 pub mod tasks;
 pub mod telemetry;
+mod thread;

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
+
+use super::native::{BaseConsumer, ConsumerCalls as _, ConsumerContext, RebalanceProtocol};
 
 /// A shared consumer.
 pub(crate) type ConsumerHandle = Arc<BaseConsumer<Context>>;

@@ -1,6 +1,7 @@
 //! The Kafka client as the data plane needs it: native queues and batches behind safe types.
 //!
 //! - [`client`] makes configurations, holds the consumer's context and knows the two rebalance protocols.
+//! - [`native`] names the consumer of `rdkafka`.
 //! - [`profile`] is what the clients are set for.
 //! - [`queue`] consumes in batches from a shard's own native queue.
 //! - [`producer`] sends records with headers, one by one or a bundle in one call, and hands out delivery reports in batches.
@@ -12,6 +13,7 @@
 pub(crate) mod bundle;
 pub(crate) mod client;
 pub(crate) mod headers;
+pub(crate) mod native;
 pub(crate) mod producer;
 pub(crate) mod profile;
 pub(crate) mod queue;
@@ -19,6 +21,7 @@ pub(crate) mod queue;
 pub(crate) use bundle::{Bundle, Rejected};
 pub(crate) use client::{Consumer, ConsumerHandle, Rebalancer};
 pub(crate) use headers::Headers;
+pub(crate) use native::{BaseConsumer, ConsumerCalls};
 pub(crate) use producer::{Producer, Report, Topic};
 pub use profile::Profile;
 pub(crate) use queue::{Batch, Message, ShardQueue};

@@ -13,11 +13,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka_sys as sys;
 
 use super::Headers;
 use super::client::Context;
+use super::native::{BaseConsumer, ConsumerCalls as _};
 use super::{ConsumerHandle, ErrorCode};
 
 /// A native queue that the partitions of one shard are forwarded to.

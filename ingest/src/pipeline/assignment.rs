@@ -14,7 +14,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
@@ -25,7 +24,8 @@ use super::{Error, PartitionBooks};
 use crate::clock::Clock;
 use crate::kafka::client::{self, Context};
 use crate::kafka::queue::TopicToken;
-use crate::kafka::{Rebalancer, ShardQueue};
+use crate::kafka::{BaseConsumer, ConsumerCalls as _, Rebalancer, ShardQueue};
+use crate::thread;
 
 /// How long the start positions of an assignment may take to find out.
 const START_POSITION_TIMEOUT: Duration = Duration::from_secs(30);
@@ -190,7 +190,7 @@ impl Coordinator {
     pub(super) fn command_all(&self, command: impl Fn() -> Command) {
         for link in &lock(&self.table).links {
             // A shard that is gone needs no command.
-            link.commands.send_timeout(command(), ANSWER_TIMEOUT).ok();
+            thread::send(&link.commands, command(), ANSWER_TIMEOUT).ok();
             link.alarm.ring();
         }
     }
@@ -274,7 +274,7 @@ impl Coordinator {
     }
 
     fn tell(&self, shard: usize, link: &ShardLink, command: Command) -> usize {
-        let sent = link.commands.send_timeout(command, ANSWER_TIMEOUT).is_ok();
+        let sent = thread::send(&link.commands, command, ANSWER_TIMEOUT).is_ok();
         link.alarm.ring();
         if !sent {
             self.health.fail(Error::Shard { shard: u32::try_from(shard).unwrap_or(u32::MAX), detail: "takes no commands".to_owned() });
@@ -288,7 +288,7 @@ impl Coordinator {
         let mut finished = 0;
         for _ in 0..asked {
             let left = until.saturating_sub(self.clock.now().monotonic_ns);
-            match answers.recv_timeout(Duration::from_nanos(left)) {
+            match thread::receive(answers, Duration::from_nanos(left)) {
                 Ok(answer) => finished += usize::from(answer),
                 Err(_) => {
                     tracing::error!(asked, finished, "a shard does not answer the group's decision");

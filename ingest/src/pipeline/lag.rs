@@ -5,13 +5,12 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, RecvTimeoutError};
-use rdkafka::consumer::Consumer as _;
-
 use super::assignment::{Coordinator, Placed};
 use super::shared::lock;
 use crate::clock::Clock;
-use crate::kafka::ConsumerHandle;
+use crate::kafka::{ConsumerCalls as _, ConsumerHandle};
+use crate::thread;
+use crossbeam::channel::{Receiver, RecvTimeoutError};
 
 /// Between two rounds of questions.
 const ASK_EVERY: Duration = Duration::from_secs(2);
@@ -52,7 +51,7 @@ pub(super) fn run(
             }
         }
         *lock(out) = lags;
-        match stop.recv_timeout(ASK_EVERY) {
+        match thread::receive(stop, ASK_EVERY) {
             Err(RecvTimeoutError::Timeout) => {}
             Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
         }

@@ -58,6 +58,7 @@ use self::assignment::Coordinator;
 use self::event_log::writer::Writer;
 use self::shared::{Desk, Health, lock};
 use crate::tasks::Integrations;
+use crate::thread;
 
 pub use self::books::PartitionBooks;
 pub use self::counters::Counters;
@@ -235,7 +236,7 @@ impl Pipeline {
     pub fn join(&self, deadline: Duration) -> Result<Report, Error> {
         let mut outcome = lock(&self.outcome);
         if outcome.is_none() {
-            *outcome = self.ended.recv_timeout(deadline).ok();
+            *outcome = thread::receive(&self.ended, deadline).ok();
             if let (Some(_), Some(event_log)) = (&*outcome, &self.event_log) {
                 event_log.join(deadline.min(LOG_WAIT));
             }

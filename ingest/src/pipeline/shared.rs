@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Wake;
-use std::thread::Thread;
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
@@ -13,6 +12,7 @@ use hdrhistogram::Histogram;
 use super::Error;
 use super::counters::Board;
 use crate::kafka::ShardQueue;
+use crate::thread::{self, Thread};
 
 /// Shortest latency told apart: a microsecond.
 const LATENCY_MIN_NS: u64 = 1_000;
@@ -144,7 +144,7 @@ impl Desk {
     /// Fetches the copy asked for, or the last one when the shard does not answer in time.
     pub(super) fn latency(&self, wait: Duration) -> Histogram<u64> {
         let mut last = lock(&self.latency_last);
-        if let Ok(fresh) = self.latency_in.recv_timeout(wait) {
+        if let Ok(fresh) = thread::receive(&self.latency_in, wait) {
             *last = fresh;
         }
         last.clone()
@@ -164,7 +164,7 @@ impl Alarm {
 
     /// Called on the shard's thread, once.
     pub(super) fn set_thread(&self) {
-        self.thread.get_or_init(std::thread::current);
+        self.thread.get_or_init(thread::current);
     }
 
     pub(super) fn ring(&self) {

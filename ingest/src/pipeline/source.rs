@@ -6,10 +6,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message as _;
 
@@ -18,7 +16,8 @@ use super::shard::Command;
 use super::shared::{Desk, Health};
 use super::{Error, Settings};
 use crate::clock::Clock;
-use crate::kafka::{Consumer, ErrorCode};
+use crate::kafka::{Consumer, ConsumerCalls as _, ErrorCode};
+use crate::thread::{self, JoinHandle};
 
 /// One poll of the consumer's own queue.
 const POLL: Duration = Duration::from_millis(20);
@@ -139,7 +138,7 @@ impl Source {
             if self.clock.now().monotonic_ns > end_ns.saturating_add(grace_ns) {
                 return false;
             }
-            std::thread::park_timeout(Duration::from_millis(1));
+            thread::park_timeout(Duration::from_millis(1));
         }
         // A thread that panicked has said so already.
         self.shards.drain(..).all(|thread| thread.join().is_ok())

@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam::channel::bounded;
@@ -22,6 +21,7 @@ use crate::clock::Clock;
 use crate::kafka::queue::TopicHandle;
 use crate::kafka::{Consumer, Producer, ShardQueue, client};
 use crate::tasks::Integrations;
+use crate::thread::{self, JoinHandle};
 
 /// How long the first answer of a broker may take.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
@@ -205,5 +205,5 @@ fn spawn_shards<P: Processor>(settings: &Settings, shards: Vec<(Parts<P>, Arc<Al
 }
 
 fn thread(name: String, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
-    std::thread::Builder::new().name(name).spawn(body).map_err(|error| Error::Thread(error.to_string()))
+    thread::spawn(name, body).map_err(|error| Error::Thread(error.to_string()))
 }

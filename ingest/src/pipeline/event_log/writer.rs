@@ -18,6 +18,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use super::{Chunk, Destination, Fates, Log, Logging};
 use crate::kafka::{Profile, client};
 use crate::pipeline::{Error, Settings};
+use crate::thread;
 
 /// Chunks that wait for the writer, all shards together: with [`CHUNK_BYTES_MAX`](super::CHUNK_BYTES_MAX) some 64 MiB.
 const CHUNKS_MAX: usize = 64;
@@ -66,7 +67,7 @@ impl Writer {
             run(&chunks, &mut target, &thread_fates);
             drop(end);
         };
-        let thread = std::thread::Builder::new().name(format!("{}-log", settings.name)).spawn(body);
+        let thread = thread::spawn(format!("{}-log", settings.name), body);
         thread.map_err(|error| Error::Thread(error.to_string()))?;
         Ok((Logs { logging: logging.clone(), out, fates: Arc::clone(&fates) }, Self { fates, ended }))
     }
@@ -78,7 +79,7 @@ impl Writer {
 
     /// Waits until everything that was handed over is written, at most `wait`.
     pub(in crate::pipeline) fn join(&self, wait: Duration) {
-        if self.ended.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
+        if thread::receive(&self.ended, wait) == Err(RecvTimeoutError::Timeout) {
             tracing::warn!("the log of executions was not written to its end in time");
         }
     }
@@ -86,7 +87,7 @@ impl Writer {
 
 fn run(chunks: &Receiver<Chunk>, target: &mut Target, fates: &Fates) {
     loop {
-        match chunks.recv_timeout(IDLE) {
+        match thread::receive(chunks, IDLE) {
             Ok(chunk) => target.write(&chunk, fates),
             Err(RecvTimeoutError::Timeout) => target.idle(),
             Err(RecvTimeoutError::Disconnected) => break,

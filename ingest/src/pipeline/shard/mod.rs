@@ -46,6 +46,7 @@ use crate::clock::{Clock, Now};
 use crate::kafka::queue::TopicHandle;
 use crate::kafka::{Batch, ErrorCode, Message, ShardQueue};
 use crate::tasks::Reply as TaskReply;
+use crate::thread;
 
 use self::effects::CALLS_OPEN_MAX;
 pub(super) use command::Command;
@@ -318,7 +319,7 @@ impl<P: Processor> Shard<P> {
         if self.sink.in_flight() > 0 {
             self.reports(wait);
         } else if self.outside.prepare_sleep() {
-            std::thread::park_timeout(wait);
+            thread::park_timeout(wait);
         }
     }
 

@@ -7,7 +7,7 @@ use crossbeam::channel::Sender;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::kafka::queue::TopicToken;
-use crate::kafka::{Message, ShardQueue};
+use crate::kafka::{ConsumerCalls as _, Message, ShardQueue};
 use crate::pipeline::PartitionBooks;
 use crate::pipeline::assignment::Progress;
 use crate::pipeline::offsets::{Mark, Window};
@@ -124,7 +124,6 @@ impl Partition {
 
     /// Hands the mark to the client, which commits it with its next commit. Returns an error's text.
     pub(crate) fn store_mark(&mut self, queue: &ShardQueue) -> Option<String> {
-        use rdkafka::consumer::Consumer as _;
         let mark = self.window.mark();
         if self.stored == Some(mark) {
             return None;
@@ -142,7 +141,6 @@ impl Partition {
 
     /// Stops fetching, dropping what the client has fetched ahead; it is fetched again after [`resume`](Partition::resume).
     pub(crate) fn pause(&mut self, queue: &ShardQueue) -> Result<(), String> {
-        use rdkafka::consumer::Consumer as _;
         queue.consumer().pause(&self.list).map_err(|error| error.to_string())?;
         self.paused = true;
         Ok(())
@@ -150,7 +148,6 @@ impl Partition {
 
     /// Fetches again.
     pub(crate) fn resume(&mut self, queue: &ShardQueue) -> Result<(), String> {
-        use rdkafka::consumer::Consumer as _;
         queue.consumer().resume(&self.list).map_err(|error| error.to_string())?;
         self.paused = false;
         Ok(())
