@@ -6,8 +6,11 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::Duration;
 
 use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Message;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
+use rdkafka::{Offset, TopicPartitionList};
 
 type Cluster = MockCluster<'static, DefaultProducerContext>;
 
@@ -25,7 +28,7 @@ struct Service {
     child: Child,
     errors: BufReader<ChildStderr>,
     seen: String,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Drop for Service {
@@ -38,10 +41,15 @@ impl Drop for Service {
 
 impl Service {
     fn start(brokers: &str, definition: &str) -> Self {
+        Self::start_with(brokers, definition, "")
+    }
+
+    /// With further keys of the section `service`.
+    fn start_with(brokers: &str, definition: &str, keys: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary directory");
         std::fs::write(folder.path().join("heartbeat.asl.json"), definition).expect("written");
         let config = format!(
-            "kafka: {{bootstrap_servers: '{brokers}', group_id: g, client_options: {{fetch.wait.max.ms: 5}}}}\nhttp: {{listen: '127.0.0.1:0'}}\nservice: {{shards: 1, shutdown_timeout: 10s}}\npipelines:\n  - {{name: heartbeat, definition: heartbeat.asl.json, source_topics: [in], result_topic: out, dead_letter_topic: dead}}\n"
+            "kafka: {{bootstrap_servers: '{brokers}', group_id: g, client_options: {{fetch.wait.max.ms: 5}}}}\nhttp: {{listen: '127.0.0.1:0'}}\nservice: {{shards: 1, shutdown_timeout: 10s{keys}}}\npipelines:\n  - {{name: heartbeat, definition: heartbeat.asl.json, source_topics: [in], result_topic: out, dead_letter_topic: dead}}\n"
         );
         let path = folder.path().join("config.yaml");
         std::fs::write(&path, config).expect("written");
@@ -56,7 +64,7 @@ impl Service {
             .spawn()
             .expect("starts");
         let errors = BufReader::new(child.stderr.take().expect("piped"));
-        Self { child, errors, seen: String::new(), _folder: folder }
+        Self { child, errors, seen: String::new(), folder }
     }
 
     /// Reads standard error up to a line that contains `part`.
@@ -79,8 +87,37 @@ impl Service {
     }
 
     fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().expect("kill is there").success());
+        assert!(Command::new("kill").args([signal, &id]).status().expect("kill is there").success());
+    }
+
+    /// Writes another definition in place of the one before, as a deployment does.
+    fn redefine(&self, definition: &str) {
+        let path = self.folder.path().join("heartbeat.asl.json");
+        let fresh = self.folder.path().join("fresh");
+        std::fs::write(&fresh, definition).expect("written");
+        std::fs::rename(fresh, path).expect("renamed");
+    }
+
+    /// The address at which health and metrics are served.
+    fn address(&mut self) -> String {
+        let line = self.wait_for("health and metrics are served");
+        line.split("address=").nth(1).expect("the address is told").split_whitespace().next().expect("an address").to_owned()
+    }
+
+    /// The metrics, once they have a line.
+    fn metrics_with(&mut self, address: &str, line: &str) -> String {
+        loop {
+            let metrics = get(address, "/metrics");
+            if metrics.lines().any(|found| found == line) {
+                return metrics;
+            }
+            assert!(self.child.try_wait().expect("known").is_none(), "the service ended");
+        }
     }
 }
 
@@ -98,8 +135,7 @@ const HEARTBEAT: &str = include_str!("../../configs/definitions/heartbeat.asl.js
 fn run_becomes_ready_works_and_ends_in_order() {
     let cluster = cluster(&["in", "out", "dead"]);
     let mut service = Service::start(&cluster.bootstrap_servers(), HEARTBEAT);
-    let line = service.wait_for("health and metrics are served");
-    let address = line.split("address=").nth(1).expect("the address is told").split_whitespace().next().expect("an address").to_owned();
+    let address = service.address();
     assert!(get(&address, "/ping").starts_with("HTTP/1.1 200"));
     assert_eq!(service.wait_for("ready"), "ready\n");
     assert!(get(&address, "/ready").contains(r#"{"ready":true,"reasons":[]}"#));
@@ -109,14 +145,7 @@ fn run_becomes_ready_works_and_ends_in_order() {
         producer.send(BaseRecord::<str, str>::to("in").key("d").payload(value)).map_err(|(error, _)| error).expect("queued");
     }
     producer.flush(Duration::from_secs(10)).expect("acknowledged");
-    let done = "expressway_records_acknowledged_total{state_machine=\"heartbeat\"} 3";
-    let metrics = loop {
-        let metrics = get(&address, "/metrics");
-        if metrics.contains(done) {
-            break metrics;
-        }
-        assert!(service.child.try_wait().expect("known").is_none(), "the service ended");
-    };
+    let metrics = service.metrics_with(&address, "expressway_records_acknowledged_total{state_machine=\"heartbeat\"} 3");
     for line in [
         "expressway_executions_succeeded_total{state_machine=\"heartbeat\"} 1",
         "expressway_executions_failed_total{state_machine=\"heartbeat\"} 1",
@@ -128,6 +157,109 @@ fn run_becomes_ready_works_and_ends_in_order() {
     service.terminate();
     let (code, errors) = service.end();
     assert_eq!(code, Some(0), "{errors}");
+}
+
+fn passes(result: u32) -> String {
+    format!(r#"{{"StartAt":"P","States":{{"P":{{"Type":"Pass","Result":{result},"End":true}}}}}}"#)
+}
+
+fn send(cluster: &Cluster, value: &str) {
+    let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", cluster.bootstrap_servers()).create().expect("a producer");
+    producer.send(BaseRecord::<str, str>::to("in").key("d").payload(value)).map_err(|(error, _)| error).expect("queued");
+    producer.flush(Duration::from_secs(30)).expect("acknowledged");
+}
+
+/// The values of the first `count` results, in no order.
+fn results(cluster: &Cluster, count: usize) -> Vec<String> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", cluster.bootstrap_servers()).set("group.id", "reader").set("auto.offset.reset", "earliest");
+    let reader: BaseConsumer = config.create().expect("a consumer");
+    let mut list = TopicPartitionList::new();
+    for partition in 0..2 {
+        list.add_partition_offset("out", partition, Offset::Beginning).expect("a partition");
+    }
+    reader.assign(&list).expect("assigned");
+    let mut values = Vec::new();
+    while values.len() < count {
+        let message = reader.poll(Duration::from_secs(60)).expect("in time").expect("a record");
+        values.push(String::from_utf8(message.payload().expect("a value").to_vec()).expect("UTF-8"));
+    }
+    values.sort();
+    values
+}
+
+#[test]
+fn a_definition_is_replaced_by_sighup_and_a_refused_one_changes_nothing() {
+    let cluster = cluster(&["in", "out", "dead"]);
+    let mut service = Service::start(&cluster.bootstrap_servers(), &passes(1));
+    let address = service.address();
+    service.wait_for("ready");
+    send(&cluster, "{}");
+    let acknowledged = |count: u32| format!("expressway_records_acknowledged_total{{state_machine=\"heartbeat\"}} {count}");
+    service.metrics_with(&address, &acknowledged(1));
+
+    service.redefine(&passes(2));
+    service.signal("-HUP");
+    let line = service.wait_for("the definition is replaced");
+    let version = |name: &str| line.split(&format!("{name}=\"")).nth(1).expect("told").split('"').next().expect("a version").to_owned();
+    assert_ne!(version("version"), version("before"));
+    send(&cluster, "{}");
+    service.metrics_with(&address, &acknowledged(2));
+
+    service.redefine(r#"{"StartAt":"Gone","States":{"P":{"Type":"Pass","End":true}}}"#);
+    service.signal("-HUP");
+    service.wait_for("the definition is refused, the one before goes on");
+    assert!(get(&address, "/ready").starts_with("HTTP/1.1 200"));
+    send(&cluster, "{}");
+    let metrics = service.metrics_with(&address, &acknowledged(3));
+    let definition = format!("expressway_definition{{state_machine=\"heartbeat\",version=\"{}\"}} 1", version("version"));
+    for line in [
+        definition.as_str(),
+        "expressway_definitions_replaced_total{state_machine=\"heartbeat\"} 1",
+        "expressway_definitions_refused_total{state_machine=\"heartbeat\"} 1",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is missing in:\n{metrics}");
+    }
+    assert_eq!(results(&cluster, 3), ["1", "2", "2"]);
+    service.terminate();
+    let (code, errors) = service.end();
+    assert_eq!(code, Some(0), "{errors}");
+    assert!(errors.contains("Gone"), "the findings are told: {errors}");
+}
+
+#[test]
+fn a_definition_whose_file_changes_is_replaced_where_that_is_wanted() {
+    let cluster = cluster(&["in", "out", "dead"]);
+    let mut service = Service::start_with(&cluster.bootstrap_servers(), &passes(1), ", watch_definitions: true");
+    let address = service.address();
+    service.wait_for("ready");
+    // Another size, for the file's time alone may be too coarse.
+    service.redefine(&passes(1_000));
+    service.wait_for("the definition is replaced");
+    service.metrics_with(&address, "expressway_definitions_replaced_total{state_machine=\"heartbeat\"} 1");
+    service.terminate();
+    let (code, errors) = service.end();
+    assert_eq!(code, Some(0), "{errors}");
+}
+
+#[test]
+fn readiness_turns_false_while_a_long_execution_is_waited_for() {
+    let cluster = cluster(&["in", "out", "dead"]);
+    let waits = r#"{"StartAt":"W","States":{"W":{"Type":"Wait","Seconds":200,"End":true}}}"#;
+    let mut service = Service::start_with(&cluster.bootstrap_servers(), waits, ", drain_timeout: 4s");
+    let address = service.address();
+    service.wait_for("ready");
+    send(&cluster, "{}");
+    service.metrics_with(&address, "expressway_executions_open{state_machine=\"heartbeat\"} 1");
+    service.terminate();
+    service.wait_for("shutting down");
+    // It drains for four seconds, and says so from the first moment on.
+    let answer = get(&address, "/ready");
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("shutting down"), "{answer}");
+    assert!(get(&address, "/livez").starts_with("HTTP/1.1 200"));
+    let (code, errors) = service.end();
+    assert_eq!(code, Some(0), "{errors}");
+    assert!(errors.contains("partitions were given back before everything was finished"), "{errors}");
 }
 
 #[test]

@@ -24,13 +24,16 @@ const TICK: Duration = Duration::from_millis(50);
 /// How often lines that were held back are told.
 const HELD_EVERY: Duration = Duration::from_secs(10);
 
+/// How often the files of definitions are looked at, where that is asked for.
+const WATCH_EVERY: Duration = Duration::from_secs(2);
+
 /// What a shutdown may take beyond `service.shutdown_timeout`, for threads to end and clients to close.
 const SHUTDOWN_MARGIN: Duration = Duration::from_secs(5);
 
 /// Flags of `run`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  expressway run --config configs/local.yaml\n\nPrints the line \"ready\" on standard error, and /ready turns 200, once partitions are assigned. SIGTERM and SIGINT end it in order: no further records, open executions finished, results acknowledged, offsets committed. A second signal ends it at once; what was not committed runs again.\n\nExit codes: 0 ended in order, 1 a definition is refused, 3 no broker answers or a topic is missing, 78 bad configuration (a definition that is not there included)."
+    after_help = "Example:\n  expressway run --config configs/local.yaml\n\nPrints the line \"ready\" on standard error, and /ready turns 200, once partitions are assigned. SIGTERM and SIGINT end it in order: no further records, open executions finished, results acknowledged, offsets committed. A second signal ends it at once; what was not committed runs again. SIGHUP reads the definitions again: valid ones are run by executions that begin from then on, refused ones change nothing.\n\nExit codes: 0 ended in order, 1 a definition is refused, 3 no broker answers or a topic is missing, 78 bad configuration (a definition that is not there included)."
 )]
 pub(super) struct Flags {
     #[command(flatten)]
@@ -84,7 +87,7 @@ impl Health for Stage {
 
 /// Start, life and end.
 async fn live(config: Config, limit: Arc<telemetry::RateLimit>) -> Result<(), Error> {
-    let mut signals = Signals::new()?;
+    let (mut signals, hangup) = (Signals::new()?, listen(SignalKind::hangup())?);
     let listener = http::bind(config.http.listen).await?;
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, "health and metrics are served");
@@ -92,7 +95,7 @@ async fn live(config: Config, limit: Arc<telemetry::RateLimit>) -> Result<(), Er
     let stage = Arc::new(Stage::default());
     let (end, ended) = oneshot::channel::<()>();
     let server = tokio::spawn(http::serve(listener, Arc::clone(&stage) as Arc<dyn Health>, async move { drop(ended.await) }));
-    let shutdown_timeout = config.service.shutdown_timeout;
+    let (shutdown_timeout, watch_definitions) = (config.service.shutdown_timeout, config.service.watch_definitions);
     let held = Arc::clone(&limit);
     let starting = tokio::task::spawn_blocking(move || Service::start(&config, Some(held)));
     // Starting asks the broker, which may take its time; a signal ends that too.
@@ -101,7 +104,9 @@ async fn live(config: Config, limit: Arc<telemetry::RateLimit>) -> Result<(), Er
         () = signals.next() => return Ok(()),
     };
     stage.set(Arc::clone(&service));
+    let reloader = tokio::spawn(reload(Arc::clone(&service), hangup, watch_definitions));
     let outcome = watch(&service, &limit, &mut signals).await;
+    reloader.abort();
     stage.is_ending.store(true, Ordering::Relaxed);
     tracing::info!("shutting down");
     service.request_shutdown();
@@ -142,10 +147,29 @@ async fn watch(service: &Service, limit: &telemetry::RateLimit, signals: &mut Si
     }
 }
 
+/// Reads the definitions again whenever SIGHUP asks for it, and, where that is wanted, when their files change.
+async fn reload(service: Arc<Service>, mut hangup: Signal, watch_definitions: bool) {
+    let mut look = tokio::time::interval(WATCH_EVERY);
+    loop {
+        let changed_only = tokio::select! {
+            _ = hangup.recv() => false,
+            _ = look.tick(), if watch_definitions => true,
+        };
+        let service = Arc::clone(&service);
+        if let Err(error) = tokio::task::spawn_blocking(move || service.reload(changed_only)).await {
+            tracing::error!(%error, "the definitions could not be read again");
+        }
+    }
+}
+
 /// Waits for the pipelines on a thread of its own; health and metrics go on meanwhile.
 async fn join(service: Arc<Service>, timeout: Duration) -> Result<(), Error> {
     let joined = tokio::task::spawn_blocking(move || service.join(timeout));
     joined.await.map_err(|error| Error::surroundings("the shutdown broke off", error))?
+}
+
+fn listen(kind: SignalKind) -> Result<Signal, Error> {
+    signal(kind).map_err(|error| Error::surroundings("signals cannot be listened to", error))
 }
 
 /// SIGTERM and SIGINT.
@@ -156,7 +180,6 @@ struct Signals {
 
 impl Signals {
     fn new() -> Result<Self, Error> {
-        let listen = |kind| signal(kind).map_err(|error| Error::surroundings("signals cannot be listened to", error));
         Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 

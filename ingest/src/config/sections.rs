@@ -64,6 +64,10 @@ pub struct Service {
     pub result_topic_error_timeout: Duration,
     /// Memory of the queues towards and from Kafka, in bytes.
     pub memory_limit: u64,
+    /// Panics of the engine in a minute that are borne.
+    pub panics_per_minute_max: u32,
+    /// Whether definitions are read again when their files change.
+    pub watch_definitions: bool,
 }
 
 /// Section `engine`.
@@ -269,6 +273,8 @@ impl Service {
             shutdown_timeout: section.duration("shutdown_timeout", second..=day),
             result_topic_error_timeout: section.duration("result_topic_error_timeout", second..=day),
             memory_limit: section.size("memory_limit", 64 << 20),
+            panics_per_minute_max: section.count("panics_per_minute_max", 0..=1_000_000),
+            watch_definitions: section.flag("watch_definitions"),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The control plane: definitions, the life of the pipelines, HTTP. Never on a record's way.
 
+mod deployed;
 pub mod http;
 pub mod marked;
 pub mod name;

@@ -3,17 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use expressway_engine::hir::WorkflowType;
-use expressway_engine::{Deployment, Limits};
-
-use super::registry::{self, Definition};
+use super::deployed::Deployed;
 use crate::config::{self, Config};
 use crate::error::Error;
 use crate::metrics::exposition::{Sample, Snapshot};
 use crate::pipeline::{self, OnFailure, OnNull, Pipeline, Readiness, Settings};
 use crate::tasks::builtin::Builtin;
-use crate::tasks::mock::{MockFile, TestCase};
-use crate::tasks::native;
 use crate::telemetry::RateLimit;
 
 /// All pipelines of a process.
@@ -26,6 +21,7 @@ pub struct Service {
 struct Running {
     name: String,
     source_topics: Vec<String>,
+    deployed: Deployed,
     pipeline: Pipeline,
 }
 
@@ -38,13 +34,14 @@ impl Service {
         if config.pipelines.is_empty() {
             return Err(Error::Setting("\"pipelines\" is empty: there is nothing to run; see configs/local.yaml for an example".to_owned()));
         }
-        let loaded: Vec<Loaded> = config.pipelines.iter().map(|pipeline| load(pipeline, config)).collect::<Result<_, _>>()?;
+        let loaded: Vec<_> = config.pipelines.iter().map(|pipeline| Deployed::load(pipeline, config)).collect::<Result<_, _>>()?;
         let mut service = Self { pipelines: Vec::with_capacity(loaded.len()), started: Instant::now(), held };
-        for (loaded, pipeline) in loaded.into_iter().zip(&config.pipelines) {
-            let tasks = Builtin::start(loaded.mocks).map_err(|error| Error::surroundings("the timer thread cannot be started", error))?;
-            let running = Pipeline::start(settings(config, pipeline), Arc::new(loaded.program), Arc::new(tasks));
+        for ((deployed, program), pipeline) in loaded.into_iter().zip(&config.pipelines) {
+            let tasks = Builtin::start(deployed.mocks()).map_err(|error| Error::surroundings("the timer thread cannot be started", error))?;
+            let running = Pipeline::start(settings(config, pipeline), Arc::new(program), Arc::new(tasks));
             let running = running.map_err(|error| operating(&pipeline.name, error))?;
-            service.pipelines.push(Running { name: pipeline.name.clone(), source_topics: pipeline.source_topics.clone(), pipeline: running });
+            let (name, source_topics) = (pipeline.name.clone(), pipeline.source_topics.clone());
+            service.pipelines.push(Running { name, source_topics, deployed, pipeline: running });
         }
         Ok(service)
     }
@@ -62,7 +59,7 @@ impl Service {
     /// Everything that is measured, now.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let sample = |Running { name, source_topics, pipeline }: &Running| Sample {
+        let sample = |Running { name, source_topics, deployed, pipeline }: &Running| Sample {
             state_machine: name.clone(),
             source_topics: source_topics.clone(),
             counters: pipeline.counters(),
@@ -70,11 +67,21 @@ impl Service {
             lag: pipeline.lag(),
             books: pipeline.books(),
             is_ready: matches!(pipeline.readiness(), Readiness::Ready),
+            definition: deployed.sample(),
         };
         Snapshot {
             pipelines: self.pipelines.iter().map(sample).collect(),
             uptime: self.started.elapsed(),
             log_lines_held: self.held.as_ref().map_or(0, |limit| limit.held_total()),
+        }
+    }
+
+    /// Reads the definitions again, all of them or those whose files have changed; says in the log and in the metrics what came of it.
+    pub fn reload(&self, changed_only: bool) {
+        for Running { deployed, pipeline, .. } in &self.pipelines {
+            if !changed_only || deployed.has_changed() {
+                deployed.reload(pipeline);
+            }
         }
     }
 
@@ -116,45 +123,6 @@ fn operating(pipeline: &str, error: pipeline::Error) -> Error {
     Error::surroundings(format!("pipeline {pipeline}"), error)
 }
 
-struct Loaded {
-    program: expressway_engine::Program,
-    mocks: Option<TestCase>,
-}
-
-fn load(pipeline: &config::Pipeline, config: &Config) -> Result<Loaded, Error> {
-    let definition = Definition::read(&pipeline.definition).map_err(|error| refused(&pipeline.name, &error))?;
-    let deployment = Deployment {
-        region: config.identity.region.clone(),
-        account: config.identity.account.clone(),
-        role_arn: format!("arn:aws:iam::{}:role/{}", config.identity.account, pipeline.name),
-        state_machine: pipeline.name.clone(),
-        limits: Limits::default(),
-    };
-    let compiled = definition.compile(WorkflowType::Express, &deployment).map_err(|error| refused(&pipeline.name, &error))?;
-    for warning in &compiled.warnings {
-        tracing::warn!(pipeline = pipeline.name, definition = %pipeline.definition.display(), %warning, "the definition has a finding");
-    }
-    let mocks = pipeline.mocks.as_ref().map(mocked).transpose()?;
-    let unanswered = Builtin::unanswered(&compiled.program, mocks.as_ref());
-    if !unanswered.is_empty() {
-        let known = native::NAMES.join(", ");
-        return Err(Error::Setting(format!("pipeline {}: nothing answers for {}; there are {known}, and mocks", pipeline.name, unanswered.join(", "))));
-    }
-    Ok(Loaded { program: compiled.program, mocks })
-}
-
-fn mocked(mocks: &config::Mocks) -> Result<TestCase, Error> {
-    let refuse = |error: crate::tasks::mock::Error| Error::Setting(error.to_string());
-    MockFile::read(&mocks.file).map_err(refuse)?.test_case(&mocks.state_machine, &mocks.test_case).map_err(refuse)
-}
-
-/// A definition that is not there is a mistake in the configuration; one that is refused is an input at fault.
-fn refused(pipeline: &str, error: &registry::Error) -> Error {
-    let source = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
-    let text = format!("pipeline {pipeline}: {error}{source}");
-    if matches!(error, registry::Error::Read { .. }) { Error::Setting(text) } else { Error::Input(text) }
-}
-
 /// The pipeline's settings out of the configuration's sections.
 fn settings(config: &Config, pipeline: &config::Pipeline) -> Settings {
     let own = [("bootstrap.servers", &config.kafka.bootstrap_servers), ("group.id", &pipeline.group_id)];
@@ -191,6 +159,7 @@ fn settings(config: &Config, pipeline: &config::Pipeline) -> Settings {
         memory_limit: config.service.memory_limit / pipelines,
         pin_threads: config.service.pin_threads,
         learned_shapes: config.engine.learned_shapes,
+        panics_per_minute_max: config.service.panics_per_minute_max,
         ..Settings::default()
     }
 }

@@ -35,6 +35,19 @@ pub struct Sample {
     pub books: Vec<PartitionBooks>,
     /// Whether it takes records.
     pub is_ready: bool,
+    /// The definition under which its executions begin.
+    pub definition: Definition,
+}
+
+/// The definition of a pipeline at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Definition {
+    /// Its version.
+    pub version: String,
+    /// How often another one has taken its place.
+    pub replaced: u64,
+    /// How often another one was refused.
+    pub refused: u64,
 }
 
 /// The process at one moment.
@@ -69,7 +82,7 @@ type Count = fn(&Counters) -> u64;
 type TopicLag<'s> = (&'s str, u64, f64);
 
 /// The metrics that are one number of the counters.
-const COUNTED: [(&Metric, Count); 31] = [
+const COUNTED: [(&Metric, Count); 37] = [
     (&names::EXECUTIONS_STARTED, |counters| counters.executions_started),
     (&names::EXECUTIONS_SUCCEEDED, |counters| counters.executions_succeeded),
     (&names::EXECUTIONS_FAILED, |counters| counters.executions_failed),
@@ -89,6 +102,12 @@ const COUNTED: [(&Metric, Count); 31] = [
     (&names::TASK_REPLIES_OVERFLOWED, |counters| counters.overflowed_replies),
     (&names::TIMERS_OPEN, |counters| counters.timers_open),
     (&names::PANICS, |counters| counters.panics),
+    (&names::SHAPE_HITS, |counters| counters.shape_hits),
+    (&names::SHAPE_MISSES, |counters| counters.shape_misses),
+    (&names::SHAPE_SKIPS, |counters| counters.shape_skips),
+    (&names::SHAPES_LEARNED, |counters| counters.shapes_learned),
+    (&names::SHAPES_EVICTED, |counters| counters.shapes_evicted),
+    (&names::DEAD_LETTERS_STUCK, |counters| counters.dead_letters_stuck),
     (&names::PRODUCE_RETRIES, |counters| counters.produce_retries),
     (&names::DELIVERY_REPORTS_STALE, |counters| counters.stale_reports),
     (&names::REBALANCES, |counters| counters.rebalances),
@@ -114,6 +133,7 @@ impl Collector for Snapshot {
         self.encode_books(&mut encoder)?;
         self.encode_times(&mut encoder)?;
         self.encode_dead_letters(&mut encoder)?;
+        self.encode_definitions(&mut encoder)?;
         self.encode_lag(&mut encoder)?;
         self.encode_process(&mut encoder)
     }
@@ -167,6 +187,23 @@ impl Snapshot {
         for sample in &self.pipelines {
             for (reason, count) in &sample.counters.dead_letters {
                 write(&mut family, &names::DEAD_LETTERS, &[("state_machine", sample.state_machine.as_str()), ("reason", reason.code())], *count)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_definitions(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut family = describe(encoder, &names::DEFINITION)?;
+        for Sample { state_machine, definition, .. } in &self.pipelines {
+            write(&mut family, &names::DEFINITION, &[("state_machine", state_machine), ("version", &definition.version)], 1)?;
+        }
+        for (metric, count) in [
+            (&names::DEFINITIONS_REPLACED, (|definition| definition.replaced) as fn(&Definition) -> u64),
+            (&names::DEFINITIONS_REFUSED, |definition| definition.refused),
+        ] {
+            let mut family = describe(encoder, metric)?;
+            for sample in &self.pipelines {
+                write(&mut family, metric, &[("state_machine", &sample.state_machine)], count(&sample.definition))?;
             }
         }
         Ok(())
@@ -281,6 +318,7 @@ mod tests {
             lag: vec![lag(0, 3, 1.5), lag(1, 4, 0.5)],
             books: vec![PartitionBooks { partition: 3, read: 9, succeeded: 6, dead_lettered: 1, open: 2, ..PartitionBooks::default() }],
             is_ready: true,
+            definition: Definition { version: "1a2b".to_owned(), replaced: 2, refused: 1 },
         };
         Snapshot { pipelines: vec![sample], uptime: Duration::from_secs(5), log_lines_held: 9 }
     }
@@ -309,6 +347,9 @@ mod tests {
             "expressway_partition_records_read_total{state_machine=\"heartbeat\",topic=\"heartbeats\",partition=\"3\"} 9",
             "expressway_partition_records_ended_total{state_machine=\"heartbeat\",topic=\"heartbeats\",partition=\"3\",end=\"succeeded\"} 6",
             "expressway_partition_records_open{state_machine=\"heartbeat\",topic=\"heartbeats\",partition=\"3\"} 2",
+            "expressway_definition{state_machine=\"heartbeat\",version=\"1a2b\"} 1",
+            "expressway_definitions_replaced_total{state_machine=\"heartbeat\"} 2",
+            "expressway_definitions_refused_total{state_machine=\"heartbeat\"} 1",
             "expressway_ready{state_machine=\"heartbeat\"} 1",
             "expressway_log_lines_held_total 9",
             "expressway_uptime_seconds 5.0",

@@ -133,6 +133,28 @@ pub static TASK_REPLIES_OVERFLOWED: Metric =
 pub static TIMERS_OPEN: Metric = gauge("expressway_timers_open", PER_MACHINE, "Waits, retries and time-outs that are set");
 /// Engine panics.
 pub static PANICS: Metric = counter("expressway_panics", PER_MACHINE, "Panics of the engine, each of which made one dead letter");
+/// Definition.
+pub static DEFINITION: Metric = gauge("expressway_definition", &["state_machine", "version"], "Always 1; the version under which executions begin is in the label");
+/// Definitions replaced.
+pub static DEFINITIONS_REPLACED: Metric =
+    counter("expressway_definitions_replaced", PER_MACHINE, "Definitions that were read again and took the place of the one before");
+/// Definitions refused.
+pub static DEFINITIONS_REFUSED: Metric =
+    counter("expressway_definitions_refused", PER_MACHINE, "Definitions that were read again and refused; the one before goes on");
+/// Shape hits.
+pub static SHAPE_HITS: Metric = counter("expressway_shape_hits", PER_MACHINE, "Messages read by a learned shape");
+/// Shape misses.
+pub static SHAPE_MISSES: Metric = counter("expressway_shape_misses", PER_MACHINE, "Messages that fitted no learned shape and took the full pass");
+/// Shape skips.
+pub static SHAPE_SKIPS: Metric =
+    counter("expressway_shape_skips", PER_MACHINE, "Messages that took the full pass without a comparison, because shapes had not been worth it");
+/// Shapes learned.
+pub static SHAPES_LEARNED: Metric = counter("expressway_shapes_learned", PER_MACHINE, "Shapes of messages learned");
+/// Shapes evicted.
+pub static SHAPES_EVICTED: Metric = counter("expressway_shapes_evicted", PER_MACHINE, "Shapes of messages given up for others");
+/// Dead letters stuck.
+pub static DEAD_LETTERS_STUCK: Metric =
+    gauge("expressway_dead_letters_stuck", PER_MACHINE, "Dead letters that the broker refuses; they are kept, hold their partition's offset, and are tried again");
 /// Produce retries.
 pub static PRODUCE_RETRIES: Metric = counter("expressway_produce_retries", PER_MACHINE, "Results and dead letters sent again after an error that may pass");
 /// Stale delivery reports.
@@ -169,7 +191,7 @@ pub static UPTIME: Metric = with_unit(gauge("expressway_uptime", &[], "Time sinc
 pub static BUILD: Metric = gauge("expressway_build", &["version"], "Always 1; the version is in the label");
 
 /// All of them, in the order of the exposition.
-pub static ALL: [&Metric; 42] = [
+pub static ALL: [&Metric; 51] = [
     &EXECUTIONS_STARTED,
     &EXECUTIONS_SUCCEEDED,
     &EXECUTIONS_FAILED,
@@ -196,6 +218,15 @@ pub static ALL: [&Metric; 42] = [
     &TASK_REPLIES_OVERFLOWED,
     &TIMERS_OPEN,
     &PANICS,
+    &DEFINITION,
+    &DEFINITIONS_REPLACED,
+    &DEFINITIONS_REFUSED,
+    &SHAPE_HITS,
+    &SHAPE_MISSES,
+    &SHAPE_SKIPS,
+    &SHAPES_LEARNED,
+    &SHAPES_EVICTED,
+    &DEAD_LETTERS_STUCK,
     &PRODUCE_RETRIES,
     &DELIVERY_REPORTS_STALE,
     &REBALANCES,

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
+use expressway_engine::Program;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
@@ -193,6 +194,18 @@ impl Coordinator {
             thread::send(&link.commands, command(), ANSWER_TIMEOUT).ok();
             link.alarm.ring();
         }
+    }
+
+    /// Gives every shard another program; whether all of them have it now.
+    pub(super) fn replace(&self, program: &Arc<Program>) -> bool {
+        let table = lock(&self.table);
+        let shards = table.links.len();
+        let (done, answers) = bounded(shards.max(1));
+        // A shard that is gone is no fault of the program's: the pipeline is ending, and whoever looks after it knows.
+        let sent = |link: &&ShardLink| link.commands.try_send(Command::Replace { program: Arc::clone(program), done: done.clone() }).is_ok();
+        let asked = table.links.iter().filter(sent).inspect(|link| link.alarm.ring()).count();
+        drop(table);
+        asked == shards && shards > 0 && self.await_answers(&answers, asked, ANSWER_TIMEOUT) == shards
     }
 
     /// Wakes every shard.

@@ -31,6 +31,11 @@ pub(crate) enum Count {
     Acknowledged,
     Transitions,
     Turns,
+    ShapeHits,
+    ShapeMisses,
+    ShapeSkips,
+    ShapesLearned,
+    ShapesEvicted,
     // From here on: levels, not counts.
     ExecutionsOpen,
     RecordsOpen,
@@ -166,6 +171,16 @@ pub struct Counters {
     pub mark_distance: u64,
     /// Dead letters that the broker refuses, kept and tried again now and then.
     pub dead_letters_stuck: u64,
+    /// Messages read by a learned shape.
+    pub shape_hits: u64,
+    /// Messages that fitted no learned shape.
+    pub shape_misses: u64,
+    /// Messages that were not compared with learned shapes, because those had not been worth it.
+    pub shape_skips: u64,
+    /// Shapes learned.
+    pub shapes_learned: u64,
+    /// Shapes given up for others.
+    pub shapes_evicted: u64,
     /// Partitions paused now.
     pub partitions_paused: u64,
 }
@@ -198,6 +213,11 @@ impl Counters {
             produce_retries: sum(Count::ProduceRetries),
             store_errors: sum(Count::StoreErrors),
             client_errors: sum(Count::ClientErrors),
+            shape_hits: sum(Count::ShapeHits),
+            shape_misses: sum(Count::ShapeMisses),
+            shape_skips: sum(Count::ShapeSkips),
+            shapes_learned: sum(Count::ShapesLearned),
+            shapes_evicted: sum(Count::ShapesEvicted),
             executions_open: sum(Count::ExecutionsOpen),
             records_open: sum(Count::RecordsOpen),
             task_calls_open: sum(Count::CallsOpen),

@@ -168,6 +168,14 @@ impl Pipeline {
         start::start(settings, &identity, &tasks, processor)
     }
 
+    /// Runs another program: executions that begin from now on are its, open ones end under the one they began with, and their results and dead letters say which that was. Its state machine has to be the pipeline's. Returns whether every shard runs it now.
+    ///
+    /// Waits for the shards, so up to a batch.
+    #[must_use]
+    pub fn replace(&self, program: &Arc<Program>) -> bool {
+        self.coordinator.replace(program)
+    }
+
     /// Whether records are worked on, and if not, why.
     #[must_use]
     pub fn readiness(&self) -> Readiness {

@@ -2,6 +2,7 @@
 //!
 //! The shard's loop is generic over [`Processor`], so that the bench's floor runs the very same loop, calls, settings, acknowledgements and marks, with the interpreter replaced by [`Splice`].
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use expressway_engine::document::{Counts, Fault};
@@ -45,21 +46,46 @@ pub trait Processor: Send + 'static {
     /// The shard's turn is over.
     fn end_turn(&mut self) {}
 
-    /// The text of a resource.
-    fn resource(&self, resource: ResourceId) -> Arc<str>;
+    /// The text of a resource of the slot's program.
+    fn resource(&self, slot: u32, resource: ResourceId) -> Arc<str>;
 
-    /// The name of a state.
-    fn state(&self, state: StateId) -> Arc<str>;
+    /// The name of a state of the slot's program.
+    fn state(&self, slot: u32, state: StateId) -> Arc<str>;
+
+    /// From now on executions begin under `program`; those in the slots of `open` end under the one they began with. Who runs no program has nothing to do.
+    fn replace(&mut self, program: &Arc<Program>, open: &[u32]) {
+        let _ = (program, open);
+    }
+
+    /// How many messages were read by learned shapes, and how many not.
+    fn shape_counts(&self) -> Counts {
+        Counts::default()
+    }
 }
 
-/// The engine: one program, a slot per open execution. With the default listener, which hears nothing, no event is ever made.
+/// A program and the texts of its resources.
+#[derive(Debug, Clone)]
+struct Loaded {
+    program: Arc<Program>,
+    resources: Arc<[Arc<str>]>,
+}
+
+impl Loaded {
+    fn new(program: &Arc<Program>) -> Self {
+        let resources = program.resources().iter().map(|resource| Arc::from(resource.arn.as_str())).collect();
+        Self { program: Arc::clone(program), resources }
+    }
+}
+
+/// The engine: one program for all executions that begin, a slot per open execution. With the default listener, which hears nothing, no event is ever made.
 #[derive(Debug)]
 pub struct Engine<L = Silent> {
-    program: Arc<Program>,
+    current: Loaded,
+    /// The programs of open executions that began before the current one came, by slot.
+    earlier: BTreeMap<u32, Loaded>,
     slots: Vec<Option<Slot>>,
     /// What all slots have learned of their messages.
     shapes: Shapes,
-    resources: Vec<Arc<str>>,
     budget: Budget,
     listener: L,
 }
@@ -76,8 +102,7 @@ impl<L: Listener> Engine<L> {
     /// An engine that runs `program` and tells `listener` of every event.
     #[must_use]
     pub fn with_listener(program: &Arc<Program>, listener: L) -> Self {
-        let resources = program.resources().iter().map(|resource| Arc::from(resource.arn.as_str())).collect();
-        Self { program: Arc::clone(program), slots: Vec::new(), shapes: Shapes::new(), resources, budget: Budget::default(), listener }
+        Self { current: Loaded::new(program), earlier: BTreeMap::new(), slots: Vec::new(), shapes: Shapes::new(), budget: Budget::default(), listener }
     }
 
     /// The same, learning the shapes of messages or not; it does unless told otherwise.
@@ -87,10 +112,8 @@ impl<L: Listener> Engine<L> {
         self
     }
 
-    /// How many messages were read by learned shapes, and how many not.
-    #[must_use]
-    pub fn shape_counts(&self) -> Counts {
-        self.shapes.counts()
+    fn loaded(&self, slot: u32) -> &Loaded {
+        loaded_of(&self.current, &self.earlier, slot)
     }
 
     fn used(&self, index: u32) -> &Slot {
@@ -109,30 +132,38 @@ fn slot_of(slots: &mut Vec<Option<Slot>>, index: u32) -> &mut Slot {
     slots[place].as_mut().expect("a discarded slot is never used again")
 }
 
+/// The program under which the slot's execution began.
+fn loaded_of<'e>(current: &'e Loaded, earlier: &'e BTreeMap<u32, Loaded>, slot: u32) -> &'e Loaded {
+    if earlier.is_empty() { current } else { earlier.get(&slot).unwrap_or(current) }
+}
+
 impl<L: Listener> Processor for Engine<L> {
     fn begin(&mut self, slot: u32, input: &[u8], start: &Start<'_>, effects: &mut Effects, output: &mut Vec<u8>) -> Result<Step, Fault> {
-        let slot = slot_of(&mut self.slots, slot);
-        slot.start_with(&self.program, input, start, &mut self.shapes)?;
-        let step = slot.run(&self.program, start.now, self.budget, effects, &mut self.listener);
+        debug_assert!(!self.earlier.contains_key(&slot), "an execution that ended leaves no program behind");
+        let (program, slot) = (&self.current.program, slot_of(&mut self.slots, slot));
+        slot.start_with(program, input, start, &mut self.shapes)?;
+        let step = slot.run(program, start.now, self.budget, effects, &mut self.listener);
         if step == Step::Succeeded {
-            slot.write_output(&self.program, output);
+            slot.write_output(program, output);
         }
         Ok(step)
     }
 
     fn proceed(&mut self, slot: u32, now: Timestamp, effects: &mut Effects, output: &mut Vec<u8>) -> Step {
+        let program = &loaded_of(&self.current, &self.earlier, slot).program;
         let slot = slot_of(&mut self.slots, slot);
-        let step = slot.run(&self.program, now, self.budget, effects, &mut self.listener);
+        let step = slot.run(program, now, self.budget, effects, &mut self.listener);
         if step == Step::Succeeded {
-            slot.write_output(&self.program, output);
+            slot.write_output(program, output);
         }
         step
     }
 
     fn resume(&mut self, id: EffectId, reply: Reply<'_>) -> Resumed {
         let place = usize::try_from(id.slot).expect("a slot number fits into memory");
+        let program = &loaded_of(&self.current, &self.earlier, id.slot).program;
         match self.slots.get_mut(place) {
-            Some(Some(slot)) => slot.resume(&self.program, id, reply),
+            Some(Some(slot)) => slot.resume(program, id, reply),
             _ => Resumed::Stale,
         }
     }
@@ -146,6 +177,9 @@ impl<L: Listener> Processor for Engine<L> {
     }
 
     fn finish(&mut self, slot: u32) -> u64 {
+        if !self.earlier.is_empty() {
+            self.earlier.remove(&slot);
+        }
         let slot = slot_of(&mut self.slots, slot);
         let transitions = slot.transitions();
         // The next start forgets everything anyway.
@@ -156,10 +190,12 @@ impl<L: Listener> Processor for Engine<L> {
     }
 
     fn abandon(&mut self, slot: u32) {
+        self.earlier.remove(&slot);
         slot_of(&mut self.slots, slot).reset(SLOT_KEEP_BYTES);
     }
 
     fn discard(&mut self, slot: u32) {
+        self.earlier.remove(&slot);
         let place = usize::try_from(slot).expect("a slot number fits into memory");
         if let Some(slot) = self.slots.get_mut(place) {
             *slot = None;
@@ -170,13 +206,24 @@ impl<L: Listener> Processor for Engine<L> {
         self.listener.end_turn();
     }
 
-    fn resource(&self, resource: ResourceId) -> Arc<str> {
+    fn resource(&self, slot: u32, resource: ResourceId) -> Arc<str> {
         let place = usize::try_from(resource.0).expect("a resource number fits into memory");
-        Arc::clone(&self.resources[place])
+        Arc::clone(&self.loaded(slot).resources[place])
     }
 
-    fn state(&self, state: StateId) -> Arc<str> {
-        Arc::from(self.program.state_name(state))
+    fn state(&self, slot: u32, state: StateId) -> Arc<str> {
+        Arc::from(self.loaded(slot).program.state_name(state))
+    }
+
+    fn replace(&mut self, program: &Arc<Program>, open: &[u32]) {
+        for slot in open {
+            self.earlier.entry(*slot).or_insert_with(|| self.current.clone());
+        }
+        self.current = Loaded::new(program);
+    }
+
+    fn shape_counts(&self) -> Counts {
+        self.shapes.counts()
     }
 }
 
@@ -225,11 +272,11 @@ impl Processor for Splice {
 
     fn discard(&mut self, _: u32) {}
 
-    fn resource(&self, _: ResourceId) -> Arc<str> {
+    fn resource(&self, _: u32, _: ResourceId) -> Arc<str> {
         Arc::from("")
     }
 
-    fn state(&self, _: StateId) -> Arc<str> {
+    fn state(&self, _: u32, _: StateId) -> Arc<str> {
         Arc::from("")
     }
 }

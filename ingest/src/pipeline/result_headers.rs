@@ -11,6 +11,7 @@ use super::{Identity, header_name};
 
 const STATUS: usize = 0;
 const EXECUTION: usize = 1;
+const VERSION: usize = 3;
 const SOURCE: usize = 4;
 
 /// Lengths that are kept at a time: two outcomes for each partition of a few, and one digit more now and then.
@@ -35,16 +36,15 @@ pub(crate) struct ResultHeaders {
     /// Lists of one header, the source, of acknowledged results.
     short: Vec<Headers>,
     definition: String,
-    version: String,
     spares: Vec<Spare>,
     /// The spare whose place the next new shape takes when there are [`SHAPES_MAX`].
     oldest: usize,
 }
 
 impl ResultHeaders {
-    /// For results of one version of one definition.
-    pub(crate) fn new(detail: Detail, definition: &str, version: &str) -> Self {
-        Self { detail, short: Vec::new(), definition: definition.to_owned(), version: version.to_owned(), spares: Vec::new(), oldest: 0 }
+    /// For results of one definition.
+    pub(crate) fn new(detail: Detail, definition: &str) -> Self {
+        Self { detail, short: Vec::new(), definition: definition.to_owned(), spares: Vec::new(), oldest: 0 }
     }
 
     /// Bytes of a record's headers and framing in a request, at most. Counts what librdkafka reserves for numbers of variable length.
@@ -62,10 +62,10 @@ impl ResultHeaders {
         self.detail == Detail::Full
     }
 
-    /// The headers of one result.
-    pub(crate) fn make(&mut self, status: &str, execution: &[u8], source: &[u8]) -> Headers {
+    /// The headers of one result; `version` is that of the definition under which its execution began.
+    pub(crate) fn make(&mut self, status: &str, execution: &[u8], version: &str, source: &[u8]) -> Headers {
         match self.detail {
-            Detail::Full => self.make_full(status, execution, source),
+            Detail::Full => self.make_full(status, execution, version, source),
             Detail::Source => self.make_short(status, source),
         }
     }
@@ -87,12 +87,13 @@ impl ResultHeaders {
         headers
     }
 
-    fn make_full(&mut self, status: &str, execution: &[u8], source: &[u8]) -> Headers {
+    fn make_full(&mut self, status: &str, execution: &[u8], version: &str, source: &[u8]) -> Headers {
         let shape = [status.len(), execution.len(), source.len()];
         let spare = self.spares.iter_mut().find(|spare| spare.shape == shape).and_then(|spare| spare.lists.pop());
         if let Some(mut headers) = spare
             && headers.overwrite(STATUS, status.as_bytes())
             && headers.overwrite(EXECUTION, execution)
+            && headers.overwrite(VERSION, version.as_bytes())
             && headers.overwrite(SOURCE, source)
         {
             return headers;
@@ -101,7 +102,7 @@ impl ResultHeaders {
         headers.add(header_name::STATUS, status.as_bytes());
         headers.add(header_name::EXECUTION, execution);
         headers.add(header_name::DEFINITION, self.definition.as_bytes());
-        headers.add(header_name::VERSION, self.version.as_bytes());
+        headers.add(header_name::VERSION, version.as_bytes());
         headers.add(header_name::SOURCE, source);
         headers
     }
@@ -146,22 +147,22 @@ mod tests {
 
     #[test]
     fn a_list_that_came_back_says_nothing_of_its_last_record() {
-        let mut pool = ResultHeaders::new(Detail::Full, "heartbeat", "1a2b");
-        let first = pool.make("SUCCEEDED", b"in-0-41", b"in/0/41");
+        let mut pool = ResultHeaders::new(Detail::Full, "heartbeat");
+        let first = pool.make("SUCCEEDED", b"in-0-41", "1a2b", b"in/0/41");
         assert_eq!(texts(&first), ["SUCCEEDED", "in-0-41", "heartbeat", "1a2b", "in/0/41"]);
         pool.give_back(first);
-        let second = pool.make("TIMED_OUT", b"in-0-42", b"in/0/42");
+        let second = pool.make("TIMED_OUT", b"in-0-42", "3c4d", b"in/0/42");
         assert_eq!(kept(&pool), 0, "the list was used again");
-        assert_eq!(texts(&second), ["TIMED_OUT", "in-0-42", "heartbeat", "1a2b", "in/0/42"]);
+        assert_eq!(texts(&second), ["TIMED_OUT", "in-0-42", "heartbeat", "3c4d", "in/0/42"]);
     }
 
     #[test]
     fn a_list_of_other_lengths_is_left_alone() {
-        let mut pool = ResultHeaders::new(Detail::Full, "heartbeat", "1a2b");
-        let first = pool.make("SUCCEEDED", b"in-0-99", b"in/0/99");
+        let mut pool = ResultHeaders::new(Detail::Full, "heartbeat");
+        let first = pool.make("SUCCEEDED", b"in-0-99", "1a2b", b"in/0/99");
         pool.give_back(first);
         for (status, execution, source) in [("SUCCEEDED", "in-0-100", "in/0/100"), ("FAILED", "in-0-99", "in/0/99")] {
-            let other = pool.make(status, execution.as_bytes(), source.as_bytes());
+            let other = pool.make(status, execution.as_bytes(), "1a2b", source.as_bytes());
             assert_eq!(texts(&other), [status, execution, "heartbeat", "1a2b", source]);
             assert_eq!(kept(&pool), 1);
         }
@@ -169,29 +170,29 @@ mod tests {
 
     #[test]
     fn a_short_list_names_the_source_and_an_unusual_status() {
-        let mut pool = ResultHeaders::new(Detail::Source, "heartbeat", "1a2b");
-        let first = pool.make("SUCCEEDED", b"", b"in/0/9");
+        let mut pool = ResultHeaders::new(Detail::Source, "heartbeat");
+        let first = pool.make("SUCCEEDED", b"", "1a2b", b"in/0/9");
         assert_eq!(texts(&first), ["in/0/9"]);
         pool.give_back(first);
-        let failed = pool.make("TIMED_OUT", b"", b"in/0/9");
+        let failed = pool.make("TIMED_OUT", b"", "1a2b", b"in/0/9");
         assert_eq!(texts(&failed), ["in/0/9", "TIMED_OUT"]);
-        let longer = pool.make("SUCCEEDED", b"", b"in/0/10");
+        let longer = pool.make("SUCCEEDED", b"", "1a2b", b"in/0/10");
         assert_eq!((texts(&longer), pool.short.len()), (vec!["in/0/10".to_owned()], 0));
         pool.give_back(longer);
-        assert_eq!(texts(&pool.make("SUCCEEDED", b"", b"in/0/11")), ["in/0/11"]);
-        (0..LISTS_MAX + 10).map(|_| pool.make("SUCCEEDED", b"", b"in/0/1")).collect::<Vec<_>>().into_iter().for_each(|list| pool.give_back(list));
+        assert_eq!(texts(&pool.make("SUCCEEDED", b"", "1a2b", b"in/0/11")), ["in/0/11"]);
+        (0..LISTS_MAX + 10).map(|_| pool.make("SUCCEEDED", b"", "1a2b", b"in/0/1")).collect::<Vec<_>>().into_iter().for_each(|list| pool.give_back(list));
         assert_eq!(pool.short.len(), LISTS_MAX);
     }
 
     #[test]
     fn what_is_kept_is_bounded() {
-        let mut pool = ResultHeaders::new(Detail::Full, "heartbeat", "1a2b");
+        let mut pool = ResultHeaders::new(Detail::Full, "heartbeat");
         for digits in 0..3 * SHAPES_MAX {
-            let list = pool.make("SUCCEEDED", &vec![b'1'; digits], b"in/0/1");
+            let list = pool.make("SUCCEEDED", &vec![b'1'; digits], "1a2b", b"in/0/1");
             pool.give_back(list);
         }
         assert_eq!((pool.spares.len(), kept(&pool)), (SHAPES_MAX, SHAPES_MAX));
-        let lists: Vec<Headers> = (0..LISTS_MAX + 10).map(|_| pool.make("FAILED", b"in-0-1", b"in/0/1")).collect();
+        let lists: Vec<Headers> = (0..LISTS_MAX + 10).map(|_| pool.make("FAILED", b"in-0-1", "1a2b", b"in/0/1")).collect();
         lists.into_iter().for_each(|list| pool.give_back(list));
         assert_eq!(kept(&pool), SHAPES_MAX - 1 + LISTS_MAX);
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crossbeam::channel::Sender;
+use expressway_engine::Program;
 
 use super::partition::{Assigned, Partition, Phase};
 use super::record::RecordId;
@@ -29,6 +30,8 @@ pub(crate) enum Command {
     },
     /// The partition belongs to somebody else already: drop it, store nothing, answer.
     Lose { topic: u32, partition: i32, done: Done },
+    /// Executions that begin run this program from now on; open ones end under theirs. Answered with `false` when there have been too many versions.
+    Replace { program: Arc<Program>, done: Done },
     /// No partition is left: serve the reports that are under way until the deadline, and end.
     Stop { deadline_ns: u64 },
 }
@@ -60,12 +63,25 @@ impl<P: Processor> Shard<P> {
                     }
                     done.try_send(true).ok();
                 }
+                Command::Replace { program, done } => {
+                    let is_done = self.replace(&program);
+                    done.try_send(is_done).ok();
+                }
                 Command::Stop { deadline_ns } => {
                     self.finish_reports(deadline_ns);
                     return false;
                 }
             }
         }
+        true
+    }
+
+    fn replace(&mut self, program: &Arc<Program>) -> bool {
+        if !self.versions.add(program.version()) {
+            return false;
+        }
+        let open: Vec<_> = self.slots.lent().map(|(slot, _)| slot).collect();
+        self.processor.replace(program, &open);
         true
     }
 

@@ -38,8 +38,8 @@ impl Outside {
                 Effect::Call { id, resource, state, attempt, input, timeout_at } => {
                     let call = Call {
                         id: *id,
-                        resource: processor.resource(*resource),
-                        state: processor.state(*state),
+                        resource: processor.resource(id.slot, *resource),
+                        state: processor.state(id.slot, *state),
                         attempt: *attempt,
                         input: effects.bytes[input.clone()].to_vec(),
                         execution: Arc::clone(name.get_or_insert_with(|| execution(processor))),

@@ -19,6 +19,7 @@ mod partition;
 mod record;
 mod slots;
 mod timers;
+mod version;
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -34,6 +35,7 @@ use self::partition::Partition;
 use self::record::{Open, RecordId, Records, Source};
 use self::slots::{SlotId, Slots};
 use self::timers::{Kind, Timers};
+use self::version::Versions;
 use super::counters::{Count, Tally};
 use super::offsets::Refusal;
 use super::processor::Processor;
@@ -127,6 +129,7 @@ pub(super) struct Shard<P> {
     effects: Effects,
     output: Vec<u8>,
     text: Vec<u8>,
+    versions: Versions,
     result_headers: ResultHeaders,
     tally: Tally,
     acknowledged: Vec<u64>,
@@ -142,7 +145,7 @@ pub(super) struct Shard<P> {
 impl<P: Processor> Shard<P> {
     pub(super) fn new(parts: Parts<P>) -> Self {
         let Parts { index, processor, queue, sink, topics, outside, commands, health, desk, clock, rules } = parts;
-        let result_headers = ResultHeaders::new(rules.result_headers, &rules.definition, &rules.version);
+        let result_headers = ResultHeaders::new(rules.result_headers, &rules.definition);
         let batch_records_max = usize::try_from(rules.batch_records_max).expect("a batch fits into memory");
         Self {
             index,
@@ -165,6 +168,7 @@ impl<P: Processor> Shard<P> {
             effects: Effects::default(),
             output: Vec::new(),
             text: Vec::new(),
+            versions: Versions::new(&rules.version),
             result_headers,
             tally: Tally::new(),
             acknowledged: Vec::new(),
@@ -425,7 +429,8 @@ impl<P: Processor> Shard<P> {
         let offset = message.offset();
         let since_ns = message.timestamp_ms().map_or(now.wall_ns, |ms| ms.saturating_mul(1_000_000));
         partition.progress.took(since_ns);
-        let open = Open { partition: place, epoch: partition.epoch, offset, since_ns, class: Class::Succeeded, to: To::Results, source: Source::Held(message) };
+        let (epoch, version, source) = (partition.epoch, self.versions.current(), Source::Held(message));
+        let open = Open { partition: place, epoch, offset, since_ns, class: Class::Succeeded, to: To::Results, version, source };
         let record = self.records.insert(open);
         self.running = Some((record, None));
         let open = self.records.find(record).expect("the record was opened just now");
@@ -498,6 +503,16 @@ impl<P: Processor> Shard<P> {
         self.tally.set(Count::DeadLettersStuck, self.sink.stuck() as u64);
         self.tally.set(Count::TimersOpen, self.timers.len() as u64);
         let assigned = self.partitions.iter().flatten();
+        let shapes = self.processor.shape_counts();
+        for (count, level) in [
+            (Count::ShapeHits, shapes.hits),
+            (Count::ShapeMisses, shapes.misses),
+            (Count::ShapeSkips, shapes.skipped),
+            (Count::ShapesLearned, shapes.learned),
+            (Count::ShapesEvicted, shapes.evicted),
+        ] {
+            self.tally.set(count, level);
+        }
         self.tally.set(Count::PartitionsPaused, assigned.clone().filter(|partition| partition.paused).count() as u64);
         self.tally.set(Count::MarkDistance, assigned.map(|partition| partition.window.span()).sum());
         self.desk.board.publish(&self.tally);

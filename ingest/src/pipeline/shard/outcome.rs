@@ -109,7 +109,7 @@ impl<P: Processor> Shard<P> {
         let execution_end = self.text.len();
         partition.write_position(open.offset, &mut self.text);
         let (execution, source) = self.text.split_at(execution_end);
-        let headers = self.result_headers.make(status, execution, source);
+        let headers = self.result_headers.make(status, execution, self.versions.text(open.version), source);
         let key = open.source.key();
         let to = destination(key, partition.number, partition.count, self.sink.partitions(To::Results));
         let outgoing = Outgoing { to: To::Results, partition: to, key, value: Some(&self.output), headers, opaque: record.to_opaque() };
@@ -134,7 +134,7 @@ impl<P: Processor> Shard<P> {
         partition.write_position(open.offset, &mut self.text);
         headers.add(header_name::SOURCE, &self.text);
         headers.add(header_name::DEFINITION, self.rules.definition.as_bytes());
-        headers.add(header_name::VERSION, self.rules.version.as_bytes());
+        headers.add(header_name::VERSION, self.versions.text(open.version).as_bytes());
         headers.add(header_name::TIME, dead_letter::time_text(now.timestamp).as_bytes());
         self.tally.dead_letter(reason);
         let (key, value) = (open.source.key(), open.source.value());

@@ -2,6 +2,7 @@
 //!
 //! An open record keeps its source, because a dead letter needs key, value and headers as they came, and may become necessary as late as the delivery report. While the result is under way the consumed message itself is kept, which costs nothing. An execution that suspends or yields may live for minutes, and a kept message would pin the whole fetch response it lies in, so its source is copied out.
 
+use super::version::VersionId;
 use crate::kafka::{Headers, Message};
 use crate::pipeline::Class;
 use crate::pipeline::sink::To;
@@ -94,6 +95,8 @@ pub(crate) struct Open {
     pub(crate) since_ns: u64,
     pub(crate) class: Class,
     pub(crate) to: To,
+    /// The definition's version under which its execution began.
+    pub(crate) version: VersionId,
     pub(crate) source: Source,
 }
 
@@ -161,6 +164,9 @@ impl Records {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use super::super::version::Versions;
     use super::*;
 
     #[test]
@@ -171,7 +177,8 @@ mod tests {
 
     fn open(offset: i64) -> Open {
         let source = Source::Copied(Box::new(Copied { key: None, value: None, headers: None }));
-        Open { partition: 0, epoch: 1, offset, since_ns: 0, class: Class::Succeeded, to: To::Results, source }
+        let version = Versions::new(&Arc::from("v1")).current();
+        Open { partition: 0, epoch: 1, offset, since_ns: 0, class: Class::Succeeded, to: To::Results, version, source }
     }
 
     #[test]
