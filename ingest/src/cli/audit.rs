@@ -205,7 +205,7 @@ mod tests {
             )
         };
         let text = format!("pipelines: [{}, {}]", pipeline("a", headers[0]), pipeline("b", headers[1]));
-        let config = load(&Layers { file: Some(("test.yaml", &text)), environment: &[], flags: &[] }).expect("valid").config;
+        let config = load(&Layers { file: Some(("test.yaml", &text)), ..Layers::default() }).expect("valid").config;
         is_told_apart(&config, &config.pipelines[0], "in").map_err(|error| error.to_string())
     }
 

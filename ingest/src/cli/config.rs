@@ -1,4 +1,4 @@
-//! `expressway config show`: the configuration as it would be used.
+//! `expressway config`: the configuration as it would be used, and the schema of its files.
 
 use std::path::PathBuf;
 
@@ -22,6 +22,11 @@ enum Verb {
     /// Print the merged configuration with the source of each value, secrets masked
     #[command(after_help = "Example:\n  EXPRESSWAY_SERVICE_SHARDS=2 expressway config show --config configs/local.yaml --set kafka.group_id=fleet")]
     Show(ConfigFlags),
+    /// Print the JSON Schema of configuration files, for editors
+    #[command(
+        after_help = "Example:\n  expressway config schema > expressway.schema.json\n\nA file that begins with \"# yaml-language-server: $schema=expressway.schema.json\" is then completed and checked while it is written."
+    )]
+    Schema,
 }
 
 /// The flags that make a configuration, of `run` and `config show` alike.
@@ -30,6 +35,9 @@ pub(super) struct ConfigFlags {
     /// The configuration file; only what differs from the defaults
     #[arg(long, env = "EXPRESSWAY_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
+    /// A folder whose *.yaml and *.yml are laid over the configuration file in the order of their names; their pipelines add up
+    #[arg(long, env = "EXPRESSWAY_CONFIG_DIR", value_name = "FOLDER")]
+    config_dir: Option<PathBuf>,
     /// Brokers to start from, kafka.bootstrap_servers [env: EXPRESSWAY_KAFKA_BOOTSTRAP_SERVERS=]
     #[arg(long, value_name = "HOST:PORT,…")]
     bootstrap_servers: Option<String>,
@@ -61,15 +69,18 @@ impl ConfigFlags {
             flags.extend(value.as_ref().map(|value| (key.to_owned(), value.clone(), flag.to_owned())));
         }
         flags.extend(self.set.iter().map(|(key, value)| (key.clone(), value.clone(), "--set".to_owned())));
-        Ok(config::load_file(self.config.as_deref(), environment, &flags)?)
+        let files = config::Files { file: self.config.as_deref(), folder: self.config_dir.as_deref() };
+        Ok(config::load_files(files, environment, &flags)?)
     }
 }
 
 pub(super) fn run(flags: &Flags, log: &LogFlags, environment: &Environment) -> Result<(), Error> {
-    let Verb::Show(flags) = &flags.verb;
-    let loaded = flags.load(log, environment)?;
+    let text = match &flags.verb {
+        Verb::Show(flags) => flags.load(log, environment)?.show(),
+        Verb::Schema => format!("{:#}\n", config::schema()),
+    };
     let mut out = Output::new();
-    out.write(loaded.show().as_bytes())?;
+    out.write(text.as_bytes())?;
     out.flush()
 }
 

@@ -20,6 +20,9 @@ pub(super) struct ConnectionFlags {
     /// The configuration file of the service: brokers, client options, pipelines with their topics
     #[arg(long, env = "EXPRESSWAY_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
+    /// A folder whose *.yaml and *.yml are laid over the configuration file in the order of their names
+    #[arg(long, env = "EXPRESSWAY_CONFIG_DIR", value_name = "FOLDER")]
+    config_dir: Option<PathBuf>,
     /// Brokers to start from, kafka.bootstrap_servers [env: EXPRESSWAY_KAFKA_BOOTSTRAP_SERVERS=]
     #[arg(long, value_name = "HOST:PORT,…")]
     brokers: Option<String>,
@@ -33,7 +36,7 @@ impl ConnectionFlags {
     pub(super) fn open(&self, environment: &Environment) -> Result<(Config, Cluster), Error> {
         let mut flags: Vec<_> = self.brokers.iter().map(|brokers| ("kafka.bootstrap_servers".to_owned(), brokers.clone(), "--brokers".to_owned())).collect();
         flags.extend(self.set.iter().map(|(key, value)| (key.clone(), value.clone(), "--set".to_owned())));
-        let config = config::load_file(self.config.as_deref(), environment, &flags)?.config;
+        let config = config::load_files(config::Files { file: self.config.as_deref(), folder: self.config_dir.as_deref() }, environment, &flags)?.config;
         let cluster = Cluster::new(&config.kafka.bootstrap_servers, &config.kafka.client_options);
         Ok((config, cluster))
     }

@@ -44,7 +44,7 @@ pub(super) fn run(flags: &Flags, log: &LogFlags, environment: &Environment) -> R
     let loaded = flags.config.load(log, environment)?;
     let config = loaded.config;
     let limit = telemetry::start(&config.log.level, config.log.format)?;
-    for variable in unknown_variables(environment, &["EXPRESSWAY_CONFIG"]) {
+    for variable in unknown_variables(environment, &["EXPRESSWAY_CONFIG", "EXPRESSWAY_CONFIG_DIR"]) {
         tracing::warn!(variable, "the environment variable sets nothing");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("control").enable_all().build();

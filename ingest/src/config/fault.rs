@@ -26,7 +26,9 @@ impl Fault {
     /// `key` is none of `allowed`.
     pub(crate) fn unknown(section: &str, key: &str, node: &Node, allowed: &[&str]) -> Self {
         let hint = nearest(key, allowed).map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
-        let value = if is_secret(key) { "hidden".to_owned() } else { node.inline() };
+        // What a placeholder has filled in may be a secret whose key is misspelled.
+        let is_hidden = is_secret(key) || matches!(node.source, Source::Filled(_) | Source::Secret(_));
+        let value = if is_hidden { "hidden".to_owned() } else { node.inline() };
         let problem = format!("unknown key (value {value}), allowed here: {}{hint}", allowed.join(", "));
         Self::new(&join(section, key), &node.source, problem)
     }
@@ -93,7 +95,7 @@ mod tests {
 
     #[test]
     fn unknown_key_names_key_value_and_what_is_allowed() {
-        let node = Node::text("localhost:9092", Source::File("a.yaml".into()));
+        let node = Node::text("localhost:9092", Source::File(super::super::tree::Place::file("a.yaml")));
         let fault = Fault::unknown("kafka", "bootstrap_server", &node, &["bootstrap_servers", "group_id"]);
         assert_eq!(
             fault.to_string(),
@@ -103,7 +105,10 @@ mod tests {
 
     #[test]
     fn unknown_secret_is_not_repeated() {
-        let fault = Fault::unknown("", "token", &Node::text("hunter2", Source::Default), &["kafka"]);
-        assert!(!fault.to_string().contains("hunter2"));
+        let place = super::super::tree::Place::file("a.yaml");
+        for (key, source) in [("token", Source::Default), ("sasl", Source::Filled(place.clone())), ("sasl", Source::Secret(place))] {
+            let fault = Fault::unknown("", key, &Node::text("hunter2", source), &["kafka"]);
+            assert!(!fault.to_string().contains("hunter2"), "{fault}");
+        }
     }
 }

@@ -1,11 +1,14 @@
 //! Merging the layers: defaults, file, environment, flags. The defaults are also the list of what is allowed.
 
-use serde_json::Value;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_saphyr::Spanned;
 
 use super::fault::{Error, Fault, join};
-use super::placeholder;
-use super::tree::{Kind, Node, Source};
-use super::yaml;
+use super::placeholder::{self, Outside, ReadFile};
+use super::tree::{Kind, Node, Place, Source};
+use super::yaml::{self, Tree};
 use crate::kafka::Profile;
 
 /// The defaults, every key documented; also what the editor's schema and the tests read.
@@ -16,6 +19,10 @@ pub const DEFAULT_YAML: &str = include_str!("../../../configs/default.yaml");
 pub struct Layers<'l> {
     /// The configuration file: its name and its text.
     pub file: Option<(&'l str, &'l str)>,
+    /// Further files, each laid over those before; their pipelines add up.
+    pub folder: &'l [(String, String)],
+    /// Reads the files that stand for values; `None` refuses them.
+    pub read: Option<ReadFile>,
     /// The environment of the process; only `EXPRESSWAY_…` is a layer, the rest fills placeholders.
     pub environment: &'l [(String, String)],
     /// Flags: dotted path of the key, value, and the flag's name for messages.
@@ -36,11 +43,12 @@ pub(crate) fn defaults() -> (Node, Node) {
 pub(crate) fn merged(layers: &Layers<'_>) -> Result<Node, Error> {
     let (mut tree, template) = defaults();
     let mut faults = Vec::new();
-    if let Some((name, text)) = layers.file {
-        let source = Source::File(name.into());
-        let mut overlay = Node::new(parse(text, &source)?, &source);
-        placeholder::fill("", &mut overlay, layers.environment, &mut faults);
-        lay_over("", &mut tree, overlay, &template, &mut faults);
+    let outside = Outside { environment: layers.environment, read: layers.read.unwrap_or(no_files) };
+    let folder = layers.folder.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+    for (name, text) in layers.file.into_iter().chain(folder) {
+        let mut overlay = parse(name, text)?;
+        placeholder::fill("", &mut overlay, outside, &mut faults);
+        add_file(&mut tree, overlay, &template, &mut faults);
     }
     for (path, variable) in variables(&tree) {
         if let Some((_, value)) = layers.environment.iter().find(|(name, _)| *name == variable) {
@@ -50,8 +58,62 @@ pub(crate) fn merged(layers: &Layers<'_>) -> Result<Node, Error> {
     for (path, value, flag) in layers.flags {
         set(&mut tree, path, value, &Source::Flag(flag.as_str().into()), &template, &mut faults)?;
     }
+    read_secrets(&mut tree, outside.read, &mut faults);
     add_profile(&mut tree);
     if faults.is_empty() { Ok(tree) } else { Err(Error::Faults(faults)) }
+}
+
+fn no_files(path: &Path) -> Result<String, String> {
+    Err(format!("the file {} is not read here", path.display()))
+}
+
+/// Lays a file over those before it; its pipelines come behind theirs.
+fn add_file(tree: &mut Node, overlay: Node, template: &Node, faults: &mut Vec<Fault>) {
+    let earlier = pipelines(tree).map(std::mem::take).unwrap_or_default();
+    lay_over("", tree, overlay, template, faults);
+    match pipelines(tree) {
+        Some(entries) => drop(entries.splice(0..0, earlier)),
+        // The key was named and left empty.
+        None => tree.member_mut("pipelines").expect("default.yaml has the section pipelines").kind = Kind::List(earlier),
+    }
+}
+
+fn pipelines(tree: &mut Node) -> Option<&mut Vec<Node>> {
+    match &mut tree.member_mut("pipelines")?.kind {
+        Kind::List(entries) => Some(entries),
+        _ => None,
+    }
+}
+
+/// What the name of a client option ends with whose value stands in a file.
+const FILE_SUFFIX: &str = "_file";
+
+/// Replaces each client option `NAME_file` by `NAME` with what the file holds.
+fn read_secrets(tree: &mut Node, read: ReadFile, faults: &mut Vec<Fault>) {
+    let Some(Node { kind: Kind::Map(options), .. }) = tree.member_mut("kafka").and_then(|kafka| kafka.member_mut("client_options")) else { return };
+    let names: Vec<String> = options.iter().map(|(name, _)| name.clone()).collect();
+    for (name, node) in options {
+        let Some(option) = name.strip_suffix(FILE_SUFFIX) else { continue };
+        let path = join("kafka.client_options", name);
+        let Kind::Text(file) = &node.kind else {
+            faults.push(Fault::new(&path, &node.source, "takes the path of a file"));
+            continue;
+        };
+        if names.iter().any(|other| other == option) {
+            faults.push(Fault::new(&path, &node.source, format!("\"{option}\" is set too; one of them is enough")));
+            continue;
+        }
+        match read(&node.source.resolve(file)) {
+            Ok(text) => {
+                let place = match &node.source {
+                    Source::File(place) | Source::Filled(place) | Source::Secret(place) => place.clone(),
+                    source => Place::file(&source.to_string()),
+                };
+                (*name, *node) = (option.to_owned(), Node::text(&text, Source::Secret(place)));
+            }
+            Err(problem) => faults.push(Fault::new(&path, &node.source, problem)),
+        }
+    }
 }
 
 /// Adds the options of the profile to the client options, below all that were set. A profile that there is not is told by who reads the key.
@@ -78,13 +140,15 @@ pub(crate) fn variables(tree: &Node) -> Vec<(String, String)> {
     paths.iter().map(|path| (path.clone(), variable(path))).collect()
 }
 
-fn parse(text: &str, source: &Source) -> Result<Value, Error> {
-    let syntax = |message: String| Error::Syntax { source: source.clone(), message };
-    let value = yaml::parse(text).map_err(syntax)?;
-    match value {
-        Value::Object(_) => Ok(value),
+fn parse(name: &str, text: &str) -> Result<Node, Error> {
+    let file: Arc<str> = name.into();
+    let place = Place { file: Arc::clone(&file), line: 0 };
+    let syntax = |message: String| Error::Syntax { source: Source::File(place.clone()), message };
+    let tree: Spanned<Tree> = yaml::parse_as(text).map_err(syntax)?;
+    match &tree.value {
+        Tree::Object(_) => Ok(Node::placed(tree, &file)),
         // A file of comments only is an empty layer.
-        Value::Null => Ok(Value::Object(serde_json::Map::new())),
+        Tree::Scalar(value) if value.is_null() => Ok(Node { kind: Kind::Map(Vec::new()), source: Source::File(place) }),
         _ => Err(syntax("the top level must be a mapping of sections".to_owned())),
     }
 }
@@ -114,7 +178,8 @@ fn lay_over(path: &str, base: &mut Node, overlay: Node, template: &Node, faults:
         // A section that is named but left empty changes nothing.
         (Kind::Map(_), Kind::Null) => {}
         (Kind::Map(_), kind) => {
-            let found = Node { kind, source: overlay.source.clone() }.inline();
+            // A text in place of the client's options may hold a password.
+            let found = if is_open(path) { "the hidden value".to_owned() } else { Node { kind, source: overlay.source.clone() }.inline() };
             faults.push(Fault::new(path, &overlay.source, format!("{found} is not allowed; it takes a mapping of keys")));
         }
         (_, Kind::List(items)) if path == "pipelines" => {

@@ -7,6 +7,7 @@
 mod fault;
 mod layers;
 mod placeholder;
+mod schema;
 mod section;
 mod sections;
 mod show;
@@ -15,23 +16,32 @@ mod unit;
 pub(crate) mod yaml;
 
 use std::cell::RefCell;
+use std::fmt;
 use std::path::Path;
 
 pub use fault::{Error, Fault};
 pub use layers::{DEFAULT_YAML, Layers};
+pub use placeholder::ReadFile;
+pub use schema::schema;
 pub use sections::{Config, Engine, Http, Identity, Kafka, Log, LogFormat, Mocks, OnFailure, OnNull, Pipeline, Service};
-pub use tree::Source;
+pub use tree::{Place, Source};
 pub(crate) use unit::display_duration;
 pub use unit::{parse_duration, parse_size};
 
 use section::Section;
 
 /// A configuration together with where its values come from.
-#[derive(Debug)]
 pub struct Loaded {
     /// The checked values.
     pub config: Config,
     tree: tree::Node,
+}
+
+impl fmt::Debug for Loaded {
+    /// As [`Loaded::show`], for secrets are not to be printed by mistake either.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.show())
+    }
 }
 
 impl Loaded {
@@ -49,20 +59,72 @@ impl Loaded {
 pub fn load(layers: &Layers<'_>) -> Result<Loaded, Error> {
     let tree = layers::merged(layers)?;
     let faults = RefCell::new(Vec::new());
-    let read = RefCell::new(Vec::new());
+    let read = RefCell::default();
     let config = Config::read(&Section::root(&tree, &faults, &read));
     let faults = faults.into_inner();
     if faults.is_empty() { Ok(Loaded { config, tree }) } else { Err(Error::Faults(faults)) }
 }
 
-/// Like [`load`], with the file read from disk.
+/// Largest configuration file. A pipeline takes a few hundred bytes.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Most files of a folder.
+const FOLDER_FILES_MAX: usize = 1_000;
+
+/// Where a configuration lies.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Files<'f> {
+    /// A file.
+    pub file: Option<&'f Path>,
+    /// A folder whose `*.yaml` and `*.yml`, in the order of their names, are laid over the file and over each other.
+    pub folder: Option<&'f Path>,
+}
+
+/// Like [`load`], with the files read from disk, and those that they name in place of values.
 ///
 /// # Errors
-/// As [`load`], and when the file cannot be read.
+/// As [`load`], and when a file cannot be read or is too large.
+pub fn load_files(files: Files<'_>, environment: &[(String, String)], flags: &[(String, String, String)]) -> Result<Loaded, Error> {
+    let file = files.file.map(read).transpose()?;
+    let folder = files.folder.map_or_else(|| Ok(Vec::new()), read_folder)?;
+    let file = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
+    load(&Layers { file, folder: &folder, read: Some(placeholder::read_secret), environment, flags })
+}
+
+/// Like [`load_files`], for a file alone.
+///
+/// # Errors
+/// As [`load_files`].
 pub fn load_file(file: Option<&Path>, environment: &[(String, String)], flags: &[(String, String, String)]) -> Result<Loaded, Error> {
-    let Some(path) = file else { return load(&Layers { file: None, environment, flags }) };
-    let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    load(&Layers { file: Some((&path.to_string_lossy(), &text)), environment, flags })
+    load_files(Files { file, folder: None }, environment, flags)
+}
+
+fn read(path: &Path) -> Result<(String, String), Error> {
+    let unreadable = |source| Error::Read { path: path.to_owned(), source };
+    let bytes_found = std::fs::metadata(path).map_err(unreadable)?.len();
+    if bytes_found > FILE_BYTES_MAX {
+        let problem = format!("it has {bytes_found} bytes, limit is {FILE_BYTES_MAX}");
+        return Err(unreadable(std::io::Error::new(std::io::ErrorKind::FileTooLarge, problem)));
+    }
+    Ok((path.to_string_lossy().into_owned(), std::fs::read_to_string(path).map_err(unreadable)?))
+}
+
+fn read_folder(folder: &Path) -> Result<Vec<(String, String)>, Error> {
+    let unreadable = |source| Error::Read { path: folder.to_owned(), source };
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        // An editor's and Kubernetes' own files begin with a dot.
+        let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if !is_hidden && path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+            paths.push(path);
+        }
+    }
+    if paths.len() > FOLDER_FILES_MAX {
+        return Err(unreadable(std::io::Error::other(format!("it has {} files, limit is {FOLDER_FILES_MAX}", paths.len()))));
+    }
+    paths.sort();
+    paths.iter().map(|path| read(path)).collect()
 }
 
 /// Variables that begin like ours and set nothing, for a warning: they are not refused, because Kubernetes sets `EXPRESSWAY_PORT` and its like for a service of that name.

@@ -1,13 +1,14 @@
 //! Typed reading of one section of the merged tree. Every problem is collected, none ends the reading: the caller drops the values when there are faults.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::fault::{Fault, join};
-use super::tree::{Kind, Node, Source, is_secret};
+use super::tree::{Kind, Node, is_secret};
 use super::unit::{display_duration, display_size, parse_duration, parse_size};
 
 /// A cursor on one mapping of the tree.
@@ -15,12 +16,31 @@ pub(crate) struct Section<'t> {
     path: String,
     node: &'t Node,
     faults: &'t RefCell<Vec<Fault>>,
-    read: &'t RefCell<Vec<String>>,
+    read: &'t RefCell<BTreeMap<String, Shape>>,
+}
+
+/// What a key takes, as the editor's schema tells it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Shape {
+    /// A mapping, or a list of them, or a key of which nothing is known yet.
+    Section,
+    /// A text in words of ours.
+    Text { allowed: String },
+    /// A whole number.
+    Count { least: String, most: String },
+    /// `true` or `false`.
+    Flag,
+    /// One of these words.
+    Word(Vec<String>),
+    /// A list of texts.
+    Texts,
+    /// A map with free keys.
+    Table,
 }
 
 impl<'t> Section<'t> {
     /// The whole tree. `read` hears of every key that is asked for, so that a test can compare them with `default.yaml`.
-    pub(crate) fn root(node: &'t Node, faults: &'t RefCell<Vec<Fault>>, read: &'t RefCell<Vec<String>>) -> Self {
+    pub(crate) fn root(node: &'t Node, faults: &'t RefCell<Vec<Fault>>, read: &'t RefCell<BTreeMap<String, Shape>>) -> Self {
         Self { path: String::new(), node, faults, read }
     }
 
@@ -48,6 +68,7 @@ impl<'t> Section<'t> {
 
     /// A text, or `None` where it is null.
     pub(crate) fn optional_text(&self, key: &str) -> Option<String> {
+        self.note(key, Shape::Text { allowed: String::new() });
         match &self.find(key).kind {
             Kind::Null => None,
             Kind::Text(text) if text.trim().is_empty() => {
@@ -72,6 +93,7 @@ impl<'t> Section<'t> {
 
     /// A whole number within `range`.
     pub(crate) fn count<T: Copy + Default + PartialOrd + Display + TryFrom<u64>>(&self, key: &str, range: RangeInclusive<T>) -> T {
+        self.note(key, Shape::Count { least: range.start().to_string(), most: range.end().to_string() });
         let parsed = match &self.find(key).kind {
             Kind::Number(text) => text.parse::<u64>().ok().and_then(|number| T::try_from(number).ok()),
             _ => None,
@@ -82,6 +104,7 @@ impl<'t> Section<'t> {
 
     /// `true` or `false`.
     pub(crate) fn flag(&self, key: &str) -> bool {
+        self.note(key, Shape::Flag);
         match &self.find(key).kind {
             Kind::Bool(value) => *value,
             _ => self.refuse(key, "true or false").unwrap_or_default(),
@@ -92,20 +115,22 @@ impl<'t> Section<'t> {
     pub(crate) fn duration(&self, key: &str, range: RangeInclusive<Duration>) -> Duration {
         let parsed = self.scalar(key).and_then(parse_duration).filter(|duration| range.contains(duration));
         let allowed = || format!("a duration with a unit (ms, s, m, h, d) from {} to {}", display_duration(*range.start()), display_duration(*range.end()));
+        self.note(key, Shape::Text { allowed: allowed() });
         parsed.or_else(|| self.refuse(key, allowed())).unwrap_or_default()
     }
 
     /// A size of at least `minimum` bytes.
     pub(crate) fn size(&self, key: &str, minimum: u64) -> u64 {
         let parsed = self.scalar(key).and_then(parse_size).filter(|bytes| *bytes >= minimum);
-        parsed
-            .or_else(|| self.refuse(key, format!("a size with a unit (B, KiB, MiB, GiB, KB, MB, GB) of at least {}", display_size(minimum))))
-            .unwrap_or_default()
+        let allowed = || format!("a size with a unit (B, KiB, MiB, GiB, KB, MB, GB) of at least {}", display_size(minimum));
+        self.note(key, Shape::Text { allowed: allowed() });
+        parsed.or_else(|| self.refuse(key, allowed())).unwrap_or_default()
     }
 
     /// One of the words of `table`.
     pub(crate) fn word<T: Copy>(&self, key: &str, table: &[(&str, T)]) -> T {
         let found = self.scalar(key).and_then(|text| table.iter().find(|(word, _)| *word == text));
+        self.note(key, Shape::Word(table.iter().map(|(word, _)| (*word).to_owned()).collect()));
         let words = || table.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(" or ");
         found.or_else(|| self.refuse(key, words())).unwrap_or(&table[0]).1
     }
@@ -113,6 +138,7 @@ impl<'t> Section<'t> {
     /// What `parse` makes of the text.
     pub(crate) fn parsed<T>(&self, key: &str, allowed: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
         let text = self.text(key);
+        self.note(key, Shape::Text { allowed: allowed.to_owned() });
         if text.is_empty() {
             return None;
         }
@@ -121,6 +147,7 @@ impl<'t> Section<'t> {
 
     /// A list of texts.
     pub(crate) fn texts(&self, key: &str) -> Vec<String> {
+        self.note(key, Shape::Texts);
         let texts = match &self.find(key).kind {
             Kind::List(items) => items.iter().map(|item| if let Kind::Text(text) = &item.kind { Some(text.clone()) } else { None }).collect(),
             Kind::Text(text) => Some(text.split(',').map(|part| part.trim().to_owned()).collect()),
@@ -131,6 +158,7 @@ impl<'t> Section<'t> {
 
     /// A map with free keys and scalar values.
     pub(crate) fn table(&self, key: &str) -> Vec<(String, String)> {
+        self.note(key, Shape::Table);
         let Kind::Map(members) = &self.find(key).kind else { return self.refuse(key, "a map").unwrap_or_default() };
         let mut table = Vec::with_capacity(members.len());
         for (name, node) in members {
@@ -173,18 +201,20 @@ impl<'t> Section<'t> {
     }
 
     fn resolve(&self, key: &str, text: &str) -> PathBuf {
-        match &self.find(key).source {
-            Source::File(file) | Source::Filled(file) => Path::new(&**file).parent().map_or_else(|| PathBuf::from(text), |folder| folder.join(text)),
-            Source::Default | Source::Profile(_) | Source::Environment(_) | Source::Flag(_) => PathBuf::from(text),
-        }
+        self.find(key).source.resolve(text)
     }
 
     fn push(&self, fault: Fault) {
         self.faults.borrow_mut().push(fault);
     }
 
+    /// Notes what the key takes.
+    fn note(&self, key: &str, shape: Shape) {
+        self.read.borrow_mut().insert(join(&self.path, key), shape);
+    }
+
     fn find(&self, key: &str) -> &'t Node {
-        self.read.borrow_mut().push(join(&self.path, key));
+        self.read.borrow_mut().entry(join(&self.path, key)).or_insert(Shape::Section);
         self.node.member(key).expect("every key that is read stands in default.yaml, which a test checks")
     }
 }

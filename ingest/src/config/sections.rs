@@ -1,5 +1,6 @@
 //! The typed configuration: one struct per section of `default.yaml`, and the checks that look at several keys at once.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,7 +31,7 @@ pub struct Config {
 }
 
 /// Section `kafka`.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Kafka {
     /// `host:port`, separated by commas.
     pub bootstrap_servers: String,
@@ -40,6 +41,18 @@ pub struct Kafka {
     pub profile: Profile,
     /// Options of librdkafka, none of which the service owns.
     pub client_options: Vec<(String, String)>,
+}
+
+impl fmt::Debug for Kafka {
+    /// Without the values of options, which may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options: Vec<&str> = self.client_options.iter().map(|(option, _)| option.as_str()).collect();
+        f.debug_struct("Kafka")
+            .field("bootstrap_servers", &self.bootstrap_servers)
+            .field("group_id", &self.group_id)
+            .field("options", &options)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Section `http`.

@@ -1,7 +1,7 @@
 //! `config show`: the merged configuration as YAML, each value with its source behind it, secrets masked.
 
 use super::fault::join;
-use super::tree::{Kind, MASK, Node, is_secret};
+use super::tree::{Kind, MASK, Node, Source, is_secret};
 
 /// Column at which the sources begin, where the values leave room.
 const SOURCE_COLUMN: usize = 56;
@@ -31,7 +31,10 @@ fn member(indent: &str, path: &str, key: &str, node: &Node, out: &mut String) {
             items.iter().for_each(|item| entry(indent, &path, item, out));
         }
         _ => {
-            let value = if is_secret(key) && node.kind != Kind::Null { MASK.to_owned() } else { node.inline() };
+            // An option of the client that a placeholder has filled in may be a secret under whatever name.
+            let is_filled_option = path.starts_with("kafka.client_options.") && matches!(node.source, Source::Filled(_));
+            let is_hidden = node.kind != Kind::Null && (is_secret(key) || is_filled_option);
+            let value = if is_hidden { MASK.to_owned() } else { node.inline() };
             let line = format!("{indent}{key}: {value}");
             out.push_str(&format!("{line:<SOURCE_COLUMN$}  # {}\n", node.source));
         }

@@ -57,9 +57,9 @@ fn every_key_of_default_yaml_is_read_and_every_field_has_a_key() {
     let mut documented = BTreeSet::new();
     paths("", &Node::new(value, &Source::Default), &mut documented);
     let tree = layers::merged(&Layers { file: Some(("a.yaml", PIPELINE)), ..Layers::default() }).expect("merged");
-    let (faults, read) = (RefCell::new(Vec::new()), RefCell::new(Vec::new()));
+    let (faults, read) = (RefCell::new(Vec::new()), RefCell::default());
     Config::read(&Section::root(&tree, &faults, &read));
-    let read: BTreeSet<String> = read.into_inner().into_iter().collect();
+    let read: BTreeSet<String> = read.into_inner().into_keys().collect();
     assert_eq!(documented, read);
 }
 
@@ -143,7 +143,7 @@ fn later_layers_win_and_show_tells_the_source() {
     let environment = pairs(&[("EXPRESSWAY_KAFKA_GROUP_ID", "from-env"), ("EXPRESSWAY_SERVICE_SHARDS", "3"), ("GROUP", "x")]);
     let flags = [("service.shards".to_owned(), "2".to_owned(), "--shards".to_owned())];
     let file = format!("kafka: {{group_id: from-file, bootstrap_servers: '${{GROUP}}:1'}}\n{PIPELINE}");
-    let loaded = load(&Layers { file: Some(("dir/a.yaml", &file)), environment: &environment, flags: &flags }).expect("valid");
+    let loaded = load(&Layers { file: Some(("dir/a.yaml", &file)), environment: &environment, flags: &flags, ..Layers::default() }).expect("valid");
     assert_eq!(loaded.config.kafka.group_id, "from-env");
     assert_eq!(loaded.config.kafka.bootstrap_servers, "x:1");
     assert_eq!(loaded.config.service.shards, 2);
@@ -152,9 +152,9 @@ fn later_layers_win_and_show_tells_the_source() {
     for (line, source) in [
         ("group_id: from-env", "environment EXPRESSWAY_KAFKA_GROUP_ID"),
         ("shards: 2", "flag --shards"),
-        ("bootstrap_servers: x:1", "file dir/a.yaml, placeholder filled in"),
+        ("bootstrap_servers: x:1", "file dir/a.yaml:1, placeholder filled in"),
         ("listen: 127.0.0.1:9464", "default"),
-        ("- name: heartbeat", "file dir/a.yaml"),
+        ("- name: heartbeat", "file dir/a.yaml:4"),
         ("on_null: dead_letter", "default"),
     ] {
         assert!(shown.lines().any(|shown| shown.contains(line) && shown.ends_with(source)), "{line} of {source} is missing in:\n{shown}");
@@ -187,7 +187,7 @@ fn client_options_add_up_over_layers() {
     let environment = pairs(&[("EXPRESSWAY_KAFKA_CLIENT_OPTIONS", "{session.timeout.ms: 7000, client.id: x}")]);
     let flags = [("kafka.client_options.client.id".to_owned(), "y".to_owned(), "--set".to_owned())];
     let file = Some(("a.yaml", "kafka: {client_options: {linger.ms: 1}}"));
-    let loaded = load(&Layers { file, environment: &environment, flags: &flags }).expect("valid");
+    let loaded = load(&Layers { file, environment: &environment, flags: &flags, ..Layers::default() }).expect("valid");
     assert_eq!(loaded.config.kafka.client_options[..3], pairs(&[("linger.ms", "1"), ("session.timeout.ms", "7000"), ("client.id", "y")]));
 }
 
@@ -253,4 +253,120 @@ fn logging_is_off_unless_a_level_is_named() {
     let all = logging("    logging: {level: ERROR, include_execution_data: true, destination: file, file: log/x.jsonl}").expect("on");
     assert_eq!((all.level, all.include_execution_data), (expressway_engine::history::Level::Error, true));
     assert_eq!(all.destination, crate::pipeline::Destination::File("dir/log/x.jsonl".into()));
+}
+
+#[test]
+fn faults_name_the_line() {
+    refused("kafka:\n  group_id: a\nservice:\n  shards: 1000\n  colour: red\n", &["\"service.colour\" (file dir/a.yaml:5)"]);
+    refused("kafka:\n  group_id: a\nservice:\n  shards: 1000\n", &["\"service.shards\" (file dir/a.yaml:4): 1000 is not allowed"]);
+    refused("kafka: {}\npipelines:\n  - name: a b\n", &["\"pipelines[0].name\" (file dir/a.yaml:3)", "\"pipelines[0].definition\" (default)"]);
+    refused("kafka:\n  client_options:\n    acks: 1\n", &["\"kafka.client_options.acks\" (file dir/a.yaml:3)"]);
+}
+
+#[test]
+fn files_of_a_folder_are_laid_over_each_other_and_their_pipelines_add_up() {
+    let second = PIPELINE.replace("heartbeat", "alert").replace("dead-letters", "alert-dead-letters");
+    let folder = [("d/10.yaml", second), ("d/20.yaml", "kafka: {group_id: last}\npipelines: []\n".to_owned()), ("d/30.yaml", "pipelines:\n".to_owned())];
+    let folder = folder.map(|(name, text)| (name.to_owned(), text));
+    let file = format!("kafka: {{group_id: first}}\n{PIPELINE}");
+    let config = load(&Layers { file: Some(("a.yaml", &file)), folder: &folder, ..Layers::default() }).expect("valid").config;
+    assert_eq!(config.kafka.group_id, "last");
+    let names: Vec<_> = config.pipelines.iter().map(|pipeline| (pipeline.name.as_str(), pipeline.definition.to_str().expect("UTF-8"))).collect();
+    assert_eq!(names, [("heartbeat", "heartbeat.asl.json"), ("alert", "d/alert.asl.json")]);
+}
+
+#[test]
+fn files_on_disk_are_read_in_the_order_of_their_names_and_large_ones_refused() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    for (name, text) in [("b.yml", "kafka: {group_id: b}"), ("a.yaml", "kafka: {group_id: a}"), (".c.yaml", "kafka: {group_id: c}"), ("d.txt", "?")] {
+        std::fs::write(folder.path().join(name), text).expect("written");
+    }
+    let files = Files { file: None, folder: Some(folder.path()) };
+    assert_eq!(load_files(files, &[], &[]).expect("valid").config.kafka.group_id, "b");
+    let limit = usize::try_from(FILE_BYTES_MAX).expect("small");
+    let at = format!("kafka: {{group_id: at}}\n#{}", "x".repeat(limit - 23));
+    assert_eq!(at.len(), limit);
+    std::fs::write(folder.path().join("z.yaml"), &at).expect("written");
+    assert_eq!(load_files(files, &[], &[]).expect("valid").config.kafka.group_id, "at");
+    std::fs::write(folder.path().join("z.yaml"), at + "x").expect("written");
+    let Err(Error::Read { source, .. }) = load_files(files, &[], &[]) else { panic!("too large") };
+    assert!(source.to_string().contains("limit is 1048576"), "{source}");
+}
+
+#[test]
+fn deep_nesting_and_references_without_end_are_refused() {
+    let deep = format!("kafka: {}1{}", "[".repeat(100_000), "]".repeat(100_000));
+    assert!(matches!(from(&deep), Err(Error::Syntax { .. })));
+    let mut laughs = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
+    for level in 1..12 {
+        let reference = format!("*a{},", level - 1).repeat(10);
+        laughs.push_str(&format!("a{level}: &a{level} [{reference}]\n"));
+    }
+    assert!(matches!(from(&laughs), Err(Error::Syntax { .. })));
+}
+
+/// Every file holds the canary.
+fn canary(_: &Path) -> Result<String, String> {
+    Ok(CANARY.to_owned())
+}
+
+const CANARY: &str = "canary-5f2a";
+
+#[test]
+fn a_secret_is_in_the_options_and_nowhere_else() {
+    let environment = pairs(&[("SECRET", CANARY)]);
+    let secrets = [
+        "sasl.password: canary-5f2a",
+        "sasl.password: '${SECRET}'",
+        "sasl.password: '${file:/run/secrets/kafka}'",
+        "sasl.password_file: /run/secrets/kafka",
+        "client.id: '${file:id}'",
+        // Not known to be a secret by its name, but filled in.
+        "sasl.wordpass: '${SECRET}'",
+        "ssl.key.pem_file: key.pem",
+    ];
+    for secret in secrets {
+        let file = format!("kafka:\n  client_options:\n    {secret}\n");
+        let loaded = load(&Layers { file: Some(("a.yaml", &file)), environment: &environment, read: Some(canary), ..Layers::default() }).expect("valid");
+        let option = secret.split(':').next().expect("a key").trim_end_matches("_file");
+        assert!(loaded.config.kafka.client_options.contains(&(option.to_owned(), CANARY.to_owned())), "{secret}");
+        let shown = loaded.show();
+        assert!(!shown.contains(CANARY) && shown.contains(option), "{shown}");
+        assert!(shown.contains("a.yaml:3"), "{shown}");
+    }
+}
+
+#[test]
+fn a_secret_in_the_wrong_place_is_not_repeated() {
+    let environment = pairs(&[("SECRET", CANARY), ("EXPRESSWAY_KAFKA_CLIENT_OPTIONS", CANARY)]);
+    for file in [
+        "kafka: {sasl.password: canary-5f2a}",
+        "kafka: {sasl_pasword: canary-5f2a}",
+        "kafka: {sasl: '${SECRET}'}",
+        "kafka: {client_options: canary-5f2a}",
+        "kafka: {client_options: {sasl.password: [canary-5f2a]}}",
+        "kafka: {client_options: {acks: '${file:x}'}}",
+        "service: {shards: '${file:x}'}",
+        "service: {drain_timeout: '${file:x}', memory_limit: '${file:x}', pin_threads: '${file:x}'}",
+        "pipelines: [{name: '${file:x} ', source_topics: {a: '${file:x} '}, result_topic: '${file:x} ', logging: '${file:x}'}]",
+        "http: {listen: '${file:x}'}\nidentity: {account: '${file:x}'}\nlog: {level: '${file:x}=?', format: '${file:x}'}",
+        "kafka: {bootstrap_servers: '${file:x}', profile: '${file:x}', client_options: {sasl.password_file: y, sasl.password: '${SECRET}'}}",
+    ] {
+        let error = load(&Layers { file: Some(("a.yaml", file)), environment: &environment, read: Some(canary), ..Layers::default() }).expect_err("refused");
+        assert!(!error.to_string().contains(CANARY), "{file}: {error}");
+        assert!(!format!("{error:?}").contains(CANARY), "{file}: {error:?}");
+    }
+}
+
+#[test]
+fn a_secret_file_that_cannot_be_read_is_a_fault_of_its_key() {
+    refused("kafka: {client_options: {sasl.password_file: none}}", &["kafka.client_options.sasl.password_file", "dir/none", "not read here"]);
+    refused("kafka: {client_options: {sasl.password: '${file:none}'}}", &["kafka.client_options.sasl.password", "dir/none"]);
+    refused("kafka: {client_options: {sasl.password_file: [x]}}", &["takes the path of a file"]);
+    let Err(error) =
+        load_file(Some(Path::new("/dev/null")), &[], &[("kafka.client_options.sasl.password_file".to_owned(), "/no/such".to_owned(), "--set".to_owned())])
+    else {
+        panic!("refused")
+    };
+    assert!(error.to_string().contains("flag --set") && error.to_string().contains("/no/such"), "{error}");
 }

@@ -1,11 +1,13 @@
 //! The configuration as a tree of values that remember where they come from: what the layers are merged in, before any typed struct is made.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
+use serde_saphyr::Spanned;
 
-use super::yaml;
+use super::yaml::{self, Tree};
 
 /// Where a value of the configuration comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,13 +18,51 @@ pub enum Source {
     /// The options of `kafka.profile`.
     Profile(&'static str),
     /// The configuration file.
-    File(Arc<str>),
+    File(Place),
     /// The configuration file, with a `${VAR}` filled in.
-    Filled(Arc<str>),
+    Filled(Place),
+    /// A file that the configuration names in place of a value: a secret, never shown.
+    Secret(Place),
     /// An environment variable.
     Environment(Arc<str>),
     /// A flag of the command line.
     Flag(Arc<str>),
+}
+
+impl Source {
+    /// A path, against the folder of the file that names it.
+    pub(crate) fn resolve(&self, path: &str) -> PathBuf {
+        match self {
+            Self::File(place) | Self::Filled(place) | Self::Secret(place) => {
+                Path::new(&*place.file).parent().map_or_else(|| PathBuf::from(path), |folder| folder.join(path))
+            }
+            Self::Default | Self::Profile(_) | Self::Environment(_) | Self::Flag(_) => PathBuf::from(path),
+        }
+    }
+}
+
+/// A place in a configuration file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub file: Arc<str>,
+    /// The line, from 1; 0 where it is not known.
+    pub line: u32,
+}
+
+impl Place {
+    /// A file, no line of it.
+    #[must_use]
+    pub fn file(name: &str) -> Self {
+        Self { file: name.into(), line: 0 }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if self.line == 0 { Ok(()) } else { write!(f, ":{}", self.line) }
+    }
 }
 
 impl fmt::Display for Source {
@@ -30,8 +70,9 @@ impl fmt::Display for Source {
         match self {
             Self::Default => f.write_str("default"),
             Self::Profile(name) => write!(f, "profile {name}"),
-            Self::File(path) => write!(f, "file {path}"),
-            Self::Filled(path) => write!(f, "file {path}, placeholder filled in"),
+            Self::File(place) => write!(f, "file {place}"),
+            Self::Filled(place) => write!(f, "file {place}, placeholder filled in"),
+            Self::Secret(place) => write!(f, "file {place}, secret read from a file"),
             Self::Environment(variable) => write!(f, "environment {variable}"),
             Self::Flag(flag) => write!(f, "flag {flag}"),
         }
@@ -70,6 +111,18 @@ impl Node {
         Self { kind, source: source.clone() }
     }
 
+    /// A tree in which every node has its own line of `file`.
+    pub(crate) fn placed(tree: Spanned<Tree>, file: &Arc<str>) -> Self {
+        let line = u32::try_from(tree.referenced.line()).unwrap_or(0);
+        let source = Source::File(Place { file: Arc::clone(file), line });
+        let kind = match tree.value {
+            Tree::Scalar(value) => return Self::new(value, &source),
+            Tree::List(items) => Kind::List(items.into_iter().map(|item| Self::placed(item, file)).collect()),
+            Tree::Object(members) => Kind::Map(members.into_iter().map(|(key, value)| (key.value, Self::placed(value, file))).collect()),
+        };
+        Self { kind, source }
+    }
+
     pub(crate) fn text(text: &str, source: Source) -> Self {
         Self { kind: Kind::Text(text.to_owned()), source }
     }
@@ -88,9 +141,10 @@ impl Node {
         }
     }
 
-    /// The value in one line, for messages and for `config show`: YAML that is JSON where a plain scalar would not do.
+    /// The value in one line, for messages and for `config show`: YAML that is JSON where a plain scalar would not do. Secrets are masked, as far as the value and the keys below it tell that they are.
     pub(crate) fn inline(&self) -> String {
         match &self.kind {
+            _ if matches!(self.source, Source::Secret(_)) => MASK.to_owned(),
             Kind::Null => "null".to_owned(),
             Kind::Bool(value) => value.to_string(),
             Kind::Number(text) => text.clone(),
@@ -109,9 +163,16 @@ impl Node {
 /// What is shown in place of a secret.
 pub(crate) const MASK: &str = "\"********\"";
 
-/// Whether the value under this key must not be shown: one of its words is `password`, `secret`, `token` or `key`.
+/// Parts of a key that tell a secret, misspelled ones among them.
+const SECRET_PARTS: [&str; 9] = ["pass", "pasw", "pwd", "secret", "token", "credential", "private", "oauthbearer.config", "jaas"];
+
+/// Words of a key that tell a secret.
+const SECRET_WORDS: [&str; 4] = ["key", "keys", "pem", "pw"];
+
+/// Whether the value under this key must not be shown.
 pub(crate) fn is_secret(key: &str) -> bool {
-    key.to_ascii_lowercase().split(['.', '_', '-']).any(|word| ["password", "passwd", "secret", "token", "key"].contains(&word))
+    let key = key.to_ascii_lowercase();
+    SECRET_PARTS.iter().any(|part| key.contains(part)) || key.split(['.', '_', '-']).any(|word| SECRET_WORDS.contains(&word))
 }
 
 /// Whether YAML reads the bare text back as the same string.
@@ -126,7 +187,17 @@ mod tests {
 
     #[test]
     fn secrets_are_known_by_the_words_of_their_key() {
-        for key in ["sasl.password", "ssl.key.password", "oauth_token", "client-secret", "sasl.oauthbearer.client.secret"] {
+        for key in [
+            "sasl.password",
+            "ssl.key.password",
+            "ssl.key.pem",
+            "oauth_token",
+            "client-secret",
+            "sasl.oauthbearer.client.secret",
+            "sasl.oauthbearer.config",
+            "sasl.pasword",
+            "PASSWD",
+        ] {
             assert!(is_secret(key), "{key}");
         }
         for key in ["group_id", "monkey", "sasl.username", "keyed"] {

@@ -2,14 +2,11 @@
 //!
 //! The engine counts places in the JSON text. Every finding of it begins at a key or at a value, so the nearest mark before it says where that is in the author's file.
 
-use std::fmt;
-
 use expressway_engine::diagnostic::{Diagnostic, Position};
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::{Number, Value};
+use serde_json::Value;
 use serde_saphyr::{Location, Spanned};
 
-use crate::config::yaml;
+use crate::config::yaml::{self, Tree};
 
 /// YAML and the JSON that it became.
 #[derive(Debug)]
@@ -44,91 +41,6 @@ impl Marked {
         for finding in findings {
             finding.position = finding.position.and_then(|position| self.position(position.offset as usize));
         }
-    }
-}
-
-/// A value of YAML, every part of it with its place.
-#[derive(Debug)]
-enum Tree {
-    Scalar(Value),
-    List(Vec<Spanned<Tree>>),
-    Object(Vec<(Spanned<String>, Spanned<Tree>)>),
-}
-
-struct TreeVisitor;
-
-impl<'de> Deserialize<'de> for Tree {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TreeVisitor)
-    }
-}
-
-impl<'de> Visitor<'de> for TreeVisitor {
-    type Value = Tree;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value that JSON has too")
-    }
-
-    fn visit_unit<E>(self) -> Result<Tree, E> {
-        Ok(Tree::Scalar(Value::Null))
-    }
-
-    fn visit_none<E>(self) -> Result<Tree, E> {
-        Ok(Tree::Scalar(Value::Null))
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Tree, D::Error> {
-        Tree::deserialize(deserializer)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Tree, E> {
-        Ok(Tree::Scalar(value.into()))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Tree, E> {
-        Ok(Tree::Scalar(value.into()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Tree, E> {
-        Ok(Tree::Scalar(value.into()))
-    }
-
-    fn visit_i128<E: serde::de::Error>(self, value: i128) -> Result<Tree, E> {
-        Number::from_i128(value).map(|number| Tree::Scalar(number.into())).ok_or_else(|| E::custom("the number is too large"))
-    }
-
-    fn visit_u128<E: serde::de::Error>(self, value: u128) -> Result<Tree, E> {
-        Number::from_u128(value).map(|number| Tree::Scalar(number.into())).ok_or_else(|| E::custom("the number is too large"))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Tree, E> {
-        // Infinities and their like have no JSON form; null is what serde_json makes of them.
-        Ok(Tree::Scalar(value.into()))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Tree, E> {
-        Ok(Tree::Scalar(value.into()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Tree, A::Error> {
-        let mut list = Vec::new();
-        while let Some(element) = elements.next_element()? {
-            list.push(element);
-        }
-        Ok(Tree::List(list))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Tree, A::Error> {
-        let mut object: Vec<(Spanned<String>, Spanned<Tree>)> = Vec::new();
-        let mut names = std::collections::HashSet::new();
-        while let Some(member) = members.next_entry::<Spanned<String>, Spanned<Tree>>()? {
-            if !names.insert(member.0.value.clone()) {
-                return Err(A::Error::custom(format!("the key \"{}\" stands twice", member.0.value)));
-            }
-            object.push(member);
-        }
-        Ok(Tree::Object(object))
     }
 }
 

@@ -134,7 +134,8 @@ pub static TIMERS_OPEN: Metric = gauge("expressway_timers_open", PER_MACHINE, "W
 /// Engine panics.
 pub static PANICS: Metric = counter("expressway_panics", PER_MACHINE, "Panics of the engine, each of which made one dead letter");
 /// Definition.
-pub static DEFINITION: Metric = gauge("expressway_definition", &["state_machine", "version"], "Always 1; the version under which executions begin is in the label");
+pub static DEFINITION: Metric =
+    gauge("expressway_definition", &["state_machine", "version"], "Always 1; the version under which executions begin is in the label");
 /// Definitions replaced.
 pub static DEFINITIONS_REPLACED: Metric =
     counter("expressway_definitions_replaced", PER_MACHINE, "Definitions that were read again and took the place of the one before");
@@ -153,8 +154,11 @@ pub static SHAPES_LEARNED: Metric = counter("expressway_shapes_learned", PER_MAC
 /// Shapes evicted.
 pub static SHAPES_EVICTED: Metric = counter("expressway_shapes_evicted", PER_MACHINE, "Shapes of messages given up for others");
 /// Dead letters stuck.
-pub static DEAD_LETTERS_STUCK: Metric =
-    gauge("expressway_dead_letters_stuck", PER_MACHINE, "Dead letters that the broker refuses; they are kept, hold their partition's offset, and are tried again");
+pub static DEAD_LETTERS_STUCK: Metric = gauge(
+    "expressway_dead_letters_stuck",
+    PER_MACHINE,
+    "Dead letters that the broker refuses; they are kept, hold their partition's offset, and are tried again",
+);
 /// Produce retries.
 pub static PRODUCE_RETRIES: Metric = counter("expressway_produce_retries", PER_MACHINE, "Results and dead letters sent again after an error that may pass");
 /// Stale delivery reports.

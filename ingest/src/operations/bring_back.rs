@@ -25,8 +25,8 @@ use super::reader::{Turn, read};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::kafka::client::{self, Context};
-use crate::pipeline::Reason;
 use crate::pipeline::offsets::Window;
+use crate::pipeline::{Reason, without_value};
 
 /// Distance between the lowest unacknowledged record of a partition and the newest.
 const WINDOW_RECORDS_MAX: u32 = 100_000;
@@ -223,7 +223,7 @@ impl<'w> Work<'w> {
             // Where the client places records by their keys, it is to do so as Kafka's own clients do.
             config.set("partitioner", "murmur2_random");
             let producer = config.create_with_context(Acknowledgements::default());
-            Some(producer.map_err(|error| Error::surroundings("the Kafka client cannot be made", error))?)
+            Some(producer.map_err(|error| Error::surroundings("the Kafka client cannot be made", without_value(error)))?)
         };
         let clock = Clock::start();
         Ok(Self { order, cluster, consumer, interrupt, producer, lanes, summary: Summary::default(), clock, committed_ns: 0, told_ns: 0, sent: 0 })

@@ -12,6 +12,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::error::Error;
 use crate::kafka::client::{self, Context};
+use crate::pipeline::without_value;
 
 /// How long one question may take.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(15);
@@ -65,7 +66,7 @@ impl Cluster {
         for key in ["group.instance.id", "group.protocol", "partition.assignment.strategy"] {
             config.remove(key);
         }
-        config.create_with_context(Context::default()).map_err(|error| Error::surroundings("the Kafka client cannot be made", error))
+        config.create_with_context(Context::default()).map_err(|error| Error::surroundings("the Kafka client cannot be made", without_value(error)))
     }
 
     /// The configuration of a producer, idempotent and with all replicas' acknowledgement.

@@ -108,7 +108,7 @@ impl fmt::Display for Error {
         match self {
             Self::Setting { key, found, allowed } => write!(f, "{key} is {found}, allowed is {allowed}"),
             Self::ClientOption { key, found, allowed } => write!(f, "client option {key} is {found}, allowed is only {allowed}"),
-            Self::Client(_) => write!(f, "the Kafka client refused its configuration"),
+            Self::Client(source) => write!(f, "the Kafka client refused its configuration: {}", without_value(source.clone())),
             Self::Unreachable { brokers, .. } => write!(f, "no broker answered at {brokers}"),
             Self::TopicMissing { topic, role } => write!(f, "{role} topic {topic} does not exist"),
             Self::TopicRefused { topic, code } => write!(f, "records cannot be written to topic {topic}: {code}"),
@@ -128,9 +128,21 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Client(source) | Self::Rebalance(source) | Self::Unreachable { source, .. } | Self::StartPosition { source, .. } => Some(source),
+            Self::Rebalance(source) | Self::Unreachable { source, .. } | Self::StartPosition { source, .. } => Some(source),
             _ => None,
         }
+    }
+}
+
+/// An error of making a client without the value of the option that was refused: it may be a secret, under a name that is misspelled.
+pub(crate) fn without_value(error: KafkaError) -> KafkaError {
+    match error {
+        KafkaError::ClientConfig(code, problem, option, value) => {
+            // The client repeats the value in its own words.
+            let problem = if value.is_empty() { problem } else { problem.replace(&value, "…") };
+            KafkaError::ClientConfig(code, problem, option, "(the value is not shown)".to_owned())
+        }
+        error => error,
     }
 }
 
@@ -139,5 +151,24 @@ impl Error {
     #[must_use]
     pub fn is_configuration(&self) -> bool {
         matches!(self, Self::Setting { .. } | Self::ClientOption { .. } | Self::Client(_) | Self::Log { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+    use rdkafka::consumer::BaseConsumer;
+
+    use super::*;
+
+    #[test]
+    fn an_option_that_is_refused_is_named_without_its_value() {
+        for (option, value) in [("sasl.pasword", "canary-5f2a"), ("security.protocol", "canary-5f2a"), ("linger.ms", "canary-5f2a")] {
+            let made = ClientConfig::new().set_log_level(RDKafkaLogLevel::Emerg).set(option, value).create::<BaseConsumer>();
+            let Err(error) = made else { panic!("{option} is refused") };
+            assert!(error.to_string().contains(value), "the client repeats it: {error}");
+            let shown = Error::Client(error).to_string();
+            assert!(!shown.contains(value) && shown.contains(option), "{shown}");
+        }
     }
 }

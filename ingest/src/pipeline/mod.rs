@@ -64,6 +64,7 @@ pub use self::books::PartitionBooks;
 pub use self::counters::Counters;
 pub use self::dead_letter::Reason;
 pub use self::error::Error;
+pub(crate) use self::error::without_value;
 pub use self::event_log::{Destination, Listener, Log, Logging};
 pub use self::lag::PartitionLag;
 pub use self::processor::{Engine, Processor, Splice};

@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::devices::{Devices, Settings};
 use crate::error::Error;
 use crate::kafka::{Profile, client};
+use crate::pipeline::without_value;
 
 /// How long a question to the broker may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
@@ -43,7 +44,8 @@ impl Cluster {
         for (name, value) in options.iter().filter(|(name, _)| client::is_common(name)) {
             config.set(name, value);
         }
-        let admin: AdminClient<DefaultClientContext> = config.create().map_err(|error| Error::surroundings("the client cannot be made", error))?;
+        let admin: AdminClient<DefaultClientContext> =
+            config.create().map_err(|error| Error::surroundings("the client cannot be made", without_value(error)))?;
         admin.inner().fetch_metadata(None, ANSWER_WITHIN).map_err(|error| Error::surroundings("no broker answers", error))?;
         let id = Clock::start().now().wall_ns / 1_000_000;
         let name = |part: &str| format!("expressway-tune-{id:x}-{part}");
@@ -134,7 +136,7 @@ impl Cluster {
         options.extend(self.options.iter().cloned());
         let mut config = client::producer_config(&options, QUEUE_KBYTES);
         config.set("enable.idempotence", "false").set("acks", "1").set("message.send.max.retries", "0");
-        config.create().map_err(|error| Error::surroundings("the client cannot be made", error))
+        config.create().map_err(|error| Error::surroundings("the client cannot be made", without_value(error)))
     }
 
     /// Writes heartbeats for so long, and returns how many.

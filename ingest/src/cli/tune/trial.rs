@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::devices::{Devices, Settings};
 use crate::error::Error;
 use crate::kafka::{Batch, Consumer, Headers, Producer, Profile, ShardQueue, Topic, client};
-use crate::pipeline::IN_FLIGHT_MAX;
+use crate::pipeline::{IN_FLIGHT_MAX, without_value};
 use crate::pipeline::lanes::Lanes;
 
 /// Stands among the options for the service's own bound on results in flight.
@@ -204,7 +204,7 @@ impl<'c> Trial<'c> {
 }
 
 fn broken(error: rdkafka::error::KafkaError) -> Error {
-    Error::surroundings("the broker does not do what is asked", error)
+    Error::surroundings("the broker does not do what is asked", without_value(error))
 }
 
 fn check(shared: &Shared) -> Result<(), Error> {
