@@ -265,8 +265,6 @@ fn of_topic(stage: &Stage, kind: Kind, random: &mut Random) -> Begun {
         let told = format!("a quota of {rate} bytes/s holds the service's producers for {} ms", lasts.as_millis());
         return Begun { job: Some(job), ..Begun::new(told, lasts, Cure::NoQuota) };
     }
-    // Short, for each record of a refused batch is sent again alone, one after the other: seconds of this take minutes to make good.
-    let lasts = lasts / 4;
     // Either a batch of several results is too large, or every single one is.
     let limit = if random.between(0, 3) == 0 { "100" } else { "2000" };
     open(&stage.books).topic_was_full = true;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use harness::kafka::Record;
-use harness::service::Service;
+use expressway_ingest::random::Random;
+use harness::kafka::{self, Record};
+use harness::service::{Service, results};
 
 use crate::stage::{Cluster, SOON, Shared, Stage, ensure};
 
@@ -78,6 +79,31 @@ pub(crate) fn failed_executions_go_where_they_are_told(_: &Shared) -> Result<(),
     stage.wait_all_committed(SOON)?;
     let balance = stage.balance(&feeder)?;
     ensure(balance.missing == [(0, 1)] && balance.wrong.is_empty(), || format!("the books are {balance:?}"))?;
+    service.stop(SOON)
+}
+
+/// The topic takes a dozen results at a time, and the service sends thousands: what is refused is halved until it fits, and only the one that is too large by itself becomes a dead letter.
+pub(crate) fn a_topic_with_a_small_limit_gets_small_batches(shared: &Shared) -> Result<(), String> {
+    let stage = Stage::real(shared, "small", 2)?;
+    kafka::alter_topic(&stage.bootstrap(), &results(&stage.source), &[("max.message.bytes", "2000")])?;
+    let mut feeder = stage.feeder()?;
+    // Noise, for what the producer compresses is what the limit is about.
+    let mut random = Random::new(1);
+    let mut noise = |bytes: u32| (0..bytes).map(|_| char::from(b'a' + u8::try_from(random.between(0, 26)).unwrap_or(0))).collect::<String>();
+    for id in 0..20_000 {
+        let bytes = if id == 7_777 { 4_000 } else { 100 };
+        feeder.errand(None, "plain", &format!(",\"noise\":\"{}\"", noise(bytes)))?;
+    }
+    feeder.flush(SOON)?;
+    let mut service = stage.service()?;
+    stage.wait_all_committed(SOON)?;
+    let again = service.metrics("expressway_produce_retries")?;
+    ensure(again.values().sum::<f64>() > 1_000.0, || format!("hardly a batch was refused: {again:?}"))?;
+    let balance = stage.balance(&feeder)?;
+    balance.check_exact()?;
+    let dead = stage.wait_dead_letters(1)?;
+    ensure((balance.results, balance.dead_letters) == (19_999, 1), || format!("the books are {balance:?}"))?;
+    ensure(dead[0].header("expressway-reason") == "result_too_large", || format!("the reason is {}", dead[0].header("expressway-reason")))?;
     service.stop(SOON)
 }
 

@@ -41,6 +41,7 @@ const TESTS: &[Test<Shared>] = tests![
     rebalance::a_member_that_leaves_hands_over_at_once,
     rebalance::a_member_that_was_away_too_long_loses_nothing,
     faults::bad_records_become_dead_letters,
+    faults::a_topic_with_a_small_limit_gets_small_batches,
     faults::failed_executions_go_where_they_are_told,
     faults::a_real_broker_restart_loses_nothing,
     faults::a_mock_broker_going_down_and_up_loses_nothing,

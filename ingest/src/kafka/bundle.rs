@@ -57,6 +57,13 @@ impl Bundle {
         self.records.is_empty()
     }
 
+    /// Takes out the records from `at` on, as a bundle of their own.
+    pub(crate) fn split_off(&mut self, at: usize) -> Self {
+        let rest = self.records.split_off(at.min(self.records.len()));
+        let len: usize = rest.iter().map(|record| record.key_len.unwrap_or(0) + record.value_len.unwrap_or(0)).sum();
+        Self { bytes: self.bytes.split_off(self.bytes.len() - len), records: rest }
+    }
+
     /// Takes out the records whose number `is_stale`, and tells the numbers.
     pub(crate) fn forget(&mut self, is_stale: impl Fn(u64) -> bool, gone: &mut Vec<u64>) {
         if !self.records.iter().any(|record| is_stale(record.opaque)) {
@@ -153,5 +160,17 @@ mod tests {
         bundle.forget(|opaque| opaque % 2 == 0, &mut gone);
         assert_eq!(gone, [0, 2, 4]);
         assert_eq!(texts(&mut bundle), [(None, Some(vec![1]), 1), (None, Some(vec![3]), 3), (None, Some(vec![5]), 5)]);
+    }
+
+    #[test]
+    fn a_bundle_is_cut_in_two() {
+        let mut bundle = Bundle::default();
+        bundle.push(Some(b"k"), Some(b"one"), headers(), 1);
+        bundle.push(None, Some(b"two"), headers(), 2);
+        bundle.push(Some(b"key"), None, headers(), 3);
+        let mut rest = bundle.split_off(1);
+        assert_eq!((bundle.bytes(), rest.bytes()), (4, 6));
+        assert_eq!(texts(&mut bundle), [(Some(b"k".to_vec()), Some(b"one".to_vec()), 1)]);
+        assert_eq!(texts(&mut rest), [(None, Some(b"two".to_vec()), 2), (Some(b"key".to_vec()), None, 3)]);
     }
 }

@@ -4,7 +4,7 @@
 //! - [`native`] names the consumer of `rdkafka`.
 //! - [`profile`] is what the clients are set for.
 //! - [`queue`] consumes in batches from a shard's own native queue.
-//! - [`producer`] sends records with headers, one by one or a bundle in one call, and hands out delivery reports in batches.
+//! - [`producer`] sends records with headers, a bundle in one call, and hands out delivery reports in batches.
 //! - [`bundle`] is what goes out in one call.
 //! - [`headers`] are those of one record.
 //!
@@ -22,7 +22,7 @@ pub(crate) use bundle::{Bundle, Rejected};
 pub(crate) use client::{Consumer, ConsumerHandle, Rebalancer};
 pub(crate) use headers::Headers;
 pub(crate) use native::{BaseConsumer, ConsumerCalls};
-pub(crate) use producer::{Producer, Report, Topic};
+pub(crate) use producer::{Producer, Topic};
 pub use profile::Profile;
 pub(crate) use queue::{Batch, Message, ShardQueue};
 pub(crate) use rdkafka::types::RDKafkaErrorCode as ErrorCode;

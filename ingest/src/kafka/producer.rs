@@ -1,6 +1,6 @@
 //! The producer: records with headers in, delivery reports in batches out.
 //!
-//! A single record is one `rd_kafka_produceva` with a prepared topic handle, an explicit partition and a header list of its own. A [`Bundle`] is one `rd_kafka_produce_batch`, which reads the clock, takes the topic's lock and finds the partition once. That call takes no headers, so they are put into each message by an `on_send` interceptor, which librdkafka runs on this thread after it has made the message and before it puts it into a queue. Its documentation asks interceptors to change nothing; in the source of 2.12.1 the headers are an ordinary field there that nothing has read yet, and a test sends a bundle through to see them arrive.
+//! A [`Bundle`] is one `rd_kafka_produce_batch` with a prepared topic handle and an explicit partition, which reads the clock, takes the topic's lock and finds the partition once. That call takes no headers, so they are put into each message by an `on_send` interceptor, which librdkafka runs on this thread after it has made the message and before it puts it into a queue. Its documentation asks interceptors to change nothing; in the source of 2.12.1 the headers are an ordinary field there that nothing has read yet, and a test sends a bundle through to see them arrive.
 //!
 //! Payload and key are copied by librdkafka; a delivery report gives them back, with the headers, so whoever must send a record again needs no copy of its own, and whoever sends the next record can use the header list again.
 
@@ -126,47 +126,6 @@ impl Producer {
         Ok(Topic { raw, _client: Arc::clone(&self.client) })
     }
 
-    /// Puts a record into the producer's queue. Payload and key are copied. The broker's answer comes as a [`Report`] that carries `opaque`.
-    ///
-    /// # Errors
-    /// The record was not taken, and no report will come: the headers come back.
-    pub(crate) fn send(
-        &self,
-        topic: &Topic,
-        partition: i32,
-        key: Option<&[u8]>,
-        value: Option<&[u8]>,
-        headers: Headers,
-        opaque: u64,
-    ) -> Result<(), (ErrorCode, Headers)> {
-        use sys::rd_kafka_vtype_t::{
-            RD_KAFKA_VTYPE_HEADERS, RD_KAFKA_VTYPE_KEY, RD_KAFKA_VTYPE_MSGFLAGS, RD_KAFKA_VTYPE_OPAQUE, RD_KAFKA_VTYPE_PARTITION, RD_KAFKA_VTYPE_RKT,
-            RD_KAFKA_VTYPE_VALUE,
-        };
-        let opaque: *mut c_void = ptr::without_provenance_mut(usize::try_from(opaque).expect("this code is built for 64-bit machines"));
-        let arguments = [
-            argument(RD_KAFKA_VTYPE_RKT, Field { rkt: topic.raw.as_ptr() }),
-            argument(RD_KAFKA_VTYPE_PARTITION, Field { i32_: partition }),
-            argument(RD_KAFKA_VTYPE_MSGFLAGS, Field { i: sys::RD_KAFKA_MSG_F_COPY }),
-            argument(RD_KAFKA_VTYPE_VALUE, memory(value)),
-            argument(RD_KAFKA_VTYPE_KEY, memory(key)),
-            argument(RD_KAFKA_VTYPE_OPAQUE, Field { ptr: opaque }),
-            argument(RD_KAFKA_VTYPE_HEADERS, Field { headers: headers.as_ptr() }),
-        ];
-        // SAFETY: all pointers are valid for the call; payload and key are copied because of `RD_KAFKA_MSG_F_COPY`.
-        let error = unsafe { sys::rd_kafka_produceva(self.client.native_ptr(), arguments.as_ptr(), arguments.len()) };
-        if error.is_null() {
-            // The record owns its headers now.
-            std::mem::forget(headers);
-            return Ok(());
-        }
-        // SAFETY: the error object is valid.
-        let code = unsafe { sys::rd_kafka_error_code(error) };
-        // SAFETY: the error object is ours, and given up once.
-        unsafe { sys::rd_kafka_error_destroy(error) };
-        Err((code.into(), headers))
-    }
-
     /// Puts all records of a bundle into the producer's queue, in order, and empties it. Payloads and keys are copied. Returns how many the client has taken, for each of which a [`Report`] will come; the others are told.
     pub(crate) fn send_bundle(&mut self, topic: &Topic, partition: i32, bundle: &mut Bundle, mut rejected: impl FnMut(Rejected<'_>)) -> usize {
         let count = bundle.len();
@@ -268,17 +227,6 @@ fn blank(key: Option<&[u8]>, value: Option<&[u8]>, opaque: u64) -> sys::rd_kafka
     }
 }
 
-type Field = sys::rd_kafka_vu_s__bindgen_ty_1;
-
-fn argument(vtype: sys::rd_kafka_vtype_t, u: Field) -> sys::rd_kafka_vu_t {
-    sys::rd_kafka_vu_t { vtype, u }
-}
-
-fn memory(bytes: Option<&[u8]>) -> Field {
-    let (ptr, size) = bytes.map_or((ptr::null_mut(), 0), |bytes| (bytes.as_ptr().cast_mut().cast::<c_void>(), bytes.len()));
-    Field { mem: sys::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 { ptr, size } }
-}
-
 /// A topic to send to.
 pub(crate) struct Topic {
     raw: NonNull<sys::rd_kafka_topic_t>,
@@ -307,7 +255,7 @@ impl Report<'_> {
         unsafe { self.message.as_ref() }
     }
 
-    /// What was given to [`Producer::send`].
+    /// What the record was given to the client with.
     pub(crate) fn opaque(&self) -> u64 {
         self.message()._private.addr() as u64
     }

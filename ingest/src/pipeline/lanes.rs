@@ -1,6 +1,10 @@
-//! Results on their way to the producer, partition by partition.
+//! Records on their way to the producer, partition by partition.
 //!
 //! An idempotent producer of librdkafka has one request a partition under way, and its thread polls without pause while records wait behind it for longer than the linger time. So records wait *here*: a lane hands its bundle over when nothing of its partition is under way. What gathers meanwhile is the next bundle, so a busy broker gets large ones and an idle one gets each record at once, without a time to set.
+//!
+//! **What comes back** goes to the front of its lane once the rest of its bundle is reported, in the order in which it came, so nothing of a partition overtakes it.
+//!
+//! **A bundle that is refused for its size** is refused whole, be it for a single record. It is halved: a lane's bundles get a limit in bytes, half of what was refused, until a record is refused that went alone, which is then singled out. Bundles that are accepted double the limit again, some at a time, until it is gone. So a record that is too large among n others is found with some 2 log n requests, and a topic with a small limit is served in bundles near that limit.
 
 use std::collections::VecDeque;
 
@@ -12,6 +16,40 @@ const BUNDLE_RECORDS_MAX: usize = 10_000;
 const SPARE_MAX: usize = 8;
 /// Buffer of a bundle that is kept for use again. One that a large record made larger is given back.
 const SPARE_BYTES_MAX: usize = 4 << 20;
+/// Bundles accepted under a limit before it is doubled: where the limit is the topic's own, one bundle in nine is refused.
+const ACCEPTED_BEFORE_GROWTH: u32 = 8;
+
+/// Why a record comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It may be taken later, and not before this time.
+    Later(u64),
+    /// It was in a bundle that was refused for its size.
+    TooLarge,
+}
+
+/// How large a lane's bundles may be, as far as the broker's answers tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Limit {
+    /// None while no bundle was refused.
+    bytes: Option<usize>,
+    accepted: u32,
+}
+
+impl Limit {
+    fn refused(&mut self, bytes: usize) {
+        *self = Self { bytes: Some(bytes / 2), accepted: 0 };
+    }
+
+    /// A bundle was accepted; no bundle is larger than `bytes_max` without a limit.
+    fn accepted(&mut self, bytes_max: usize) {
+        let Some(bytes) = self.bytes else { return };
+        self.accepted += 1;
+        if self.accepted == ACCEPTED_BEFORE_GROWTH {
+            *self = Self { bytes: Some(bytes.max(1).saturating_mul(2)).filter(|bytes| *bytes < bytes_max), accepted: 0 };
+        }
+    }
+}
 
 /// The lane of one partition.
 #[derive(Default)]
@@ -19,21 +57,35 @@ struct Lane {
     waiting: VecDeque<Bundle>,
     /// Records of the partition that the client has and has not reported.
     under_way: usize,
+    /// The bundle that they belong to: records and bytes.
+    last: (usize, usize),
+    /// Records of it that the client has reported and that are to go again.
+    back: Bundle,
+    /// Records of it that the client did not take, which come behind those.
+    rejected: Bundle,
+    is_too_large: bool,
+    limit: Limit,
+    not_before_ns: u64,
 }
 
 /// The lanes of a topic.
 pub(crate) struct Lanes {
     lanes: Vec<Lane>,
     spare: Vec<Bundle>,
+    /// Records that were refused alone, with their partition.
+    singled_out: Vec<(i32, Bundle)>,
     bundle_bytes_max: usize,
     record_bytes_extra: usize,
     waiting: usize,
+    /// Lanes whose records have come back and were not yet taken since.
+    held_back: usize,
+    resent: u64,
 }
 
 impl Lanes {
     /// Lanes whose bundles have at most so many bytes, unless a single record has more. Each record counts with its key, its value and `record_bytes_extra` for headers and framing.
     pub(crate) fn new(bundle_bytes_max: usize, record_bytes_extra: usize) -> Self {
-        Self { lanes: Vec::new(), spare: Vec::new(), bundle_bytes_max, record_bytes_extra, waiting: 0 }
+        Self { lanes: Vec::new(), spare: Vec::new(), singled_out: Vec::new(), bundle_bytes_max, record_bytes_extra, waiting: 0, held_back: 0, resent: 0 }
     }
 
     /// Records that wait, over all partitions.
@@ -41,8 +93,18 @@ impl Lanes {
         self.waiting
     }
 
+    /// Whether records of some partition have come back and were not taken since.
+    pub(crate) fn is_held_back(&self) -> bool {
+        self.held_back > 0
+    }
+
+    /// Records that came back so far, to go again.
+    pub(crate) fn resent(&self) -> u64 {
+        self.resent
+    }
+
     fn lane(&mut self, partition: i32) -> &mut Lane {
-        let index = usize::try_from(partition).expect("a result's partition was chosen among those there are");
+        let index = usize::try_from(partition).expect("a record's partition was chosen among those there are");
         if self.lanes.len() <= index {
             self.lanes.resize_with(index + 1, Lane::default);
         }
@@ -64,28 +126,111 @@ impl Lanes {
         self.lane(partition).waiting.push_back(bundle);
     }
 
-    /// A partition with a bundle that may go, and the bundle.
-    pub(crate) fn next(&mut self) -> Option<(i32, Bundle)> {
+    /// Puts records behind those of their partition, in a bundle of their own.
+    pub(crate) fn push_bundle(&mut self, partition: i32, bundle: Bundle) {
+        self.waiting += bundle.len();
+        self.lane(partition).waiting.push_back(bundle);
+    }
+
+    /// A partition with a bundle that may go, and the bundle. Afterwards [`Lanes::sent`] says how many of its records went.
+    pub(crate) fn next(&mut self, now_ns: u64) -> Option<(i32, Bundle)> {
         if self.waiting == 0 {
             return None;
         }
-        let index = self.lanes.iter().position(|lane| lane.under_way == 0 && !lane.waiting.is_empty())?;
-        let bundle = self.lanes[index].waiting.pop_front().expect("the lane was seen to have one");
+        let may_go = |lane: &Lane| lane.under_way == 0 && !lane.waiting.is_empty() && lane.not_before_ns <= now_ns;
+        let index = self.lanes.iter().position(may_go)?;
+        let (lane, extra) = (&mut self.lanes[index], self.record_bytes_extra);
+        let mut bundle = lane.waiting.pop_front().expect("the lane was seen to have one");
+        let size = |bundle: &Bundle| bundle.bytes() + bundle.len() * extra;
+        while bundle.len() > 1 && lane.limit.bytes.is_some_and(|bytes| size(&bundle) > bytes) {
+            let rest = bundle.split_off(bundle.len() / 2);
+            lane.waiting.push_front(rest);
+        }
+        lane.last = (bundle.len(), size(&bundle));
         self.waiting -= bundle.len();
         Some((i32::try_from(index).expect("lanes are numbered by partitions"), bundle))
     }
 
-    /// So many records of a partition went to the client.
-    pub(crate) fn sent(&mut self, partition: i32, records: usize) {
-        self.lane(partition).under_way += records;
+    /// A record of the bundle that [`Lanes::next`] gave was not taken by the client.
+    pub(crate) fn rejected(&mut self, partition: i32, key: Option<&[u8]>, value: Option<&[u8]>, headers: Headers, opaque: u64, fate: Fate) {
+        let lane = self.meet(partition, fate);
+        lane.rejected.push(key, value, headers, opaque);
     }
 
-    /// The client has reported a record of a partition.
+    /// So many records of a partition went to the client.
+    pub(crate) fn sent(&mut self, partition: i32, records: usize) {
+        let lane = self.lane(partition);
+        lane.under_way += records;
+        if lane.under_way == 0 {
+            self.conclude(partition);
+        }
+    }
+
+    /// The client has reported a record of a partition, with which all is well or which nobody wants back.
     pub(crate) fn reported(&mut self, partition: i32) {
         let lane = usize::try_from(partition).ok().and_then(|index| self.lanes.get_mut(index));
         debug_assert!(lane.as_ref().is_some_and(|lane| lane.under_way > 0), "each record is reported once, with the partition it was sent to");
         let Some(lane) = lane else { return };
         lane.under_way = lane.under_way.saturating_sub(1);
+        if lane.under_way == 0 {
+            self.conclude(partition);
+        }
+    }
+
+    /// The client has reported a record that is to go again.
+    pub(crate) fn came_back(&mut self, partition: i32, key: Option<&[u8]>, value: Option<&[u8]>, headers: Headers, opaque: u64, fate: Fate) {
+        let lane = self.meet(partition, fate);
+        lane.back.push(key, value, headers, opaque);
+        self.reported(partition);
+    }
+
+    fn meet(&mut self, partition: i32, fate: Fate) -> &mut Lane {
+        let lane = self.lane(partition);
+        match fate {
+            Fate::TooLarge => lane.is_too_large = true,
+            Fate::Later(not_before_ns) => {
+                let is_new = lane.not_before_ns == 0;
+                lane.not_before_ns = not_before_ns.max(1);
+                self.held_back += usize::from(is_new);
+            }
+        }
+        self.lane(partition)
+    }
+
+    /// Nothing of a lane is under way any more: what has come back goes to its front.
+    fn conclude(&mut self, partition: i32) {
+        let bytes_max = self.bundle_bytes_max;
+        let lane = self.lane(partition);
+        let was_held_back = lane.not_before_ns > 0;
+        let (back, rejected) = (std::mem::take(&mut lane.back), std::mem::take(&mut lane.rejected));
+        let is_too_large = std::mem::take(&mut lane.is_too_large);
+        let returned = back.len() + rejected.len();
+        if returned == 0 {
+            (lane.back, lane.rejected) = (back, rejected);
+            lane.limit.accepted(bytes_max);
+            lane.not_before_ns = 0;
+            self.held_back -= usize::from(was_held_back);
+            return;
+        }
+        if is_too_large && lane.last.0 == 1 {
+            self.singled_out.extend([back, rejected].into_iter().filter(|bundle| !bundle.is_empty()).map(|bundle| (partition, bundle)));
+            return;
+        }
+        if is_too_large {
+            lane.limit.refused(lane.last.1);
+        }
+        for bundle in [rejected, back] {
+            if !bundle.is_empty() {
+                lane.waiting.push_front(bundle);
+            }
+        }
+        self.waiting += returned;
+        self.resent += returned as u64;
+    }
+
+    /// The records that were refused for their size when they went alone.
+    pub(crate) fn singled_out(&mut self) -> Option<(i32, Bundle)> {
+        self.singled_out.pop()
     }
 
     /// Takes an emptied bundle back.
@@ -104,12 +249,40 @@ impl Lanes {
             lane.waiting.retain(|bundle| !bundle.is_empty());
         }
         self.waiting -= gone.len() - before;
+        for bundle in self.lanes.iter_mut().flat_map(|lane| [&mut lane.back, &mut lane.rejected]) {
+            bundle.forget(&is_stale, gone);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Sends all that waits, as a broker does that accepts bundles of at most `bytes_max`; returns the sizes of all bundles that were tried.
+    fn serve(lanes: &mut Lanes, bytes_max: usize, accepted: &mut Vec<u64>) -> Vec<usize> {
+        let mut tried = Vec::new();
+        while let Some((partition, mut bundle)) = lanes.next(0) {
+            let fits = bundle.bytes() <= bytes_max;
+            tried.push(bundle.len());
+            lanes.sent(partition, bundle.len());
+            bundle.drain(|key, value, headers, opaque| {
+                if fits {
+                    accepted.push(opaque);
+                    lanes.reported(partition);
+                } else {
+                    lanes.came_back(partition, key, value, headers, opaque, Fate::TooLarge);
+                }
+            });
+        }
+        tried
+    }
+
+    fn alone(lanes: &mut Lanes) -> Vec<u64> {
+        let mut alone: Vec<u64> = std::iter::from_fn(|| lanes.singled_out()).flat_map(|(_, bundle)| opaques(bundle)).collect();
+        alone.sort_unstable();
+        alone
+    }
 
     fn headers() -> Headers {
         Headers::with_capacity(0)
@@ -126,16 +299,16 @@ mod tests {
         let mut lanes = Lanes::new(1_000, 0);
         lanes.push(1, None, Some(b"a"), headers(), 10);
         lanes.push(1, None, Some(b"b"), headers(), 11);
-        let (partition, bundle) = lanes.next().unwrap();
+        let (partition, bundle) = lanes.next(0).unwrap();
         assert_eq!((partition, opaques(bundle)), (1, vec![10, 11]));
         lanes.sent(1, 2);
         lanes.push(1, None, Some(b"c"), headers(), 12);
         lanes.push(0, None, Some(b"d"), headers(), 13);
-        assert_eq!(lanes.next().map(|(partition, bundle)| (partition, opaques(bundle))), Some((0, vec![13])));
+        assert_eq!(lanes.next(0).map(|(partition, bundle)| (partition, opaques(bundle))), Some((0, vec![13])));
         lanes.reported(1);
-        assert!(lanes.next().is_none(), "one of the two is still under way");
+        assert!(lanes.next(0).is_none(), "one of the two is still under way");
         lanes.reported(1);
-        assert_eq!(lanes.next().map(|(partition, bundle)| (partition, opaques(bundle))), Some((1, vec![12])));
+        assert_eq!(lanes.next(0).map(|(partition, bundle)| (partition, opaques(bundle))), Some((1, vec![12])));
         assert_eq!(lanes.waiting(), 0);
     }
 
@@ -146,13 +319,13 @@ mod tests {
             lanes.push(0, Some(b"12"), Some(b"345"), headers(), opaque);
         }
         lanes.push(0, None, Some(b"longer than a bundle"), headers(), 3);
-        let sizes: Vec<_> = std::iter::from_fn(|| lanes.next()).map(|(_, bundle)| opaques(bundle)).collect();
+        let sizes: Vec<_> = std::iter::from_fn(|| lanes.next(0)).map(|(_, bundle)| opaques(bundle)).collect();
         assert_eq!(sizes, [vec![0, 1], vec![2], vec![3]]);
         let mut lanes = Lanes::new(1 << 20, 1);
         for opaque in 0..=BUNDLE_RECORDS_MAX as u64 {
             lanes.push(0, None, None, headers(), opaque);
         }
-        assert_eq!(std::iter::from_fn(|| lanes.next()).map(|(_, bundle)| bundle.len()).collect::<Vec<_>>(), [BUNDLE_RECORDS_MAX, 1]);
+        assert_eq!(std::iter::from_fn(|| lanes.next(0)).map(|(_, bundle)| bundle.len()).collect::<Vec<_>>(), [BUNDLE_RECORDS_MAX, 1]);
     }
 
     #[test]
@@ -162,7 +335,96 @@ mod tests {
         let mut gone = Vec::new();
         lanes.forget(|opaque| opaque % 2 == 0, &mut gone);
         assert_eq!((gone, lanes.waiting()), (vec![0, 2, 4, 6, 8], 5));
-        assert_eq!(lanes.next().map(|(partition, bundle)| (partition, opaques(bundle))), Some((1, vec![1, 3, 5, 7, 9])));
-        assert!(lanes.next().is_none());
+        assert_eq!(lanes.next(0).map(|(partition, bundle)| (partition, opaques(bundle))), Some((1, vec![1, 3, 5, 7, 9])));
+        assert!(lanes.next(0).is_none());
+    }
+
+    #[test]
+    fn a_record_that_is_too_large_is_found_by_halving() {
+        let mut lanes = Lanes::new(1 << 20, 0);
+        for opaque in 0..8_192_u64 {
+            let size = if opaque == 5_000 { 10_000 } else { 100 };
+            lanes.push(0, None, Some(&vec![b'x'; size]), headers(), opaque);
+        }
+        let mut accepted = Vec::new();
+        let tried = serve(&mut lanes, 9_999, &mut accepted);
+        assert_eq!(alone(&mut lanes), [5_000]);
+        assert_eq!(accepted, (0..8_192).filter(|opaque| *opaque != 5_000).collect::<Vec<_>>(), "nothing is lost, twice or overtaken");
+        // A broker that takes 10 kB at a time needs 82 requests at the least.
+        assert!(tried.len() < 200, "{} requests", tried.len());
+    }
+
+    #[test]
+    fn one_among_many_costs_logarithmically_many_requests() {
+        let mut lanes = Lanes::new(1 << 20, 0);
+        for opaque in 0..4_096_u64 {
+            let size = if opaque == 1_234 { 900_000 } else { 10 };
+            lanes.push(0, None, Some(&vec![b'x'; size]), headers(), opaque);
+        }
+        let mut accepted = Vec::new();
+        let tried = serve(&mut lanes, 800_000, &mut accepted);
+        assert_eq!((alone(&mut lanes), accepted.len()), (vec![1_234], 4_095));
+        assert!(tried.len() <= 26, "{} requests", tried.len());
+    }
+
+    #[test]
+    fn a_topic_that_takes_nothing_gets_every_record_alone_once() {
+        let mut lanes = Lanes::new(1 << 20, 0);
+        (0..1_000).for_each(|opaque| lanes.push(0, None, Some(&[b'x'; 100]), headers(), opaque));
+        let mut accepted = Vec::new();
+        let tried = serve(&mut lanes, 99, &mut accepted);
+        assert_eq!((alone(&mut lanes), accepted.len()), ((0..1_000).collect(), 0));
+        assert!(tried.len() <= 1_010, "{} requests", tried.len());
+    }
+
+    #[test]
+    fn a_limit_that_is_gone_is_forgotten() {
+        let mut lanes = Lanes::new(10_000, 0);
+        let mut accepted = Vec::new();
+        (0..1_000).for_each(|opaque| lanes.push(0, None, Some(&[b'x'; 100]), headers(), opaque));
+        serve(&mut lanes, 200, &mut accepted);
+        (1_000..8_000).for_each(|opaque| lanes.push(0, None, Some(&[b'x'; 100]), headers(), opaque));
+        let tried = serve(&mut lanes, usize::MAX, &mut accepted);
+        assert_eq!((tried.last(), accepted), (Some(&100), (0..8_000).collect()));
+    }
+
+    #[test]
+    fn what_comes_back_goes_again_first_in_its_order_and_not_before_its_time() {
+        let mut lanes = Lanes::new(1_000, 0);
+        (0..4).for_each(|opaque| lanes.push(0, None, Some(b"x"), headers(), opaque));
+        let (partition, bundle) = lanes.next(0).unwrap();
+        assert_eq!(opaques(bundle), [0, 1, 2, 3]);
+        // The client's queue is full behind the second record; the first comes back, the second is accepted.
+        (2..4).for_each(|opaque| lanes.rejected(partition, None, Some(b"x"), headers(), opaque, Fate::Later(50)));
+        lanes.sent(partition, 2);
+        lanes.push(0, None, Some(b"x"), headers(), 4);
+        lanes.came_back(partition, None, Some(b"x"), headers(), 0, Fate::Later(70));
+        assert!(lanes.next(100).is_none() && lanes.is_held_back());
+        lanes.reported(partition);
+        assert!(lanes.next(69).is_none());
+        assert_eq!((lanes.waiting(), lanes.resent()), (4, 3));
+        let mut order = Vec::new();
+        while let Some((partition, bundle)) = lanes.next(70) {
+            lanes.sent(partition, bundle.len());
+            for opaque in opaques(bundle) {
+                order.push(opaque);
+                lanes.reported(partition);
+            }
+        }
+        assert_eq!((order, lanes.is_held_back()), (vec![0, 2, 3, 4], false));
+    }
+
+    #[test]
+    fn what_came_back_is_forgotten_too() {
+        let mut lanes = Lanes::new(1_000, 0);
+        (0..4).for_each(|opaque| lanes.push(0, None, Some(b"x"), headers(), opaque));
+        let (partition, bundle) = lanes.next(0).unwrap();
+        lanes.sent(partition, bundle.len());
+        (0..3).for_each(|opaque| lanes.came_back(partition, None, Some(b"x"), headers(), opaque, Fate::Later(1)));
+        let mut gone = Vec::new();
+        lanes.forget(|opaque| opaque < 2, &mut gone);
+        lanes.reported(partition);
+        assert_eq!((gone, lanes.waiting()), (vec![0, 1], 1));
+        assert_eq!(lanes.next(1).map(|(_, bundle)| opaques(bundle)), Some(vec![2]));
     }
 }

@@ -1,20 +1,20 @@
 //! Results and dead letters to Kafka, and what the broker says about them.
 //!
 //! Three classes of error, three treatments ([`classify`]):
-//! - **It may pass** (queue full, time-out, broker down, unknown): the same record again, with back-off and without limit. While records wait here the shard takes no new ones.
+//! - **It may pass** (queue full, time-out, broker down, unknown): the same record again, with back-off and without limit. While records wait for that the shard takes no new ones.
 //! - **This record cannot be written** (too large, invalid): the caller makes a dead letter of it. A dead letter that cannot be written is kept and tried again for ever, for it has to hold the mark.
 //! - **The topic cannot be written to** (gone, not ours) or the client is useless: the records are kept, the sink says since when, and the pipeline ends after a set time.
 //!
-//! The broker refuses a whole batch when one record makes it too large, so a record refused for its size is first tried *alone*; only then does its size count against it.
+//! The broker refuses a whole batch when one record makes it too large, so size counts against a record only when it went alone: see [`Lanes`].
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use rdkafka::error::KafkaResult;
 
-use crate::kafka::{Bundle, ErrorCode, Headers, Producer, Rejected, Report, Topic};
+use crate::kafka::{Bundle, ErrorCode, Headers, Producer, Rejected, Topic};
 
-use super::lanes::Lanes;
+use super::lanes::{Fate, Lanes};
 use super::result_headers::ResultHeaders;
 
 /// First pause before a record is sent again.
@@ -25,8 +25,6 @@ const BACKOFF_MAX_NS: u64 = 5_000_000_000;
 const STUCK_PAUSE_NS: u64 = 30_000_000_000;
 /// Refused dead letters kept at once. When so many are stuck, no further record is taken.
 const STUCK_MAX: usize = 1_000;
-/// Records sent again in one turn, so that a shard with many keeps answering.
-const RESENT_MAX: usize = 1_024;
 
 /// Where a record goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,10 +64,17 @@ pub(crate) fn classify(code: ErrorCode) -> Class {
     }
 }
 
-/// A topic to write to, with its number of partitions.
+/// A topic to write to.
 pub(crate) struct Destination {
-    pub(crate) topic: Topic,
-    pub(crate) partitions: i32,
+    topic: Topic,
+    partitions: i32,
+    lanes: Lanes,
+}
+
+impl Destination {
+    pub(crate) fn new(producer: &Producer, topic: &str, partitions: i32, lanes: Lanes) -> KafkaResult<Self> {
+        Ok(Self { topic: producer.topic(topic)?, partitions, lanes })
+    }
 }
 
 /// A record to be sent.
@@ -83,14 +88,11 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) opaque: u64,
 }
 
-/// A record that waits to be sent (again).
-struct Pending {
-    to: To,
+/// A dead letter that the broker refuses.
+struct Stuck {
     partition: i32,
-    key: Option<Vec<u8>>,
-    value: Option<Vec<u8>>,
-    headers: Headers,
-    opaque: u64,
+    /// The one record.
+    bundle: Bundle,
     not_before_ns: u64,
 }
 
@@ -107,21 +109,11 @@ pub(crate) struct Sink {
     producer: Producer,
     results: Destination,
     dead_letters: Destination,
-    /// Results that were not sent yet.
-    lanes: Lanes,
-    /// To be sent again, in order.
-    pending: VecDeque<Pending>,
-    /// To be sent alone, one after the other.
-    suspects: VecDeque<Pending>,
-    /// The suspect that is under way.
-    alone: Option<u64>,
-    /// Dead letters that the broker refuses.
-    stuck: VecDeque<Pending>,
+    stuck: VecDeque<Stuck>,
     backoff_ns: u64,
     blocked: Option<Blocked>,
     fatal: Option<ErrorCode>,
     in_flight: usize,
-    retries: u64,
 }
 
 /// A topic that cannot be written to.
@@ -133,170 +125,111 @@ pub(crate) struct Blocked {
 }
 
 impl Sink {
-    pub(crate) fn new(producer: Producer, result_topic: (&str, i32), dead_letter_topic: (&str, i32), lanes: Lanes) -> KafkaResult<Self> {
-        let results = Destination { topic: producer.topic(result_topic.0)?, partitions: result_topic.1 };
-        let dead_letters = Destination { topic: producer.topic(dead_letter_topic.0)?, partitions: dead_letter_topic.1 };
-        Ok(Self {
-            producer,
-            results,
-            dead_letters,
-            lanes,
-            pending: VecDeque::new(),
-            suspects: VecDeque::new(),
-            alone: None,
-            stuck: VecDeque::new(),
-            backoff_ns: BACKOFF_MIN_NS,
-            blocked: None,
-            fatal: None,
-            in_flight: 0,
-            retries: 0,
-        })
+    pub(crate) fn new(producer: Producer, results: Destination, dead_letters: Destination) -> Self {
+        let stuck = VecDeque::new();
+        Self { producer, results, dead_letters, stuck, backoff_ns: BACKOFF_MIN_NS, blocked: None, fatal: None, in_flight: 0 }
     }
 
-    fn destination(&self, to: To) -> &Destination {
+    fn destination(&mut self, to: To) -> &mut Destination {
         match to {
-            To::Results => &self.results,
-            To::DeadLetters => &self.dead_letters,
+            To::Results => &mut self.results,
+            To::DeadLetters => &mut self.dead_letters,
         }
+    }
+
+    fn lanes(&self) -> [&Lanes; 2] {
+        [&self.results.lanes, &self.dead_letters.lanes]
     }
 
     /// How many partitions a destination has.
     pub(crate) fn partitions(&self, to: To) -> i32 {
-        self.destination(to).partitions
+        match to {
+            To::Results => self.results.partitions,
+            To::DeadLetters => self.dead_letters.partitions,
+        }
     }
 
-    /// Sends a record, or keeps it to be sent later. A result waits for [`Sink::dispatch`].
-    ///
-    /// # Errors
-    /// The record itself is at fault: it was not kept.
-    pub(crate) fn send(&mut self, record: Outgoing<'_>, now_ns: u64) -> Result<(), Refused> {
-        if !self.pending.is_empty() || self.alone.is_some() {
-            self.pending.push_back(Pending::new(record));
-            return Ok(());
-        }
+    /// Takes a record; it goes with one of the next calls of [`Sink::dispatch`].
+    pub(crate) fn send(&mut self, record: Outgoing<'_>) {
         let Outgoing { to, partition, key, value, headers, opaque } = record;
-        if to == To::Results {
-            self.lanes.push(partition, key, value, headers, opaque);
-            return Ok(());
-        }
-        match self.producer.send(&self.destination(to).topic, partition, key, value, headers, opaque) {
-            Ok(()) => {
-                self.in_flight += 1;
-                Ok(())
-            }
-            Err((code, headers)) => self.keep(Pending::new(Outgoing { to, partition, key, value, headers, opaque }), code, now_ns),
-        }
+        self.destination(to).lanes.push(partition, key, value, headers, opaque);
     }
 
-    /// Hands over the results of every partition that has none under way. `refused` gets those that are at fault themselves.
+    /// Hands over the records of every partition that has none under way. `refused` gets results that are at fault themselves.
     pub(crate) fn dispatch(&mut self, now_ns: u64, refused: &mut Vec<Refused>) {
-        // What waits to be sent again comes first.
-        while self.pending.is_empty() && self.alone.is_none() && self.fatal.is_none() {
-            let Some((partition, mut bundle)) = self.lanes.next() else { return };
-            self.send_bundle(partition, &mut bundle, now_ns, refused);
-            self.lanes.give_back(bundle);
+        while let Some(Stuck { partition, bundle, .. }) = self.stuck.pop_front_if(|stuck| stuck.not_before_ns <= now_ns) {
+            self.dead_letters.lanes.push_bundle(partition, bundle);
         }
+        for to in [To::Results, To::DeadLetters] {
+            while self.fatal.is_none() {
+                let Some((partition, mut bundle)) = self.destination(to).lanes.next(now_ns) else { break };
+                self.send_bundle(to, partition, &mut bundle, now_ns, refused);
+                self.destination(to).lanes.give_back(bundle);
+            }
+        }
+        self.single_out(now_ns, refused);
     }
 
-    fn send_bundle(&mut self, partition: i32, bundle: &mut Bundle, now_ns: u64, refused: &mut Vec<Refused>) {
-        let mut back = Vec::new();
-        let sent = self.producer.send_bundle(&self.results.topic, partition, bundle, |rejected| {
+    fn send_bundle(&mut self, to: To, partition: i32, bundle: &mut Bundle, now_ns: u64, refused: &mut Vec<Refused>) {
+        let not_before_ns = now_ns + self.backoff_ns;
+        let (producer, destination) = match to {
+            To::Results => (&mut self.producer, &mut self.results),
+            To::DeadLetters => (&mut self.producer, &mut self.dead_letters),
+        };
+        let (lanes, mut invalid, mut met) = (&mut destination.lanes, Vec::new(), None);
+        let sent = producer.send_bundle(&destination.topic, partition, bundle, |rejected| {
             let Rejected { key, value, headers, opaque, code } = rejected;
-            back.push((Pending::new(Outgoing { to: To::Results, partition, key, value, headers, opaque }), code));
+            met = Some(code);
+            match classify(code) {
+                Class::Invalid => invalid.push((lone(key, value, headers, opaque), code)),
+                Class::TooLarge => lanes.rejected(partition, key, value, headers, opaque, Fate::TooLarge),
+                Class::MayPass | Class::Topic | Class::Fatal => lanes.rejected(partition, key, value, headers, opaque, Fate::Later(not_before_ns)),
+            }
         });
         self.in_flight += sent;
-        self.lanes.sent(partition, sent);
-        for (record, code) in back {
-            refused.extend(self.keep(record, code, now_ns).err());
+        self.destination(to).lanes.sent(partition, sent);
+        if let Some(code) = met {
+            self.note(to, code, now_ns);
+            self.back_off();
+        }
+        for (record, code) in invalid {
+            self.refuse(to, partition, record, code, now_ns, refused);
         }
     }
 
-    fn keep(&mut self, mut record: Pending, code: ErrorCode, now_ns: u64) -> Result<(), Refused> {
+    /// What an error says beyond its record.
+    fn note(&mut self, to: To, code: ErrorCode, now_ns: u64) {
         match classify(code) {
-            class @ (Class::TooLarge | Class::Invalid) => {
-                let opaque = record.opaque;
-                if record.to == To::Results {
-                    return Err(Refused { opaque, code, class });
-                }
-                record.not_before_ns = now_ns + STUCK_PAUSE_NS;
-                self.stuck.push_back(record);
-                return Ok(());
-            }
             Class::Topic => {
-                self.blocked.get_or_insert(Blocked { to: record.to, code, since_ns: now_ns });
+                self.blocked.get_or_insert(Blocked { to, code, since_ns: now_ns });
             }
             Class::Fatal => self.fatal = Some(code),
-            Class::MayPass => {}
+            Class::MayPass | Class::TooLarge | Class::Invalid => {}
         }
-        record.not_before_ns = now_ns + self.backoff_ns;
-        self.pending.push_back(record);
-        Ok(())
     }
 
-    /// Sends again what is due.
-    ///
-    /// # Errors
-    /// A record turned out to be at fault itself: it was not kept. The others stay, so call again.
-    pub(crate) fn resend(&mut self, now_ns: u64) -> Result<(), Refused> {
-        if self.alone.is_none() && self.in_flight() == 0 && self.pending.is_empty() {
-            self.send_suspect(now_ns)?;
+    fn back_off(&mut self) {
+        self.backoff_ns = (self.backoff_ns * 2).min(BACKOFF_MAX_NS);
+    }
+
+    /// A record that is at fault itself: a result is given up to the caller, a dead letter is kept.
+    fn refuse(&mut self, to: To, partition: i32, mut record: Bundle, code: ErrorCode, now_ns: u64, refused: &mut Vec<Refused>) {
+        match to {
+            To::Results => record.drain(|_, _, _, opaque| refused.push(Refused { opaque, code, class: classify(code) })),
+            To::DeadLetters => self.stuck.push_back(Stuck { partition, bundle: record, not_before_ns: now_ns + STUCK_PAUSE_NS }),
         }
-        if self.alone.is_some() {
-            return Ok(());
-        }
-        if self.stuck.front().is_some_and(|record| record.not_before_ns <= now_ns) {
-            self.pending.extend(self.stuck.pop_front());
-        }
-        for _ in 0..RESENT_MAX {
-            let Some(record) = self.pending.pop_front_if(|record| record.not_before_ns <= now_ns) else { break };
-            if let Some((record, code)) = self.try_send(record) {
-                let refused = self.keep_first(record, code, now_ns);
-                self.backoff_ns = (self.backoff_ns * 2).min(BACKOFF_MAX_NS);
-                return refused;
+    }
+
+    /// Acts on the records that were refused for their size when they went alone.
+    fn single_out(&mut self, now_ns: u64, refused: &mut Vec<Refused>) {
+        for to in [To::Results, To::DeadLetters] {
+            while let Some((partition, record)) = self.destination(to).lanes.singled_out() {
+                self.refuse(to, partition, record, ErrorCode::MessageSizeTooLarge, now_ns, refused);
             }
         }
-        Ok(())
     }
 
-    /// A record that could not be sent again goes back to the front, so that the order stays.
-    fn keep_first(&mut self, record: Pending, code: ErrorCode, now_ns: u64) -> Result<(), Refused> {
-        let before = self.pending.len();
-        self.keep(record, code, now_ns)?;
-        if self.pending.len() > before {
-            let record = self.pending.pop_back().expect("it was put there just now");
-            self.pending.push_front(record);
-        }
-        Ok(())
-    }
-
-    fn send_suspect(&mut self, now_ns: u64) -> Result<(), Refused> {
-        let Some(record) = self.suspects.pop_front() else { return Ok(()) };
-        let opaque = record.opaque;
-        match self.try_send(record) {
-            None => {
-                self.alone = Some(opaque);
-                Ok(())
-            }
-            Some((record, code)) => self.keep(record, code, now_ns),
-        }
-    }
-
-    fn try_send(&mut self, record: Pending) -> Option<(Pending, ErrorCode)> {
-        self.retries += 1;
-        let Pending { to, partition, key, value, headers, opaque, not_before_ns } = record;
-        match self.producer.send(&self.destination(to).topic, partition, key.as_deref(), value.as_deref(), headers, opaque) {
-            Ok(()) => {
-                self.in_flight += 1;
-                if to == To::Results {
-                    self.lanes.sent(partition, 1);
-                }
-                None
-            }
-            Err((code, headers)) => Some((Pending { to, partition, key, value, headers, opaque, not_before_ns }, code)),
-        }
-    }
-
-    /// Serves delivery reports, waiting up to `wait` for the first: `acknowledged` gets what the broker has taken, `refused` what it never will. The rest is kept to be sent again.
+    /// Serves delivery reports, waiting up to `wait` for the first: `acknowledged` gets what the broker has taken, and what nobody waits for any more; `refused` what it never will. The rest is kept to be sent again.
     pub(crate) fn reports(
         &mut self,
         wait: Duration,
@@ -304,55 +237,51 @@ impl Sink {
         acknowledged: &mut Vec<u64>,
         refused: &mut Vec<Refused>,
         spent: &mut ResultHeaders,
-        find: impl Fn(u64) -> Option<(To, super::Class)>,
+        find: impl Fn(u64) -> Option<super::Class>,
     ) {
-        let before = acknowledged.len();
-        let mut again: Vec<(Pending, ErrorCode)> = Vec::new();
-        let (lanes, results) = (&mut self.lanes, &self.results.topic);
+        let not_before_ns = now_ns + self.backoff_ns;
+        let (mut taken, mut invalid, mut met) = (false, Vec::new(), Vec::new());
+        let (results, dead_letters) = (&mut self.results, &mut self.dead_letters);
         let served = self.producer.reports(wait, |mut report| {
-            let opaque = report.opaque();
-            if report.is_of(results) {
-                lanes.reported(report.partition());
-            }
-            match report.error() {
-                None => {
-                    acknowledged.push(opaque);
-                    if find(opaque) == Some((To::Results, super::Class::Succeeded)) {
-                        report.take_headers().into_iter().for_each(|headers| spent.give_back(headers));
-                    }
+            let (opaque, partition) = (report.opaque(), report.partition());
+            let (to, lanes) = if report.is_of(&results.topic) { (To::Results, &mut results.lanes) } else { (To::DeadLetters, &mut dead_letters.lanes) };
+            let class = find(opaque);
+            let Some(code) = report.error().filter(|_| class.is_some()) else {
+                taken |= report.error().is_none();
+                acknowledged.push(opaque);
+                lanes.reported(partition);
+                if to == To::Results && class == Some(super::Class::Succeeded) {
+                    report.take_headers().into_iter().for_each(|headers| spent.give_back(headers));
                 }
-                Some(code) => again.push((Pending::of(report, find(opaque).map_or(To::Results, |(to, _)| to)), code)),
+                return;
+            };
+            let headers = report.take_headers().unwrap_or_else(|| Headers::with_capacity(0));
+            let (key, value) = (report.key(), report.value());
+            match classify(code) {
+                Class::TooLarge => lanes.came_back(partition, key, value, headers, opaque, Fate::TooLarge),
+                Class::Invalid => {
+                    invalid.push((to, partition, lone(key, value, headers, opaque), code));
+                    lanes.reported(partition);
+                }
+                Class::MayPass | Class::Topic | Class::Fatal => lanes.came_back(partition, key, value, headers, opaque, Fate::Later(not_before_ns)),
+            }
+            if !met.contains(&(to, code)) {
+                met.push((to, code));
             }
         });
         self.in_flight = self.in_flight.saturating_sub(served);
-        if acknowledged.len() > before {
+        if taken {
             self.backoff_ns = BACKOFF_MIN_NS;
             self.blocked = None;
-            if let Some(alone) = self.alone
-                && acknowledged[before..].contains(&alone)
-            {
-                self.alone = None;
-            }
         }
-        let failed = !again.is_empty();
-        for (record, code) in again {
-            refused.extend(self.refuse(record, code, now_ns));
+        if !met.is_empty() {
+            self.back_off();
         }
-        if failed {
-            self.backoff_ns = (self.backoff_ns * 2).min(BACKOFF_MAX_NS);
+        met.into_iter().for_each(|(to, code)| self.note(to, code, now_ns));
+        for (to, partition, record, code) in invalid {
+            self.refuse(to, partition, record, code, now_ns, refused);
         }
-    }
-
-    fn refuse(&mut self, record: Pending, code: ErrorCode, now_ns: u64) -> Option<Refused> {
-        let was_alone = self.alone == Some(record.opaque);
-        if was_alone {
-            self.alone = None;
-        }
-        if classify(code) == Class::TooLarge && !was_alone {
-            self.suspects.push_back(record);
-            return None;
-        }
-        self.keep(record, code, now_ns).err()
+        self.single_out(now_ns, refused);
     }
 
     /// Passes on what the client has to say while nothing is under way.
@@ -363,27 +292,21 @@ impl Sink {
     /// Forgets waiting records that `is_stale`: their partition belongs to somebody else now.
     pub(crate) fn forget(&mut self, is_stale: impl Fn(u64) -> bool) -> Vec<u64> {
         let mut gone = Vec::new();
-        self.lanes.forget(&is_stale, &mut gone);
-        for queue in [&mut self.pending, &mut self.suspects, &mut self.stuck] {
-            queue.retain(|record| {
-                let stale = is_stale(record.opaque);
-                if stale {
-                    gone.push(record.opaque);
-                }
-                !stale
-            });
-        }
+        self.results.lanes.forget(&is_stale, &mut gone);
+        self.dead_letters.lanes.forget(&is_stale, &mut gone);
+        self.stuck.iter_mut().for_each(|stuck| stuck.bundle.forget(&is_stale, &mut gone));
+        self.stuck.retain(|stuck| !stuck.bundle.is_empty());
         gone
     }
 
     /// Whether new records may be taken.
     pub(crate) fn is_clear(&self) -> bool {
-        self.pending.is_empty() && self.suspects.is_empty() && self.alone.is_none() && self.stuck.len() < STUCK_MAX && self.fatal.is_none()
+        self.fatal.is_none() && self.stuck.len() < STUCK_MAX && !self.lanes().into_iter().any(Lanes::is_held_back)
     }
 
     /// Records that wait to be handed over, or whose report has not been served.
     pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight + self.lanes.waiting()
+        self.in_flight + self.lanes().into_iter().map(Lanes::waiting).sum::<usize>()
     }
 
     /// The topic that cannot be written to, if there is one.
@@ -402,9 +325,9 @@ impl Sink {
         self.stuck.len()
     }
 
-    /// Records sent again so far.
+    /// Records that came back so far, to be sent again.
     pub(crate) fn retries(&self) -> u64 {
-        self.retries
+        self.lanes().into_iter().map(Lanes::resent).sum()
     }
 
     /// Waits up to `wait` for what is under way, with the linger time cut short. The reports still have to be served.
@@ -413,17 +336,11 @@ impl Sink {
     }
 }
 
-impl Pending {
-    fn new(record: Outgoing<'_>) -> Self {
-        let Outgoing { to, partition, key, value, headers, opaque } = record;
-        Self { to, partition, key: key.map(<[u8]>::to_vec), value: value.map(<[u8]>::to_vec), headers, opaque, not_before_ns: 0 }
-    }
-
-    fn of(mut report: Report<'_>, to: To) -> Self {
-        let headers = report.take_headers().unwrap_or_else(|| Headers::with_capacity(0));
-        let (key, value) = (report.key(), report.value());
-        Self::new(Outgoing { to, partition: report.partition(), key, value, headers, opaque: report.opaque() })
-    }
+/// One record for itself.
+fn lone(key: Option<&[u8]>, value: Option<&[u8]>, headers: Headers, opaque: u64) -> Bundle {
+    let mut bundle = Bundle::default();
+    bundle.push(key, value, headers, opaque);
+    bundle
 }
 
 #[cfg(test)]

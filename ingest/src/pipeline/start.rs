@@ -14,7 +14,7 @@ use super::processor::Processor;
 use super::result_headers::ResultHeaders;
 use super::shard::{self, Parts, Rules, Shard};
 use super::shared::{Alarm, Desk, Health};
-use super::sink::Sink;
+use super::sink::{self, Sink};
 use super::source::Source;
 use super::{Error, Identity, Pipeline, Settings, lag};
 use crate::clock::Clock;
@@ -121,8 +121,10 @@ fn sink(settings: &Settings, identity: &Identity, topics: &Topics, queue: &Arc<S
     producer.wake_on_reports(Arc::clone(queue));
     let bundle_bytes = client::number_option(&settings.client_options, "batch.size", client::BATCH_BYTES);
     let topic_bytes = settings.source_topics.iter().map(String::len).max().unwrap_or(0);
-    let lanes = Lanes::new(usize::try_from(bundle_bytes).unwrap_or(usize::MAX), ResultHeaders::bytes_max(settings.result_headers, identity, topic_bytes));
-    Sink::new(producer, (&settings.result_topic, topics.results), (&settings.dead_letter_topic, topics.dead_letters), lanes).map_err(Error::Client)
+    let lanes = || Lanes::new(usize::try_from(bundle_bytes).unwrap_or(usize::MAX), ResultHeaders::bytes_max(settings.result_headers, identity, topic_bytes));
+    let results = sink::Destination::new(&producer, &settings.result_topic, topics.results, lanes()).map_err(Error::Client)?;
+    let dead_letters = sink::Destination::new(&producer, &settings.dead_letter_topic, topics.dead_letters, lanes()).map_err(Error::Client)?;
+    Ok(Sink::new(producer, results, dead_letters))
 }
 
 fn rules(settings: &Settings, identity: &Identity) -> Rules {

@@ -693,7 +693,7 @@ fn errors_that_pass_are_tried_again() {
 }
 
 #[test]
-fn a_batch_refused_for_its_size_is_tried_one_by_one() {
+fn a_batch_refused_for_its_size_is_halved() {
     let cluster = Cluster::new();
     cluster.fill(0, 40);
     cluster.mock.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; 1]);

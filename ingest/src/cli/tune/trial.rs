@@ -301,7 +301,7 @@ impl Shard {
                 headers.add("expressway-source", format!("{}/{partition}/{offset}", trial.cluster.source()).as_bytes());
                 lanes.push(partition, message.key(), Some(&value), headers, index);
             }
-            while let Some((partition, mut bundle)) = lanes.next() {
+            while let Some((partition, mut bundle)) = lanes.next(0) {
                 let sent = self.producer.send_bundle(&self.topic, partition, &mut bundle, |_| {
                     shared.failed.fetch_add(1, Ordering::Relaxed);
                 });

@@ -484,9 +484,6 @@ impl<P: Processor> Shard<P> {
         let is_alive = |id: EffectId| is_alive(slots, generations, id);
         self.outside.submit(is_alive);
         self.timers.sweep(is_alive);
-        while let Err(refused) = self.sink.resend(now.monotonic_ns) {
-            self.refused(refused, now);
-        }
         self.dispatch(now);
     }
 

@@ -29,7 +29,7 @@ impl<P: Processor> Shard<P> {
         match step {
             Step::Succeeded => {
                 self.tally.add(Count::Succeeded, 1);
-                self.result(record, slot, Class::Succeeded, "SUCCEEDED", now);
+                self.result(record, slot, Class::Succeeded, "SUCCEEDED");
             }
             Step::Failed => {
                 self.tally.add(Count::Failed, 1);
@@ -89,11 +89,11 @@ impl<P: Processor> Shard<P> {
         }
         self.output.clear();
         write_failure(&failure, &mut self.output);
-        self.result(record, slot, Class::Failed, status, now);
+        self.result(record, slot, Class::Failed, status);
     }
 
     /// Sends `self.output` as the record's result.
-    fn result(&mut self, record: RecordId, slot: SlotId, class: Class, status: &'static str, now: &Now) {
+    fn result(&mut self, record: RecordId, slot: SlotId, class: Class, status: &'static str) {
         let open = self.records.find_mut(record).expect("a running execution's record is open");
         open.class = class;
         let Some(partition) = self.partitions[open.partition].as_ref().filter(|partition| partition.epoch == open.epoch) else {
@@ -113,9 +113,7 @@ impl<P: Processor> Shard<P> {
         let key = open.source.key();
         let to = destination(key, partition.number, partition.count, self.sink.partitions(To::Results));
         let outgoing = Outgoing { to: To::Results, partition: to, key, value: Some(&self.output), headers, opaque: record.to_opaque() };
-        if let Err(refused) = self.sink.send(outgoing, now.monotonic_ns) {
-            self.refused(refused, now);
-        }
+        self.sink.send(outgoing);
     }
 
     /// Sends a record to the dead letters, as it came, with the reason.
@@ -139,9 +137,7 @@ impl<P: Processor> Shard<P> {
         self.tally.dead_letter(reason);
         let (key, value) = (open.source.key(), open.source.value());
         let to = destination(key, partition.number, partition.count, self.sink.partitions(To::DeadLetters));
-        // A dead letter is never refused: what the broker does not take is kept, to hold the mark.
-        let sent = self.sink.send(Outgoing { to: To::DeadLetters, partition: to, key, value, headers, opaque: record.to_opaque() }, now.monotonic_ns);
-        debug_assert!(sent.is_ok(), "a dead letter is never refused");
+        self.sink.send(Outgoing { to: To::DeadLetters, partition: to, key, value, headers, opaque: record.to_opaque() });
     }
 
     /// A result that the broker will never take becomes a dead letter.
@@ -162,8 +158,12 @@ impl<P: Processor> Shard<P> {
         let now_ns = self.clock.now().monotonic_ns;
         let mut acknowledged = std::mem::take(&mut self.acknowledged);
         let mut refused = std::mem::take(&mut self.refused);
-        let records = &self.records;
-        let find = |opaque| records.find(RecordId::from_opaque(opaque)).map(|open| (open.to, open.class));
+        let (records, partitions) = (&self.records, &self.partitions);
+        let find = |opaque| {
+            let open = records.find(RecordId::from_opaque(opaque))?;
+            let is_live = partitions[open.partition].as_ref().is_some_and(|partition| partition.epoch == open.epoch);
+            is_live.then_some(open.class)
+        };
         self.sink.reports(wait, now_ns, &mut acknowledged, &mut refused, &mut self.result_headers, find);
         if !acknowledged.is_empty() || !refused.is_empty() {
             let now = self.clock.now();
