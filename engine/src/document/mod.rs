@@ -158,6 +158,18 @@ impl Document {
         self.bytes.get(..self.len).unwrap_or_default()
     }
 
+    /// The bytes of the text from offset `start` to `end`.
+    #[inline]
+    pub(crate) fn slice(&self, start: u32, end: u32) -> &[u8] {
+        &self.bytes[start as usize..end as usize]
+    }
+
+    /// The text with readable bytes behind it, and its length.
+    #[inline]
+    pub(crate) fn padded(&self) -> (&[u8], usize) {
+        (&self.bytes, self.len)
+    }
+
     /// True while nothing has been filled in.
     #[must_use]
     pub fn is_empty(&self) -> bool {

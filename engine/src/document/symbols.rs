@@ -16,7 +16,7 @@ pub struct Symbols {
     number: u64,
     /// Names in the order of their symbols, which start at 1.
     names: Vec<Box<str>>,
-    /// Each name as a JSON string with quotes and a colon behind it, one after the other.
+    /// Each name as a JSON string with quotes and a colon behind it, one after the other, then [`PADDING`](super::PADDING) zero bytes.
     quoted: Vec<u8>,
     /// Where each one ends in `quoted`.
     quoted_ends: Vec<u32>,
@@ -89,9 +89,11 @@ impl Symbols {
         }
         self.number = super::shape::number();
         self.names.push(name.into());
+        self.quoted.truncate(self.quoted_len());
         super::quote_into(name, &mut self.quoted);
         self.quoted.push(b':');
         self.quoted_ends.push(u32::try_from(self.quoted.len()).unwrap_or(u32::MAX));
+        self.quoted.resize(self.quoted.len() + super::PADDING, 0);
         if self.names.len() * 4 > self.table.len() {
             self.grow();
         } else {
@@ -171,6 +173,18 @@ impl Symbols {
             }
             slot = (slot + 1) & (self.table.len() - 1);
         }
+    }
+
+    /// Bytes of all names as they stand in front of values.
+    #[inline]
+    fn quoted_len(&self) -> usize {
+        self.quoted.len().saturating_sub(super::PADDING)
+    }
+
+    /// The text that [`rendered_place`](Self::rendered_place) refers to with readable bytes behind it, and its length.
+    #[inline]
+    pub(crate) fn padded(&self) -> (&[u8], usize) {
+        (&self.quoted, self.quoted_len())
     }
 
     /// The name of a symbol; empty for [`Symbol::NONE`].

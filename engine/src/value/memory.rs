@@ -1,5 +1,6 @@
 //! The memory of one slot: documents, cells, computed text; bounded, reused, compacted.
 
+use super::pen::STRIDE;
 use super::write::put;
 use super::{Member, NO_TOKEN, Source, Tag, Value, View};
 use crate::document::{ABSENT, Document, Fault, Shapes, Symbol, Symbols, Token, UNKNOWN};
@@ -215,7 +216,7 @@ impl Memory {
         let len = front.len() + digits.len() + 2;
         self.room_for(len)?;
         let start = self.text.len();
-        self.text.reserve(len);
+        self.text.reserve(len + STRIDE);
         self.text.push(b'"');
         put(&mut self.text, front);
         put(&mut self.text, digits);
@@ -273,6 +274,12 @@ impl Memory {
     #[inline]
     pub(crate) fn cell(&self, cell: u32) -> Value {
         self.cells[cell as usize]
+    }
+
+    /// `count` pairs of key and value from cell `start`.
+    #[inline]
+    pub(super) fn pairs(&self, start: u32, count: u32) -> &[[Value; 2]] {
+        self.cells[start as usize..start as usize + count as usize * 2].as_chunks::<2>().0
     }
 
     /// Element `index` of an array of cells.

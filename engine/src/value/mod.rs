@@ -8,6 +8,7 @@ mod equal;
 mod memory;
 pub(crate) mod number;
 mod overlay;
+mod pen;
 pub(crate) mod time;
 mod view;
 mod write;
@@ -83,6 +84,9 @@ pub(crate) enum Tag {
 
 /// The text holds escapes.
 const ESCAPED: u64 = 1 << 8;
+
+/// A key whose text in the program's table it tells.
+const RENDERED: u64 = 1 << 10;
 
 /// A container of more than [`DOCUMENT_DEPTH_MAX`] levels.
 const DEEP: u64 = 1 << 9;
@@ -210,9 +214,21 @@ impl Value {
     pub(crate) fn rendered_key(symbol: Symbol, symbols: &Symbols) -> Self {
         let (start, len) = symbols.rendered_place(symbol);
         match u16::try_from(len) {
-            Ok(len) => Self::new(Tag::Key, 0, symbol.0, NO_TOKEN, start, u32::from(Source::KEY.0) | u32::from(len) << 16),
+            Ok(len) => Self::new(Tag::Key, RENDERED, symbol.0, NO_TOKEN, start, u32::from(Source::KEY.0) | u32::from(len) << 16),
             Err(_) => Self::program_key(symbol, None),
         }
+    }
+
+    /// Whether a key tells where its text lies in the program's table.
+    #[inline]
+    fn is_rendered(self) -> bool {
+        self.head.get() & RENDERED != 0
+    }
+
+    /// Length of such a key with quotes and colon.
+    #[inline]
+    fn rendered_len(self) -> u32 {
+        self.size() >> 16
     }
 
     /// The text of a program's key with quotes and colon.

@@ -117,6 +117,11 @@ impl<'v> View<'v> {
         }
     }
 
+    /// The text of a key that is not one of the program's, without quotes, as it lies.
+    pub(super) fn key_text(self, key: Value) -> &'v [u8] {
+        self.bytes(key.key_source(), key.a(), key.b())
+    }
+
     /// The inside of a string as it lies, and whether it holds escapes; `None` for any other value.
     #[inline]
     pub(crate) fn string(self, value: Value) -> Option<(&'v [u8], bool)> {
@@ -133,7 +138,7 @@ impl<'v> View<'v> {
             let quoted = self.symbols.quoted(key.key_symbol());
             return (&quoted[1..quoted.len() - 1], self.symbols.is_escaped(key.key_symbol()));
         }
-        (self.bytes(key.key_source(), key.a(), key.b()), key.is_escaped())
+        (self.key_text(key), key.is_escaped())
     }
 
     /// The member of an object with the name of `symbol`.

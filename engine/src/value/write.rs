@@ -1,11 +1,11 @@
 //! Value → bytes. What has not changed leaves as it came in.
 //!
-//! An output is mostly one run of the record's bytes with a few short pieces between, so what counts is how a short piece gets into the buffer: [`put`] copies it with two overlapping words or vectors instead of a call of `memcpy`.
-#![expect(unsafe_code, reason = "short pieces are copied into reserved room without a call: most of an output's pieces are keys and short values")]
+//! An output is mostly one run of the record's bytes with a few short pieces behind it; a [`Pen`] copies them into room that was asked for once, since every value knows its length.
+#![expect(unsafe_code, reason = "short pieces are copied into reserved room without a call: computed texts are made of them")]
 
-use super::memory::Memory;
+use super::pen::{Pen, STRIDE, Text};
 use super::{NO_TOKEN, Source, Tag, Value, View};
-use crate::document::{Document, Token};
+use crate::document::{Document, Kind, Token};
 
 /// Longest piece that is copied without a call.
 const SHORT_MAX: usize = 64;
@@ -13,121 +13,263 @@ const SHORT_MAX: usize = 64;
 impl View<'_> {
     /// Appends `value` to `out` as compact JSON.
     pub(crate) fn write(self, value: Value, out: &mut Vec<u8>) {
-        out.reserve(value.size() as usize);
-        self.put_value(value, out);
-    }
-
-    fn put_value(self, value: Value, out: &mut Vec<u8>) {
-        match value.tag() {
-            Tag::String | Tag::Number => put(out, self.text(value)),
-            Tag::Null | Tag::Key | Tag::Moved => put(out, b"null"),
-            Tag::False => put(out, b"false"),
-            Tag::True => put(out, b"true"),
-            Tag::Integer => write_integer(value.as_integer(), out),
-            Tag::TokenArray | Tag::TokenObject => write_token(self.document(value.token_source()), Token(value.a()), out),
-            Tag::Array => {
-                let elements = &self.memory.cells[value.a() as usize..(value.a() + value.b()) as usize];
-                let mut lead = b'[';
-                for &element in elements {
-                    out.push(lead);
-                    lead = b',';
-                    self.put_value(element, out);
-                }
-                put(out, if elements.is_empty() { b"[]" } else { b"]" });
-            }
-            Tag::Object => {
-                let lead = self.put_pairs(value.a(), value.b(), b'{', out);
-                put(out, if lead == b'{' { b"{}" } else { b"}" });
-            }
-            Tag::Overlay => self.put_overlay(value, out),
+        let mut room = value.size() as usize;
+        // A value knows its length, so once is enough; were it wrong, the output would still be right.
+        while !self.write_within(value, room, out) {
+            room = room * 2 + STRIDE;
         }
     }
 
-    /// Appends the pairs that replace nothing, the first behind `lead`, the others behind commas; returns what would come before a further one.
+    /// Appends `value` if it takes at most `room` bytes, or happens to fit; else nothing.
     #[inline]
-    fn put_pairs(self, start: u32, count: u32, mut lead: u8, out: &mut Vec<u8>) -> u8 {
-        let pairs = self.memory.cells[start as usize..(start + count * 2) as usize].as_chunks::<2>().0;
+    fn write_within(self, value: Value, room: usize, out: &mut Vec<u8>) -> bool {
+        let record = self.memory.documents.first().map_or(Text::padded(&[], 0), text_of);
+        let (keys, keys_len) = self.symbols.padded();
+        let mut writer = Writer {
+            view: self,
+            record,
+            computed: Text::growing(&self.memory.text),
+            constants: text_of(self.constants),
+            keys: Text::padded(keys, keys_len),
+            pen: Pen::new(out, room),
+        };
+        match value.tag() {
+            Tag::Overlay => writer.put_overlay(value),
+            _ => writer.put_value(value),
+        }
+        writer.pen.finish()
+    }
+}
+
+#[inline]
+fn text_of(document: &Document) -> Text<'_> {
+    let (bytes, len) = document.padded();
+    Text::padded(bytes, len)
+}
+
+/// Values on their way into a buffer.
+struct Writer<'v, 'o> {
+    view: View<'v>,
+    /// The texts that most pieces are taken from.
+    record: Text<'v>,
+    computed: Text<'v>,
+    constants: Text<'v>,
+    keys: Text<'v>,
+    pen: Pen<'o>,
+}
+
+impl<'v> Writer<'v, '_> {
+    fn put_value(&mut self, value: Value) {
+        match value.tag() {
+            Tag::String | Tag::Number => self.put_text(value),
+            Tag::Null | Tag::Key | Tag::Moved => self.pen.bytes(b"null"),
+            Tag::False => self.pen.bytes(b"false"),
+            Tag::True => self.pen.bytes(b"true"),
+            Tag::Integer => self.pen.bytes(integer_text(value.as_integer(), &mut [0; 20])),
+            Tag::TokenArray | Tag::TokenObject => self.put_token(self.view.document(value.token_source()), Token(value.a())),
+            Tag::Array => self.put_elements(value),
+            Tag::Object => {
+                let lead = self.put_pairs::<false>(self.view.memory.pairs(value.a(), value.b()), b'{');
+                self.close(lead, b'{', b'}');
+            }
+            Tag::Overlay => self.put_overlay(value),
+        }
+    }
+
+    /// The end of a container: what would come before a further element tells whether there was one.
+    #[inline]
+    fn close(&mut self, lead: u8, open: u8, close: u8) {
+        if lead == open {
+            self.pen.byte(open);
+        }
+        self.pen.byte(close);
+    }
+
+    #[inline(always)]
+    fn put_text(&mut self, value: Value) {
+        let (start, len) = (value.a() as usize, value.b() as usize);
+        let is_put = match value.source() {
+            Source::RECORD => self.pen.piece(&self.record, start, len),
+            Source::COMPUTED => self.pen.piece(&self.computed, start, len),
+            Source::CONSTANTS => self.pen.piece(&self.constants, start, len),
+            _ => false,
+        };
+        if !is_put {
+            self.put_long(value);
+        }
+    }
+
+    /// Any text.
+    #[inline(never)]
+    fn put_long(&mut self, value: Value) {
+        self.pen.bytes(self.view.text(value));
+    }
+
+    #[inline(never)]
+    fn put_elements(&mut self, array: Value) {
+        let elements = &self.view.memory.cells[array.a() as usize..(array.a() + array.b()) as usize];
+        let mut lead = b'[';
+        for &element in elements {
+            self.pen.byte(lead);
+            lead = b',';
+            self.put_value(element);
+        }
+        self.close(lead, b'[', b']');
+    }
+
+    /// Writes pairs, the first behind `lead`, the others behind commas; of an overlay those that replace nothing. Returns what would come before a further one.
+    #[inline(always)]
+    fn put_pairs<const OVERLAY: bool>(&mut self, pairs: &[[Value; 2]], mut lead: u8) -> u8 {
         for &[key, value] in pairs {
-            if key.key_source() == Source::KEY && key.a() != NO_TOKEN {
+            if OVERLAY && key.a() != NO_TOKEN {
                 continue;
             }
-            self.put_key(lead, key, out);
+            let is_put = key.is_rendered() && self.pen.piece_behind(lead, &self.keys, key.b() as usize, key.rendered_len() as usize);
+            if !is_put {
+                self.put_key(lead, key);
+            }
             lead = b',';
             match value.tag() {
                 // The usual value, without a further call.
-                Tag::String | Tag::Number => put(out, self.text(value)),
-                _ => self.put_value(value, out),
+                Tag::String | Tag::Number => self.put_text(value),
+                _ => self.put_value(value),
             }
         }
         lead
     }
 
-    /// Appends `lead` and a key with its colon.
-    #[inline(always)]
-    fn put_key(self, lead: u8, key: Value, out: &mut Vec<u8>) {
-        if key.key_source() == Source::KEY {
-            put_behind(out, lead, key.rendered(self.symbols));
-        } else {
-            self.put_foreign_key(lead, key, out);
-        }
-    }
-
-    /// The same for a key of a document.
+    /// Any key, with its colon.
     #[inline(never)]
-    fn put_foreign_key(self, lead: u8, key: Value, out: &mut Vec<u8>) {
-        let all = if key.key_source() == Source::COMPUTED { self.memory.text.as_slice() } else { self.document(key.key_source()).text() };
-        out.extend_from_slice(&[lead, b'"']);
-        put(out, &all[key.a() as usize..(key.a() + key.b()) as usize]);
-        put(out, b"\":");
+    fn put_key(&mut self, lead: u8, key: Value) {
+        self.pen.byte(lead);
+        if key.key_source() == Source::KEY {
+            return self.pen.bytes(key.rendered(self.view.symbols));
+        }
+        self.pen.byte(b'"');
+        self.pen.bytes(self.view.key_text(key));
+        self.pen.bytes(b"\":");
     }
 
-    fn put_overlay(self, overlay: Value, out: &mut Vec<u8>) {
-        let base = self.memory.cell(overlay.a());
-        let (start, count) = (overlay.a() + 1, overlay.b());
-        if base.tag() == Tag::TokenObject && self.document(base.token_source()).is_compact() {
-            self.splice(self.document(base.token_source()), Token(base.a()), start, count, out);
-            return;
+    #[inline]
+    fn put_overlay(&mut self, overlay: Value) {
+        let base = self.view.memory.cell(overlay.a());
+        let pairs = self.view.memory.pairs(overlay.a() + 1, overlay.b());
+        if base.tag() != Tag::TokenObject {
+            return self.put_members(overlay);
         }
-        let mut lead = b'{';
-        for member in self.members(overlay) {
-            self.put_key(lead, member.key, out);
-            lead = b',';
-            self.put_value(member.value, out);
+        let document = self.view.document(base.token_source());
+        let object = Token(base.a());
+        if !document.is_compact() {
+            return self.merge(document, object, pairs);
         }
-        put(out, if lead == b'{' { b"{}" } else { b"}" });
+        let whole = document.span(object);
+        let (mut at, end) = (whole.start, whole.end() - 1);
+        if pairs.iter().any(|[key, _]| key.a() != NO_TOKEN) {
+            at = self.splice(document, at, pairs);
+        }
+        self.pen.bytes(document.slice(at, end));
+        // What has been written ends with the brace that opens the object when the document's has no members.
+        let lead = if whole.len() > 2 {
+            b','
+        } else {
+            self.pen.back();
+            b'{'
+        };
+        let lead = self.put_pairs::<true>(pairs, lead);
+        self.close(lead, b'{', b'}');
     }
 
-    /// Writes a compact object of a document, changed: runs of unchanged bytes are copied whole.
-    fn splice(self, document: &Document, object: Token, start: u32, count: u32, out: &mut Vec<u8>) {
-        let raw = document.raw(object);
-        let offset = document.start(object);
-        let mut at = 0;
+    /// Writes a compact object of a document from offset `at` to the end of the last replacement: runs of unchanged bytes are copied whole. Returns where the last run starts.
+    #[inline(never)]
+    fn splice(&mut self, document: &Document, at: u32, pairs: &[[Value; 2]]) -> u32 {
+        let mut at = at;
         // Replacements are written in the order of their tokens; there are at most a few.
         let mut after = 0;
-        while let Some((token, value)) = next_replacement(self.memory, start, count, after) {
-            let place = document.start(Token(token)) - offset;
-            put(out, &raw[at..place]);
-            self.put_value(value, out);
-            at = place + document.raw(Token(token)).len();
+        while let Some((token, value)) = next_replacement(pairs, after) {
+            let old = document.span(Token(token));
+            self.pen.bytes(document.slice(at, old.start));
+            self.put_value(value);
+            at = old.end();
             after = token + 1;
         }
-        put(out, &raw[at..raw.len() - 1]);
-        // What has been written ends with the brace that opens the object when the document's has no members.
-        if raw.len() > 2 {
-            self.put_pairs(start, count, b',', out);
-        } else {
-            out.pop();
-            self.put_pairs(start, count, b'{', out);
+        at
+    }
+
+    /// Writes an overlay over computed members.
+    #[inline(never)]
+    fn put_members(&mut self, overlay: Value) {
+        let mut lead = b'{';
+        for member in self.view.members(overlay) {
+            self.put_key(lead, member.key);
+            lead = b',';
+            self.put_value(member.value);
         }
-        out.push(b'}');
+        self.close(lead, b'{', b'}');
+    }
+
+    /// Writes an overlay over an object of a document with insignificant whitespace.
+    #[inline(never)]
+    fn merge(&mut self, document: &Document, object: Token, pairs: &[[Value; 2]]) {
+        let text = text_of(document);
+        let mut lead = b'{';
+        for child in document.children(object) {
+            self.put_token_key(document, &text, child, lead);
+            lead = b',';
+            match pairs.iter().find(|[key, _]| key.a() == child.0) {
+                Some([_, value]) => self.put_value(*value),
+                None => self.put_spaced(document, &text, child),
+            }
+        }
+        let lead = self.put_pairs::<true>(pairs, lead);
+        self.close(lead, b'{', b'}');
+    }
+
+    /// A value of a document without insignificant whitespace.
+    #[inline(never)]
+    fn put_token(&mut self, document: &Document, token: Token) {
+        self.put_spaced(document, &text_of(document), token);
+    }
+
+    /// The same. The recursion is as deep as the document, which is bounded.
+    fn put_spaced(&mut self, document: &Document, text: &Text<'_>, token: Token) {
+        let span = document.span(token);
+        let kind = span.kind();
+        if kind < Kind::Array || document.fixed(token).whitespace == 0 {
+            if !self.pen.piece(text, span.start as usize, span.len() as usize) {
+                self.pen.bytes(document.slice(span.start, span.end()));
+            }
+            return;
+        }
+        let (open, close) = if kind == Kind::Object { (b'{', b'}') } else { (b'[', b']') };
+        let mut lead = open;
+        for child in document.children(token) {
+            if kind == Kind::Object {
+                self.put_token_key(document, text, child, lead);
+            } else {
+                self.pen.byte(lead);
+            }
+            lead = b',';
+            self.put_spaced(document, text, child);
+        }
+        self.close(lead, open, close);
+    }
+
+    /// A key of a document with its quotes and a colon.
+    #[inline]
+    fn put_token_key(&mut self, document: &Document, text: &Text<'_>, member: Token, lead: u8) {
+        let (start, len) = (document.key_start(member) - 1, document.fixed(member).key_len as usize + 2);
+        if !self.pen.piece_behind(lead, text, start, len) {
+            self.pen.byte(lead);
+            self.pen.bytes(&document.text()[start..start + len]);
+        }
+        self.pen.byte(b':');
     }
 }
 
 /// The replacement with the lowest token from `after` on.
 #[inline]
-fn next_replacement(memory: &Memory, start: u32, count: u32, after: u32) -> Option<(u32, Value)> {
+fn next_replacement(pairs: &[[Value; 2]], after: u32) -> Option<(u32, Value)> {
     let mut found: Option<(u32, Value)> = None;
-    let pairs = memory.cells[start as usize..(start + count * 2) as usize].as_chunks::<2>().0;
     for &[key, value] in pairs {
         let token = key.a();
         if token != NO_TOKEN && token >= after && found.is_none_or(|(best, _)| token < best) {
@@ -137,51 +279,11 @@ fn next_replacement(memory: &Memory, start: u32, count: u32, after: u32) -> Opti
     found
 }
 
-/// Appends a value of a document without insignificant whitespace.
-pub(crate) fn write_token(document: &Document, token: Token, out: &mut Vec<u8>) {
-    let raw = document.raw(token);
-    if document.compact_len(token) as usize == raw.len() {
-        put(out, raw);
-        return;
-    }
-    let mut in_string = false;
-    let mut escaped = false;
-    for &byte in raw {
-        if in_string {
-            in_string = escaped || byte != b'"';
-            escaped = !escaped && byte == b'\\';
-        } else if matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
-            continue;
-        } else {
-            in_string = byte == b'"';
-        }
-        out.push(byte);
-    }
-}
-
-/// Appends a byte and bytes.
-#[inline(always)]
-fn put_behind(out: &mut Vec<u8>, lead: u8, bytes: &[u8]) {
-    if bytes.len() > SHORT_MAX || out.capacity() - out.len() <= bytes.len() {
-        return put_long(out, Some(lead), bytes);
-    }
-    let len = out.len();
-    let to = out.spare_capacity_mut().as_mut_ptr().cast::<u8>();
-    // SAFETY: the spare capacity has room for one byte and `bytes.len()` more, as just checked.
-    unsafe { to.write(lead) };
-    // SAFETY: as above, `to` is followed by at least `bytes.len()` bytes of spare capacity.
-    let behind = unsafe { to.add(1) };
-    // SAFETY: the same room, and a vector that is borrowed mutably overlaps no other bytes.
-    unsafe { copy_short(bytes, behind) };
-    // SAFETY: the capacity has been checked, and all bytes up to the new length have been written.
-    unsafe { out.set_len(len + 1 + bytes.len()) };
-}
-
 /// Appends bytes, as `extend_from_slice` does.
 #[inline(always)]
 pub(super) fn put(out: &mut Vec<u8>, bytes: &[u8]) {
     if bytes.len() > SHORT_MAX || out.capacity() - out.len() < bytes.len() {
-        return put_long(out, None, bytes);
+        return put_long(out, bytes);
     }
     let len = out.len();
     let to = out.spare_capacity_mut().as_mut_ptr().cast();
@@ -194,9 +296,7 @@ pub(super) fn put(out: &mut Vec<u8>, bytes: &[u8]) {
 /// A long piece, or one for which the buffer must grow.
 #[cold]
 #[inline(never)]
-fn put_long(out: &mut Vec<u8>, lead: Option<u8>, bytes: &[u8]) {
-    out.reserve(bytes.len() + 1);
-    out.extend(lead);
+fn put_long(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
@@ -279,6 +379,87 @@ pub(crate) fn integer_text(value: i64, digits: &mut [u8; 20]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::Symbols;
+    use crate::value::{Memory, Name};
+
+    /// The slow twin: value by value, as the iterators give them.
+    fn write_slowly(view: View<'_>, value: Value, out: &mut Vec<u8>) {
+        match value.kind() {
+            Kind::Array => {
+                out.push(b'[');
+                for (at, element) in view.elements(value).enumerate() {
+                    out.extend((at > 0).then_some(b','));
+                    write_slowly(view, element, out);
+                }
+                out.push(b']');
+            }
+            Kind::Object => {
+                out.push(b'{');
+                for (at, member) in view.members(value).enumerate() {
+                    out.extend((at > 0).then_some(b','));
+                    let (name, _) = view.key(member);
+                    out.extend([b"\"", name, b"\":"].concat());
+                    write_slowly(view, member.value, out);
+                }
+                out.push(b'}');
+            }
+            Kind::Null => out.extend(b"null"),
+            Kind::False => out.extend(b"false"),
+            Kind::True => out.extend(b"true"),
+            _ if value.tag() == Tag::Integer => out.extend(value.as_integer().to_string().bytes()),
+            _ => out.extend(view.text(value)),
+        }
+    }
+
+    /// Objects of documents with and without whitespace, members set in them and in what comes out, written into every room.
+    #[test]
+    fn whatever_is_written_is_what_the_slow_twin_writes() {
+        let long = "x".repeat(70);
+        let mut symbols = Symbols::default();
+        let names: Vec<_> = ["a", "site", "new", &long, "é\n"].map(|name| symbols.intern(name).expect("there is room")).into();
+        let mut constants = Document::new();
+        constants.fill(br#"["constant", 1.50, {"k": [ ]}, ""]"#, &symbols).expect("it is JSON");
+        let texts = [
+            "{}".to_owned(),
+            "{ }".to_owned(),
+            r#"{"a":1,"site":{"id":"s-1","zone":"a"},"b":[true,false,null]}"#.to_owned(),
+            "{ \"a\" : 1 ,\n\"site\": { \"id\":\"s \\\" 1\" , \"deep\": [ [ ] , { } , [1, 2 ] ] }, \"b\":\"  kept  \"\t}".to_owned(),
+            format!(r#"{{"{long}":"{long}{long}","a":"{long}", "site":["{long}"]}}"#),
+        ];
+        for text in &texts {
+            let mut memory = Memory::new(1 << 20);
+            let record = memory.add_document(text.as_bytes(), &symbols).expect("there is room").expect("it is JSON");
+            let reply = memory.add_document(br#"{"from": "a reply"}"#, &symbols).expect("there is room").expect("it is JSON");
+            let view = View::new(&memory, &constants, &symbols);
+            let mut values: Vec<Value> = constants.children(Token(0)).map(|token| view.constant(token)).collect();
+            values.extend([record, reply, Value::integer(-70), Value::boolean(true), Value::NULL]);
+            values.push(memory.add_plain(b"front-", 12).expect("there is room"));
+            values.push(memory.add_string(long.as_bytes()).expect("there is room"));
+            for round in 0..40 {
+                let (object, name, value) = (values[values.len() - 1 - round % 3], names[round % names.len()], values[round * 7 % values.len()]);
+                let object = if object.kind() == Kind::Object { object } else { record };
+                let name = Name::new(name, &symbols);
+                values.push(memory.with_member(object, &name, value, &constants, &symbols).expect("there is room"));
+                values.push(memory.array_of(&values[values.len() - 2..].to_vec()).expect("there is room"));
+            }
+            let view = View::new(&memory, &constants, &symbols);
+            for &value in values.iter().filter(|value| value.size() < 4_000) {
+                let (mut expected, mut out) = (Vec::new(), Vec::new());
+                write_slowly(view, value, &mut expected);
+                view.write(value, &mut out);
+                assert_eq!(String::from_utf8_lossy(&out), String::from_utf8_lossy(&expected));
+                assert_eq!(value.size() as usize, expected.len(), "{}", String::from_utf8_lossy(&expected));
+                for room in [0, expected.len() / 2, expected.len() - 1, expected.len()] {
+                    let mut out = b"in front".to_vec();
+                    if view.write_within(value, room, &mut out) {
+                        assert_eq!(String::from_utf8_lossy(&out[8..]), String::from_utf8_lossy(&expected));
+                    } else {
+                        assert!(room < expected.len() && out == b"in front");
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn integers_are_written_as_the_standard_library_does() {
