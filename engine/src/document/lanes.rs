@@ -2,7 +2,7 @@
 //!
 //! [`Text`] is the only way in which scanners look at a document's bytes. Every load is checked against the end of the padding, so no scanner, however wrong, reads outside the buffer; what it costs is one compare that is never taken, for a whole [`Window`] where much is read at one place.
 //!
-//! Two forms of the same thing: SSE2, which every x86-64 processor has, and plain bytes for all others. A test holds them together.
+//! Three forms of the same thing, [`Lanes`]: SSE2, which every x86-64 processor has, AVX2, which is asked for at run time and looks at 32 bytes at once, and plain bytes for all others. A test holds them together.
 #![expect(unsafe_code, reason = "unaligned vector loads: a heartbeat read by its shape takes 1,100 instructions, with loops over bytes 1,900")]
 
 use super::PADDING;
@@ -18,6 +18,9 @@ pub(super) const LITERAL: usize = 31;
 
 /// [`WIDTH`] bytes.
 pub(super) type Block = [u8; WIDTH];
+
+/// The bytes of a literal that is compared within a window, then any.
+pub(super) type Literal = [u8; 2 * WIDTH];
 
 /// A bit for each of [`WIDTH`] bytes, the lowest for the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +42,18 @@ impl Marks {
     #[inline]
     pub(super) fn has(self, byte: usize) -> bool {
         self.0 >> (byte & 31) & 1 != 0
+    }
+
+    /// Whether the first byte is marked.
+    #[inline]
+    pub(super) fn at_start(self) -> usize {
+        (self.0 & 1) as usize
+    }
+
+    /// All marks but one of the first byte.
+    #[inline]
+    pub(super) fn behind_start(self) -> Self {
+        Self(self.0 & !1)
     }
 
     /// All but the first mark.
@@ -137,11 +152,30 @@ impl<'t> Window<'t> {
         self.bytes[at & LITERAL]
     }
 
+    /// The byte at `at`, anywhere in the window.
+    #[inline(always)]
+    pub(super) fn far_byte(self, at: usize) -> u8 {
+        self.bytes[at & (WINDOW - 1)]
+    }
+
     /// Eight bytes from `at`, which is at most [`LITERAL`], the first one lowest.
     #[inline]
     pub(super) fn word(self, at: usize) -> u64 {
         let [a, b, c, d, e, f, g, h, ..] = *self.block(at);
         u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+
+    /// The first bytes, as many as a literal has at most.
+    #[inline(always)]
+    fn literal(self) -> &'t Literal {
+        self.bytes.first_chunk().expect("a window is longer than a literal")
+    }
+
+    /// Two blocks from behind the byte at `at`, which is at most [`LITERAL`].
+    #[inline(always)]
+    fn blocks_behind(self, at: usize) -> &'t Literal {
+        let start = (at & LITERAL) + 1;
+        self.bytes[start..start + 2 * WIDTH].first_chunk().expect("twice WIDTH bytes are two blocks")
     }
 
     /// [`WIDTH`] bytes from `at`, which is at most [`LITERAL`].
@@ -157,17 +191,18 @@ impl<'t> Window<'t> {
         let start = (at & LITERAL) + 1;
         self.bytes[start..start + WIDTH].first_chunk().expect("WIDTH bytes are a block")
     }
+}
 
-    /// Whether it begins with the bytes of `literal` that have a bit in `mask`.
-    #[inline]
-    pub(super) fn begins_with(self, literal: &[u8; 2 * WIDTH], mask: u32) -> bool {
-        let ([low, high], _) = literal.as_chunks::<WIDTH>() else { return false };
-        let low_mask = mask & 0xffff;
-        if lanes::equal(self.block(0), low) & low_mask != low_mask {
-            return false;
-        }
-        mask == low_mask || lanes::equal(self.block(WIDTH), high) & mask >> WIDTH == mask >> WIDTH
-    }
+/// The looks at a leaf and the literal in front of it, by what the processor can do.
+pub(super) trait Lanes {
+    /// Whether the window begins with the bytes of `literal` that have a bit in `mask`.
+    fn begins_with(window: Window<'_>, literal: &Literal, mask: u32) -> bool;
+
+    /// Marks, in the first two blocks from behind the byte at `at`, what ends the fast run of a string: quote, backslash, control character or a byte above ASCII. Nothing is marked behind a block that has a mark.
+    fn string_ends(window: Window<'_>, at: usize) -> Marks;
+
+    /// Marks the bytes of a block that are no digits, and the one behind it.
+    fn number_ends(block: &Block) -> Marks;
 }
 
 /// Marks what ends the fast run of a string: quote, backslash, control character or a byte above ASCII. And the quotes alone.
@@ -192,11 +227,115 @@ use plain as lanes;
 #[cfg(target_arch = "x86_64")]
 use sse2 as lanes;
 
+pub(super) use lanes::Here;
+
+#[cfg(target_arch = "x86_64")]
+pub(super) use avx2::{Wide, is_wide};
+
+/// What processors with AVX2 do. Its functions become part of a caller that is compiled for such a processor, which is what makes them fast.
+#[cfg(target_arch = "x86_64")]
+mod avx2 {
+    use std::arch::x86_64::{
+        __m256i, _mm256_cmpeq_epi8, _mm256_cmpgt_epi8, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,
+    };
+
+    use super::{Block, Here, Lanes, Literal, Marks, Window};
+
+    /// AVX2 and the bit counts that come with it.
+    #[derive(Debug, Clone, Copy)]
+    pub(in super::super) struct Wide;
+
+    /// Whether the processor has all that [`Wide`] asks for.
+    #[inline(always)]
+    pub(in super::super) fn is_wide() -> bool {
+        std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("bmi1") && std::is_x86_feature_detected!("bmi2")
+    }
+
+    impl Lanes for Wide {
+        #[inline(always)]
+        fn begins_with(window: Window<'_>, literal: &Literal, mask: u32) -> bool {
+            // SAFETY: whoever uses these lanes has asked is_wide(): see Trie::follow.
+            unsafe { !equal(load(window.literal()), load(literal)) & mask == 0 }
+        }
+
+        #[inline(always)]
+        fn string_ends(window: Window<'_>, at: usize) -> Marks {
+            // SAFETY: as above.
+            Marks(unsafe { string_lanes(load(window.blocks_behind(at))) })
+        }
+
+        #[inline(always)]
+        fn number_ends(block: &Block) -> Marks {
+            Here::number_ends(block)
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn load(bytes: &Literal) -> __m256i {
+        // SAFETY: the reference is to 32 initialised bytes, and the load asks for no alignment.
+        unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn equal(a: __m256i, b: __m256i) -> u32 {
+        _mm256_movemask_epi8(_mm256_cmpeq_epi8(a, b)).cast_unsigned()
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn are(bytes: __m256i, byte: u8) -> __m256i {
+        _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(byte.cast_signed()))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn string_lanes(bytes: __m256i) -> u32 {
+        // As signed numbers, bytes above ASCII are below zero: one comparison finds them and the control characters.
+        let odd = _mm256_cmpgt_epi8(_mm256_set1_epi8(0x20), bytes);
+        _mm256_movemask_epi8(_mm256_or_si256(odd, _mm256_or_si256(are(bytes, b'"'), are(bytes, b'\\')))).cast_unsigned()
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 mod sse2 {
-    use std::arch::x86_64::{__m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8, _mm_sub_epi8};
+    use std::arch::x86_64::{
+        __m128i, _mm_cmpeq_epi8, _mm_cmplt_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8, _mm_sub_epi8,
+    };
 
-    use super::{Block, Marks, NumberMarks};
+    use super::{Block, Lanes, Literal, Marks, NumberMarks, WIDTH, Window};
+
+    /// What every processor of the architecture has.
+    #[derive(Debug, Clone, Copy)]
+    pub(in super::super) struct Here;
+
+    impl Lanes for Here {
+        #[inline(always)]
+        fn begins_with(window: Window<'_>, literal: &Literal, mask: u32) -> bool {
+            let ([low, high], _) = literal.as_chunks::<WIDTH>() else { return false };
+            let low_mask = mask & 0xffff;
+            if !equal(window.block(0), low) & low_mask != 0 {
+                return false;
+            }
+            mask == low_mask || !equal(window.block(WIDTH), high) & mask >> WIDTH == 0
+        }
+
+        #[inline(always)]
+        fn string_ends(window: Window<'_>, at: usize) -> Marks {
+            let ([first, second], _) = window.blocks_behind(at).as_chunks::<WIDTH>() else { return Marks(0) };
+            // SAFETY: SSE2 is part of the architecture that this module is compiled for.
+            let ends = unsafe { end_lanes(load(first)) };
+            // SAFETY: as above.
+            if ends != 0 { Marks(ends) } else { Marks(unsafe { end_lanes(load(second)) } << WIDTH) }
+        }
+
+        #[inline(always)]
+        fn number_ends(block: &Block) -> Marks {
+            // SAFETY: SSE2 is part of the architecture that this module is compiled for.
+            Marks(unsafe { digit_lanes(load(block)) } ^ 0x1_ffff)
+        }
+    }
 
     #[inline]
     pub(super) fn string_marks(block: &Block) -> (Marks, Marks) {
@@ -217,7 +356,7 @@ mod sse2 {
     }
 
     #[inline]
-    pub(super) fn equal(a: &Block, b: &Block) -> u32 {
+    fn equal(a: &Block, b: &Block) -> u32 {
         // SAFETY: SSE2 is part of the architecture that this module is compiled for.
         unsafe { equal_lanes(load(a), load(b)) }
     }
@@ -268,9 +407,22 @@ mod sse2 {
     #[inline]
     #[target_feature(enable = "sse2")]
     fn number_lanes(block: __m128i) -> NumberMarks {
-        let digits = are_at_most(_mm_sub_epi8(block, _mm_set1_epi8(b'0'.cast_signed())), 9);
         let exponents = are(_mm_or_si128(block, _mm_set1_epi8(0x20)), b'e');
-        NumberMarks { others: Marks(marks(digits).0 ^ 0xffff), points: marks(are(block, b'.')), exponents: marks(exponents) }
+        NumberMarks { others: Marks(digit_lanes(block) ^ 0xffff), points: marks(are(block, b'.')), exponents: marks(exponents) }
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn digit_lanes(block: __m128i) -> u32 {
+        marks(are_at_most(_mm_sub_epi8(block, _mm_set1_epi8(b'0'.cast_signed())), 9)).0
+    }
+
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn end_lanes(block: __m128i) -> u32 {
+        // As signed numbers, bytes above ASCII are below zero: one comparison finds them and the control characters.
+        let odd = _mm_cmplt_epi8(block, _mm_set1_epi8(0x20));
+        marks(_mm_or_si128(odd, _mm_or_si128(are(block, b'"'), are(block, b'\\')))).0
     }
 
     #[inline]
@@ -282,7 +434,31 @@ mod sse2 {
 
 #[cfg(any(test, not(target_arch = "x86_64")))]
 mod plain {
-    use super::{Block, Marks, NumberMarks};
+    use super::{Block, Lanes, Literal, Marks, NumberMarks, Window};
+
+    /// What any processor can do.
+    #[derive(Debug, Clone, Copy)]
+    pub(in super::super) struct Here;
+
+    impl Lanes for Here {
+        #[inline]
+        fn begins_with(window: Window<'_>, literal: &Literal, mask: u32) -> bool {
+            let pairs = window.literal().iter().zip(literal).enumerate();
+            pairs.fold(0, |marks, (at, (a, b))| marks | u32::from(a != b) << at) & mask == 0
+        }
+
+        #[inline]
+        fn string_ends(window: Window<'_>, at: usize) -> Marks {
+            let ends = |block: &Block| marks(block, |byte| stops(byte) || byte >= 0x80).0;
+            let (blocks, _) = window.blocks_behind(at).as_chunks();
+            Marks(if ends(&blocks[0]) != 0 { ends(&blocks[0]) } else { ends(&blocks[1]) << super::WIDTH })
+        }
+
+        #[inline]
+        fn number_ends(block: &Block) -> Marks {
+            Marks(marks(block, |byte| !byte.is_ascii_digit()).0 | 1 << super::WIDTH)
+        }
+    }
 
     /// A bit for each byte of which `holds` is true. (Compilers make vector code of this where they can.)
     #[inline]
@@ -309,15 +485,11 @@ mod plain {
             exponents: marks(block, |byte| byte | 0x20 == b'e'),
         }
     }
-
-    pub(super) fn equal(a: &Block, b: &Block) -> u32 {
-        a.iter().zip(b).enumerate().fold(0, |marks, (at, (a, b))| marks | u32::from(a == b) << at)
-    }
 }
 
 // A window from the end of the text is all padding; the longest over-read besides is that of the four digits of a unicode escape.
 const _: () = assert!(PADDING >= WINDOW);
-const _: () = assert!(LITERAL + 1 + WIDTH <= WINDOW);
+const _: () = assert!(LITERAL + 1 + 2 * WIDTH <= WINDOW);
 
 #[cfg(test)]
 mod tests {
@@ -337,9 +509,23 @@ mod tests {
                 assert_eq!(lanes::string_marks(&block), plain::string_marks(&block), "{block:?}");
                 assert_eq!(lanes::string_stops(&block), plain::string_stops(&block), "{block:?}");
                 assert_eq!(lanes::number_marks(&block), plain::number_marks(&block), "{block:?}");
-                assert_eq!(lanes::equal(&block, b"abcdefghijklmnop"), plain::equal(&block, b"abcdefghijklmnop"), "{block:?}");
             }
         }
+    }
+
+    /// What lanes say of a window, by all that the scanners ask.
+    fn told<L: Lanes>(window: Window<'_>, literal: &Literal, mask: u32, at: usize) -> (bool, usize, Marks) {
+        (L::begins_with(window, literal, mask), L::string_ends(window, at).first(), L::number_ends(window.block(at)))
+    }
+
+    fn check(window: Window<'_>, literal: &Literal, mask: u32, at: usize) -> bool {
+        let expected = told::<plain::Here>(window, literal, mask, at);
+        assert_eq!(told::<Here>(window, literal, mask, at), expected, "{window:?} {literal:?} {mask:x} {at}");
+        #[cfg(target_arch = "x86_64")]
+        if is_wide() {
+            assert_eq!(told::<Wide>(window, literal, mask, at), expected, "{window:?} {literal:?} {mask:x} {at}");
+        }
+        expected.0
     }
 
     #[test]
@@ -350,11 +536,24 @@ mod tests {
             let mut literal = [0; 2 * WIDTH];
             literal[..len].copy_from_slice(&text[..len]);
             let mask = (1 << len) - 1;
-            assert!(window.begins_with(&literal, mask), "{len} bytes");
+            assert!(check(window, &literal, mask, len), "{len} bytes");
             for at in 0..len {
                 let mut other = literal;
                 other[at] ^= 1;
-                assert!(!window.begins_with(&other, mask), "byte {at} of {len}");
+                assert!(!check(window, &other, mask, at), "byte {at} of {len}");
+            }
+        }
+    }
+
+    #[test]
+    fn all_lanes_find_the_ends_of_strings_and_numbers() {
+        for byte in 0..=255_u8 {
+            for at in 0..WINDOW {
+                let mut text = padded(b"0123456789abcdef0123456789ABCDEFghijklmnopqrstuvwxyz0123456789xx");
+                text[at] = byte;
+                for from in [0, 1, 15, 16, LITERAL] {
+                    check(Text::new(&text).window(0), &[0; 2 * WIDTH], 0, from);
+                }
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! The full pass and the learned shapes read every value with these functions, so no value is validated less in one than in the other.
 
-use super::lanes::{Block, NumberMarks, Text, WIDTH, number_marks, string_marks, string_stops};
+use super::lanes::{Block, Lanes, NumberMarks, Text, WIDTH, Window, number_marks, string_marks, string_stops};
 use super::tape::ESCAPED;
 use super::{Fault, FaultKind, Kind, Span};
 
@@ -110,6 +110,34 @@ pub(super) fn short_number_len(block: &Block) -> Option<usize> {
     (end < WIDTH && !exponents.has(end)).then_some(end)
 }
 
+/// The same for the number `ahead` bytes into a window, whose first byte is at hand.
+#[inline(always)]
+pub(super) fn quick_number<L: Lanes>(window: Window<'_>, ahead: usize, byte: u8) -> Option<usize> {
+    let ends = L::number_ends(window.block(ahead));
+    // The sign is no digit, and so the first mark, if it is there.
+    let sign = ends.at_start();
+    if sign == 1 && byte != b'-' {
+        return None;
+    }
+    let mut ends = ends.behind_start();
+    let mut end = ends.first();
+    let digits = end - sign;
+    if digits != 1 && (digits == 0 || window.far_byte(ahead + sign) == b'0') {
+        return None;
+    }
+    let mut behind = window.far_byte(ahead + end);
+    if behind == b'.' {
+        let point = end;
+        ends = ends.rest();
+        end = ends.first();
+        if end == point + 1 {
+            return None;
+        }
+        behind = window.far_byte(ahead + end);
+    }
+    (end < WIDTH && behind | 0x20 != b'e').then_some(end)
+}
+
 #[inline(never)]
 fn number_end(text: Text<'_>, start: usize) -> Result<usize, Fault> {
     let digits = |mut at: usize| {
@@ -174,6 +202,7 @@ pub(super) fn unexpected(text: Text<'_>, at: usize) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::super::PADDING;
+    use super::super::lanes::Here;
     use super::*;
 
     /// All texts of up to five characters that numbers are made of, and some longer ones, by both ways of reading a number.
@@ -190,7 +219,9 @@ mod tests {
             for len in 0..=text.len() {
                 let padded = [&text[..len], &[0; PADDING]].concat();
                 let text = Text::new(&padded);
-                if let Some(found) = short_number_len(text.block(0)) {
+                let found = short_number_len(text.block(0));
+                assert_eq!(quick_number::<Here>(text.window(0), 0, text.byte(0)), found, "{:?}", String::from_utf8_lossy(&padded));
+                if let Some(found) = found {
                     assert_eq!(number_end(text, 0), Ok(found), "{:?}", String::from_utf8_lossy(&padded));
                     short += 1;
                 }

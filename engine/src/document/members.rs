@@ -42,7 +42,7 @@ pub(super) fn run(text: Text<'_>, symbols: &Symbols, tape: &mut Tape, at: usize,
             symbols.probe(member.first, member.last, hashed, text.slice(run.at + 1, run.at + 1 + len))
         };
         let next = tape.count() + 1;
-        tape.push(span, Static { key_back: member.len + 2, key_len: member.len, next, whitespace: 0, symbol, depth: 0 });
+        tape.push(span, Static { key_back: member.len + 2, key_len: member.len, next, symbol, depth: 0 });
         let behind = text.window(end);
         if behind.byte(0) != b',' || behind.byte(1) != b'"' {
             return Run { at: end, is_behind_value: true, ..run };

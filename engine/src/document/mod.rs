@@ -1,15 +1,16 @@
 //! Message bytes → validated token tape.
 //!
-//! A [`Document`] owns a padded copy of one JSON text and a tape of its values. One pass validates everything (RFC 8259 grammar, UTF-8, depth, size) and records where each value and key lies; nothing is converted, so number spelling, string escapes and key order survive untouched. Every JSON text that enters an execution comes through here: records, task replies, mock replies, literals of the definition.
+//! A [`Document`] owns a padded copy of one JSON text and a tape of its values. One pass validates everything (RFC 8259 grammar, UTF-8, depth, size) and records where each value and key lies; nothing is converted, so number spelling, string escapes and key order survive untouched. Insignificant whitespace is taken out before ([`compact`]), so a value is written by copying its bytes. Every JSON text that enters an execution comes through here: records, task replies, mock replies, literals of the definition.
 //!
 //! Promises of a filled document:
 //! - token 0 is the root; the children of a container follow it directly, each one's [`next`](Document::next) being its following sibling;
 //! - keys that the program names carry its symbol, so a path step compares integers;
 //! - no object holds the same key twice (a text that did is rewritten first: last value, first position);
-//! - compact length and depth of every value are known without a walk.
+//! - the text is compact, and length and depth of every value are known without a walk.
 //!
 //! Absent on purpose: no tree, no number conversion, no clock, no allocation once the buffers are warm.
 
+mod compact;
 mod dedupe;
 mod fault;
 mod lanes;
@@ -49,7 +50,9 @@ pub struct Document {
     len: usize,
     tape: tape::Tape,
     stack: Vec<scan::Open>,
-    /// Insignificant whitespace in the whole text, in bytes.
+    /// As long as `bytes` once there was insignificant whitespace: then the text as it came in.
+    spare: Vec<u8>,
+    /// Insignificant whitespace in the whole text, in bytes. Only [`fill_keeping_duplicates`](Self::fill_keeping_duplicates) leaves any.
     whitespace: u32,
     /// Number of the shape whose static half the tape holds, also when it is not in use; 0 for none.
     shape: u64,
@@ -72,23 +75,36 @@ impl Document {
     /// A [`Fault`] with the byte offset of the first offence. The document is then empty.
     pub fn fill(&mut self, text: &[u8], symbols: &Symbols) -> Result<(), Fault> {
         self.copy(text)?;
-        let findings = self.scan_copy(symbols)?;
+        let findings = self.scan_copy(text, symbols)?;
         self.deduplicate(findings, symbols)
     }
 
-    /// As [`fill`](Self::fill), but a repeated key stays where it is, so that offsets belong to `text`. For definitions, whose duplicates are findings with a place; nothing that runs may be built on it.
+    /// As [`fill`](Self::fill), but whitespace and repeated keys stay where they are, so that offsets belong to `text`. For definitions, whose findings have a place; nothing that runs may be built on it.
     pub(crate) fn fill_keeping_duplicates(&mut self, text: &[u8], symbols: &Symbols) -> Result<(), Fault> {
-        self.copy(text)?;
-        self.scan_copy(symbols).map(|_| ())
+        self.clear();
+        if text.len() > DOCUMENT_BYTES_MAX {
+            return Err(Fault::too_large(DOCUMENT_BYTES_MAX));
+        }
+        self.scan_whole(text, symbols)
     }
 
-    /// Takes over the bytes of a text with padding behind them.
+    /// Takes over the bytes of a text with padding behind them; whitespace at its end is left behind.
     #[inline]
     fn copy(&mut self, text: &[u8]) -> Result<(), Fault> {
         self.clear();
         if text.len() > DOCUMENT_BYTES_MAX {
             return Err(Fault::too_large(DOCUMENT_BYTES_MAX));
         }
+        let mut text = text;
+        while let [rest @ .., b' ' | b'\n' | b'\r' | b'\t'] = text {
+            text = rest;
+        }
+        self.take_over(text);
+        Ok(())
+    }
+
+    #[inline]
+    fn take_over(&mut self, text: &[u8]) {
         if self.bytes.len() < text.len() + PADDING {
             self.grow(text.len());
         }
@@ -96,7 +112,6 @@ impl Document {
         bytes.copy_from_slice(text);
         rest[..PADDING].fill(0);
         self.len = text.len();
-        Ok(())
     }
 
     #[cold]
@@ -104,15 +119,62 @@ impl Document {
         self.bytes.resize((len + PADDING).next_power_of_two(), 0);
     }
 
-    /// The full pass over the bytes taken over.
-    fn scan_copy(&mut self, symbols: &Symbols) -> Result<scan::Findings, Fault> {
+    /// The full pass over the bytes taken over from `text`.
+    fn scan_copy(&mut self, text: &[u8], symbols: &Symbols) -> Result<scan::Findings, Fault> {
         self.shape = 0;
         self.places.clear();
-        let findings = self.scan(symbols);
-        if findings.is_err() {
-            self.clear();
+        match self.scan(symbols, false) {
+            Ok(findings) => Ok(findings),
+            Err(_) => self.scan_again(text, symbols),
         }
-        findings
+    }
+
+    /// The same for a text that is either not compact or no JSON.
+    #[inline(never)]
+    fn scan_again(&mut self, text: &[u8], symbols: &Symbols) -> Result<scan::Findings, Fault> {
+        if self.whitespace > 0 && self.make_compact() {
+            self.forget_tape();
+            if let Ok(findings) = self.scan(symbols, false) {
+                return Ok(findings);
+            }
+        }
+        // What is wrong is told by the text as it came in.
+        let scanned = self.scan_whole(text, symbols);
+        self.clear();
+        Err(scanned.expect_err("whitespace decides about nothing but a gap inside a scalar, which is a fault"))
+    }
+
+    /// Scans a text as it is, from the beginning.
+    fn scan_whole(&mut self, text: &[u8], symbols: &Symbols) -> Result<(), Fault> {
+        self.forget_tape();
+        self.take_over(text);
+        self.shape = 0;
+        self.places.clear();
+        self.scan(symbols, true).map(|_| ()).inspect_err(|_| self.clear())
+    }
+
+    /// Takes the whitespace out of the text; false when that would close up a scalar.
+    fn make_compact(&mut self) -> bool {
+        self.make_spare();
+        let Some(len) = compact::compact(&self.bytes, self.len, &mut self.spare) else { return false };
+        self.swap_spare(len);
+        true
+    }
+
+    /// Makes the second buffer as long as the first.
+    #[inline]
+    fn make_spare(&mut self) {
+        if self.spare.len() < self.bytes.len() {
+            self.spare.resize(self.bytes.len(), 0);
+        }
+    }
+
+    /// The first `len` bytes of the second buffer become the text, and the text lies there.
+    #[inline]
+    fn swap_spare(&mut self, len: usize) {
+        std::mem::swap(&mut self.bytes, &mut self.spare);
+        self.bytes[len..len + PADDING].fill(0);
+        self.len = len;
     }
 
     /// Writes the text anew when an object holds a key twice.
@@ -128,6 +190,10 @@ impl Document {
     /// Forgets text and tape, keeping the buffers.
     pub fn clear(&mut self) {
         self.len = 0;
+        self.forget_tape();
+    }
+
+    fn forget_tape(&mut self) {
         self.tape.clear();
         self.stack.clear();
         self.whitespace = 0;
@@ -135,9 +201,10 @@ impl Document {
 
     /// Gives memory beyond `bytes` back, so that one large record does not stay large for ever.
     pub fn shrink(&mut self, bytes: usize) {
-        if self.bytes.capacity() > bytes {
+        if self.bytes.capacity().max(self.spare.capacity()) > bytes {
             self.bytes.truncate(bytes.max(self.len + PADDING));
             self.bytes.shrink_to_fit();
+            self.spare = Vec::new();
             self.tape.shrink(bytes);
             self.shape = 0;
             self.places.clear();
@@ -148,10 +215,10 @@ impl Document {
     /// Bytes of memory held by the buffers.
     #[must_use]
     pub fn capacity_bytes(&self) -> usize {
-        self.bytes.capacity() + self.tape.capacity_bytes() + self.places.capacity() * size_of::<u32>()
+        self.bytes.capacity() + self.spare.capacity() + self.tape.capacity_bytes() + self.places.capacity() * size_of::<u32>()
     }
 
-    /// The text as it came in.
+    /// The text as it came in, without insignificant whitespace and repeated keys.
     #[must_use]
     #[inline]
     pub fn text(&self) -> &[u8] {

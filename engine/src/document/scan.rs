@@ -14,7 +14,6 @@ const INCREMENTAL_KEYS_MAX: u32 = 48;
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Open {
     token: u32,
-    whitespace_before: u32,
     /// One bit for each key hash seen.
     bloom: u64,
     members: u32,
@@ -62,26 +61,30 @@ struct Scanner<'s> {
     tape: &'s mut Tape,
     stack: &'s mut Vec<Open>,
     seen: &'s mut Vec<(u64, u32)>,
+    /// Whether the text may have insignificant whitespace: else the scan ends where there is some.
+    is_lenient: bool,
     whitespace: u32,
     findings: Findings,
 }
 
 impl Document {
-    /// Validates the text and fills the tape.
-    pub(super) fn scan(&mut self, symbols: &Symbols) -> Result<Findings, Fault> {
+    /// Validates the text and fills the tape. Unless it is lenient, a text with insignificant whitespace is refused with any fault, and [`whitespace`](Self::whitespace) tells.
+    pub(super) fn scan(&mut self, symbols: &Symbols, is_lenient: bool) -> Result<Findings, Fault> {
         let mut scanner = Scanner {
             text: Text::new(&self.bytes[..self.len + PADDING]),
             symbols,
             tape: &mut self.tape,
             stack: &mut self.stack,
             seen: &mut self.seen,
+            is_lenient,
             whitespace: 0,
             findings: Findings { repeats_key: false, escapes_key: false },
         };
-        scanner.document()?;
+        let scanned = scanner.document();
         let (whitespace, findings) = (scanner.whitespace, scanner.findings);
         self.whitespace = whitespace;
-        Ok(findings)
+        scanned?;
+        if is_lenient || whitespace == 0 { Ok(findings) } else { Err(Fault::new(FaultKind::Truncated, self.len)) }
     }
 }
 
@@ -196,14 +199,15 @@ impl Scanner<'_> {
             end += 1;
         }
         self.whitespace += narrow(end - at);
-        end
+        // Behind the text nothing is as expected, so the scan ends soon.
+        if self.is_lenient || end == at { end } else { self.text.len() }
     }
 
     #[inline(always)]
     fn push(&mut self, span: Span, key: Key) {
         let next = self.tape.count() + 1;
         let key_back = if key.start == 0 { 0 } else { span.start - narrow(key.start) };
-        self.tape.push(span, Static { key_back, key_len: narrow(key.len), next, whitespace: 0, symbol: key.symbol, depth: 0 });
+        self.tape.push(span, Static { key_back, key_len: narrow(key.len), next, symbol: key.symbol, depth: 0 });
     }
 
     /// Opens a container at `at`; the one that it is in goes to the stack.
@@ -215,14 +219,14 @@ impl Scanner<'_> {
         let token = self.tape.count();
         self.push(Span::new(at, 0, if is_object { Kind::Object } else { Kind::Array }, key.flags), key);
         self.stack.push(outer);
-        Ok(Open { token, whitespace_before: self.whitespace, is_object, ..Open::default() })
+        Ok(Open { token, is_object, ..Open::default() })
     }
 
     /// Closes the innermost container at its closing bracket; returns the one around it.
     #[inline(always)]
     fn close(&mut self, at: usize, inner: Open) -> Open {
         let depth = inner.depth_below + 1;
-        self.tape.close(inner.token, at + 1, self.whitespace - inner.whitespace_before, depth);
+        self.tape.close(inner.token, at + 1, depth);
         if inner.members > INCREMENTAL_KEYS_MAX && self.large_object_repeats(inner.token, self.tape.count()) {
             self.findings.repeats_key = true;
         }
@@ -441,13 +445,34 @@ mod tests {
     }
 
     #[test]
-    fn whitespace_and_depth_are_known_for_each_container() {
+    fn whitespace_is_taken_out_and_depth_is_known_for_each_container() {
         let mut document = Document::new();
-        document.fill(b"{ \"a\" : [ 1 , [ ] ] }", &Symbols::default()).expect("valid");
-        assert_eq!(document.compact_len(Token(0)), 12);
-        assert_eq!(document.compact_len(Token(1)), 6);
+        let text = b" { \"a\" : [ 1 , [ ] ] } \n";
+        document.fill(text, &Symbols::default()).expect("valid");
+        assert_eq!(document.text(), br#"{"a":[1,[]]}"#);
+        assert_eq!((document.compact_len(Token(0)), document.compact_len(Token(1))), (12, 6));
         assert_eq!((document.depth(Token(0)), document.depth(Token(1)), document.depth(Token(2))), (3, 2, 0));
-        assert!(!document.is_compact());
+        document.fill_keeping_duplicates(text, &Symbols::default()).expect("valid");
+        assert_eq!((document.text(), document.start(Token(1)), document.is_compact()), (&text[..], 9, false));
+    }
+
+    #[test]
+    fn a_fault_is_told_by_the_text_as_it_came_in() {
+        for (text, kind, offset) in [
+            ("  ", FaultKind::Empty, 2),
+            ("{ \"a\" : 1 2 }", FaultKind::Unexpected(b'2'), 10),
+            ("{ \"a\" : x }", FaultKind::Unexpected(b'x'), 8),
+            ("[1, \"a\n\"]", FaultKind::ControlCharacter, 6),
+            ("[1,\"a \n", FaultKind::ControlCharacter, 6),
+            ("[1,  \n", FaultKind::Truncated, 6),
+            ("1 x", FaultKind::Trailing, 2),
+            ("1\0", FaultKind::Trailing, 1),
+            ("1\x0c\n", FaultKind::Trailing, 1),
+        ] {
+            let mut document = Document::new();
+            assert_eq!(document.fill(text.as_bytes(), &Symbols::default()), Err(Fault::new(kind, offset)), "{text:?}");
+            assert_eq!(document.token_count(), 0);
+        }
     }
 
     #[test]

@@ -59,8 +59,23 @@ pub(crate) const KEY_ESCAPED: u32 = 0x20;
 impl Span {
     #[inline]
     pub(crate) fn new(start: usize, len: usize, kind: Kind, flags: u32) -> Self {
+        Self::of(start, Self::packed(len, kind) | flags)
+    }
+
+    /// The span of what starts at `start`, with the rest of it at hand.
+    #[inline]
+    pub(super) fn of(start: usize, packed: u32) -> Self {
         #[expect(clippy::cast_possible_truncation, reason = "documents are at most 2^24 - 1 bytes long")]
-        Self { start: start as u32, packed: (len as u32) << 8 | flags | kind as u32 }
+        Self { start: start as u32, packed }
+    }
+
+    /// Length and kind.
+    #[inline]
+    pub(super) fn packed(len: usize, kind: Kind) -> u32 {
+        #[expect(clippy::cast_possible_truncation, reason = "documents are at most 2^24 - 1 bytes long")]
+        {
+            (len as u32) << 8 | kind as u32
+        }
     }
 
     #[inline]
@@ -72,12 +87,6 @@ impl Span {
     #[inline]
     pub(crate) fn end(self) -> u32 {
         self.start + self.len()
-    }
-
-    /// A span of the same kind from `start` to `end`, for one of no length.
-    #[inline]
-    pub(crate) fn between(self, start: u32, end: u32) -> Self {
-        Self { start, packed: self.packed | (end - start) << 8 }
     }
 
     #[inline]
@@ -94,8 +103,6 @@ pub(crate) struct Static {
     pub(crate) key_len: u32,
     /// Token index of the next sibling, or of what follows the parent.
     pub(crate) next: u32,
-    /// Insignificant whitespace inside a container, in bytes.
-    pub(crate) whitespace: u32,
     pub(crate) symbol: Symbol,
     /// Levels of containers from here down; 0 for a scalar.
     pub(crate) depth: u16,
@@ -155,7 +162,7 @@ impl Tape {
 
     /// Writes what is known of a container at its end only: it ends at byte `end`, and behind the last token.
     #[inline]
-    pub(super) fn close(&mut self, token: u32, end: usize, whitespace: u32, depth: u16) {
+    pub(super) fn close(&mut self, token: u32, end: usize, depth: u16) {
         let span = &mut self.spans[token as usize];
         #[expect(clippy::cast_possible_truncation, reason = "documents are at most 2^24 - 1 bytes long")]
         {
@@ -163,7 +170,6 @@ impl Tape {
         }
         let fixed = &mut self.statics[token as usize];
         fixed.next = self.count;
-        fixed.whitespace = whitespace;
         fixed.depth = depth;
     }
 
@@ -190,9 +196,10 @@ impl Tape {
         self.spans[token as usize] = span;
     }
 
-    /// Sets the static half of the first tokens.
-    pub(super) fn set_statics(&mut self, statics: &[Static]) {
-        self.statics[..statics.len()].copy_from_slice(statics);
+    /// Sets the static half of tokens from `at` on, for which there is room.
+    #[inline]
+    pub(super) fn set_statics<const N: usize>(&mut self, at: usize, statics: &[Static; N]) {
+        self.statics[at..at + N].copy_from_slice(statics);
     }
 
     #[inline]
@@ -296,11 +303,11 @@ impl Document {
         Token(self.fixed(token).next)
     }
 
-    /// Length of a value in bytes when written without insignificant whitespace.
+    /// Length of a value in bytes as it is written.
     #[must_use]
     #[inline]
     pub fn compact_len(&self, token: Token) -> u32 {
-        self.span(token).len() - self.fixed(token).whitespace
+        self.span(token).len()
     }
 
     /// Levels of containers from this value down; 0 for a scalar.

@@ -109,13 +109,13 @@ impl Memory {
         self.add(text, |document| document.fill(text, symbols))
     }
 
-    /// The same for the record, by a learned shape where one fits. `resolve` tells the tokens that the program's paths lead to.
+    /// The same for the record, by a learned shape where one fits. `resolve` appends the tokens that the program's paths lead to.
     pub(crate) fn add_record(
         &mut self,
         text: &[u8],
         symbols: &Symbols,
         shapes: &mut Shapes,
-        resolve: impl FnOnce(&Document) -> Box<[u32]>,
+        resolve: impl FnOnce(&Document, &mut Vec<u32>),
     ) -> Result<Result<Value, Fault>, Quota> {
         self.add(text, |document| document.fill_by_shape(text, symbols, shapes, resolve))
     }

@@ -203,7 +203,7 @@ impl Slot {
     /// As [`start`](Self::start).
     pub fn start_with(&mut self, program: &Program, input: &[u8], start: &Start<'_>, shapes: &mut Shapes) -> Result<(), Fault> {
         self.clear_for(program);
-        let read = self.memory.add_record(input, &program.symbols, shapes, |document| path::places(program, document));
+        let read = self.memory.add_record(input, &program.symbols, shapes, |document, places| path::places(program, document, places));
         self.begin(program, read, start)
     }
 

@@ -19,16 +19,16 @@ const SCRATCH_KEPT_BYTES: usize = 64 << 10;
 /// Paths of a program whose places are kept with each shape; those behind them are walked.
 const PLACES_MAX: usize = 256;
 
-/// For each path of a program the token that it leads to in a document, if the document alone decides that.
+/// Appends for each path of a program the token that it leads to in a document, if the document alone decides that.
 #[cold]
-pub(super) fn places(program: &Program, document: &Document) -> Box<[u32]> {
+pub(super) fn places(program: &Program, document: &Document, places: &mut Vec<u32>) {
     let place = |code: &PathCode| {
         if code.root != PathRoot::Data || !code.definite {
             return UNKNOWN;
         }
         code.steps.iter().try_fold(document.root(), |token, step| member_or_element(document, token, step)).map_or(ABSENT, |token| token.0)
     };
-    program.pools.paths.iter().take(PLACES_MAX).map(place).collect()
+    places.extend(program.pools.paths.iter().take(PLACES_MAX).map(place));
 }
 
 fn member_or_element(document: &Document, token: Token, step: &Step) -> Option<Token> {

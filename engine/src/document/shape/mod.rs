@@ -10,12 +10,15 @@
 //!
 //! Anything that does not fit, a fault included, is a *miss*: the text goes through the full pass, which alone decides what it is. So shapes can only ever save time.
 //!
-//! Many shapes share their beginnings. They lie in a trie ([`Trie`]): at each place a list of the literals that have been seen there, of which at most one fits, because a literal ends where a scalar starts.
+//! Many shapes share their beginnings. They lie in a trie ([`Trie`]): at each place the literals that have been seen there, of which at most one fits, because a literal ends where a scalar starts. A few are compared one after the other, many are found by their hash.
 //!
-//! **Bounds.** At most [`SHAPES_MAX`] shapes of at most [`TOKENS_MAX`] tokens and [`LITERAL_BYTES_MAX`] bytes of literals each. Learning is paid from a credit that grows by little in each window of [`WINDOW`] messages, by more where what was learned is used; a full set gives up the shape that was of least use lately, if it was of no use. Where less than one message in [`WORTH`] hits, matching stops and is tried again after [`PAUSE_MIN`] messages, each time that it fails after twice as many.
+//! Whitespace is part of the literals, so a style of writing is a shape. What has whitespace is made compact as the full pass does it, but without looking for it: its literals are known in both forms ([`Piece`]).
+//!
+//! **Bounds.** At most [`SHAPES_MAX`] shapes of at most [`TOKENS_MAX`] tokens and [`LITERAL_BYTES_MAX`] bytes of literals each, and all together no more memory than [`BYTES_MAX`]: nodes of the trie and lists lie in arenas that grow to a bound, and what one shape gives up the next one takes, so that learning allocates nothing once as much has been in use as ever is. Learning is paid from a credit: enough for all shapes at first, then growing by little in each window of [`WINDOW`] messages, by more where what was learned is used. A full set gives up shapes that were of no use lately. Where less than one message in [`WORTH`] hits, matching stops and is tried again after [`PAUSE_MIN`] messages, each time that it fails after twice as many.
 //!
 //! A document copies the static half of the tape when its shape changes, and keeps it while the same shape comes again. So nothing refers to a shape, and a suspended execution does not notice when the shape it was read with is evicted.
 
+mod blocks;
 mod learn;
 #[cfg(test)]
 mod tests;
@@ -25,17 +28,32 @@ pub(super) use learn::number;
 
 use super::lanes::Text;
 use super::tape::{Span, Static};
-use super::{Document, Fault, PADDING, Symbols};
+use super::{Document, Fault, Kind, PADDING, Symbols};
+use blocks::{Blocks, List};
 use trie::Trie;
 
-/// Shapes that are kept. More of them find each other's beginnings in longer lists, and hold memory for each shard.
-pub const SHAPES_MAX: usize = 64;
+/// Shapes that are kept.
+pub const SHAPES_MAX: usize = 1024;
 
 /// Tokens of a message that is learned from.
 const TOKENS_MAX: usize = 512;
 
 /// Bytes of the literals of one shape.
 const LITERAL_BYTES_MAX: usize = 8 << 10;
+
+/// Blocks of eight tokens, of four containers and of eight pieces that all shapes together have.
+const STATICS_MAX: u16 = 5 << 10;
+const CONTAINERS_MAX: u16 = 2 << 10;
+const PIECES_MAX: u16 = 3 << 10;
+
+/// Memory that the shapes of one thread and program take at most, the places of the program's paths aside: 20,480 nodes and the lists. A thousand shapes of heartbeats take less than two thirds of it.
+const BYTES_MAX: usize = Trie::NODES_MAX * 64
+    + STATICS_MAX as usize * size_of::<[Static; 8]>()
+    + CONTAINERS_MAX as usize * size_of::<[Container; 4]>()
+    + PIECES_MAX as usize * size_of::<[Piece; 8]>()
+    + SHAPES_MAX * size_of::<Shape>();
+
+const _: () = assert!(BYTES_MAX < 3 << 20);
 
 /// Messages after which is judged whether shapes are worth it.
 const WINDOW: u32 = 256;
@@ -47,13 +65,13 @@ const WORTH: u32 = 8;
 const PAUSE_MIN: u32 = 4 << 10;
 const PAUSE_MAX: u32 = 256 << 10;
 
-/// Shapes that may be learned at once: at first, after a pause, and when all goes well.
-const CREDIT_FIRST: u32 = 64;
-const CREDIT_RETRY: u32 = 16;
-const CREDIT_MAX: u32 = 64;
+/// Shapes that may be learned at once: at first and when all goes well, and after a pause.
+const CREDIT_MAX: u32 = SHAPES_MAX as u32;
+const CREDIT_RETRY: u32 = 128;
 
-/// Uses that a new shape is taken to have had.
-const USES_AT_BIRTH: u32 = 4;
+/// Hits of a shape that are counted, and after how many of them it was worth learning.
+const USES_MAX: u8 = 64;
+const USES_FRUITFUL: u8 = 2;
 
 /// What a path of the program leads to in every message of a shape, in place of a token.
 pub(crate) const ABSENT: u32 = u32::MAX;
@@ -76,53 +94,76 @@ pub struct Counts {
 }
 
 /// The shapes that one thread has learned for one program. Used with the documents of another, it forgets them and begins anew.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Shapes {
     is_off: bool,
     /// The names by which all this was learned.
     symbols: u64,
     trie: Trie,
     shapes: Vec<Shape>,
-    /// Tokens of the largest shape so far.
+    statics: Blocks<Static, 8>,
+    containers: Blocks<Container, 4>,
+    pieces: Blocks<Piece, 8>,
+    /// For each path of the program, shape by shape, the token that it leads to, [`ABSENT`] or [`UNKNOWN`].
+    places: Vec<u32>,
+    /// Paths of the program, as far as they are in `places`.
+    paths: usize,
+    /// Room for the tokens of the largest shape so far.
     tokens: usize,
+    /// The shape that is looked at next when one has to go.
+    hand: usize,
+    /// Scratch of learning: leaves, and where their literals start and end.
+    leaves: Vec<learn::Leaf>,
     counts: Counts,
     policy: Policy,
 }
 
 /// One shape.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Shape {
     /// Unlike that of any other shape of the process; 0 marks a place that is free.
     number: u64,
-    /// The static half of the tape.
-    statics: Box<[Static]>,
-    containers: Box<[Container]>,
-    /// For each path of the program the token that it leads to, [`ABSENT`] or [`UNKNOWN`].
-    places: Box<[u32]>,
-    /// Insignificant whitespace of the whole text.
-    whitespace: u32,
-    /// Hits, halved at the end of each window.
-    uses: u32,
-    /// Learned in this window.
-    is_new: bool,
+    /// Its last node.
+    end: u32,
+    /// The static half of the tape, and how many tokens it has.
+    statics: List,
+    tokens: u16,
+    containers: List,
+    container_count: u16,
+    /// What a text with whitespace is made compact of; empty for a text that is compact.
+    pieces: List,
+    /// Hits, halved whenever the hand comes by.
+    uses: u8,
 }
 
 /// Where a container lies: so many bytes behind the ends of certain leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Container {
-    token: u32,
+    token: u16,
     start: Edge,
     end: Edge,
-    /// The span of a container of no bytes: kind and flags.
-    span: Span,
+    is_array: bool,
 }
 
 /// A place in a literal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Edge {
-    /// The leaf in front of the literal; [`ABSENT`] for the first literal.
-    leaf: u32,
-    offset: u32,
+    /// One more than the leaf in front of the literal; 0 for the first literal.
+    behind: u16,
+    offset: u16,
+}
+
+/// Bytes of a compact text: those of a literal, and then those of a leaf. What a literal has more than fits goes before in pieces without a leaf.
+#[derive(Debug, Clone, Copy, Default)]
+struct Piece {
+    literal: [u8; Self::LITERAL],
+    len: u16,
+    /// One more than the leaf; 0 where there is none.
+    leaf: u16,
+}
+
+impl Piece {
+    const LITERAL: usize = 28;
 }
 
 /// When to match and when to learn.
@@ -131,6 +172,9 @@ struct Policy {
     /// Messages until the window ends.
     left: u32,
     hits: u32,
+    /// Shapes learned in this window, and shapes that have turned out to be worth it.
+    learned: u32,
+    fruitful: u32,
     credit: u32,
     /// Messages to let pass.
     paused: u32,
@@ -139,7 +183,28 @@ struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { left: WINDOW, hits: 0, credit: CREDIT_FIRST, paused: 0, pause: PAUSE_MIN }
+        Self { left: WINDOW, hits: 0, learned: 0, fruitful: 0, credit: CREDIT_MAX, paused: 0, pause: PAUSE_MIN }
+    }
+}
+
+impl Default for Shapes {
+    fn default() -> Self {
+        Self {
+            is_off: false,
+            symbols: 0,
+            trie: Trie::new(),
+            shapes: Vec::new(),
+            statics: Blocks::new(STATICS_MAX),
+            containers: Blocks::new(CONTAINERS_MAX),
+            pieces: Blocks::new(PIECES_MAX),
+            places: Vec::new(),
+            paths: 0,
+            tokens: 0,
+            hand: 0,
+            leaves: Vec::new(),
+            counts: Counts::default(),
+            policy: Policy::default(),
+        }
     }
 }
 
@@ -177,8 +242,9 @@ impl Shapes {
     /// Bytes of heap memory held.
     #[must_use]
     pub fn capacity_bytes(&self) -> usize {
-        let shapes: usize = self.shapes.iter().map(Shape::capacity_bytes).sum();
-        shapes + self.shapes.capacity() * size_of::<Shape>() + self.trie.capacity_bytes()
+        let lists = self.statics.capacity_bytes() + self.containers.capacity_bytes() + self.pieces.capacity_bytes();
+        let places = self.places.capacity() * size_of::<u32>() + self.leaves.capacity() * size_of::<learn::Leaf>();
+        self.trie.capacity_bytes() + self.shapes.capacity() * size_of::<Shape>() + lists + places
     }
 
     /// Forgets everything that was learned with other names.
@@ -214,48 +280,48 @@ impl Shapes {
 
     #[cold]
     fn end_window(&mut self) {
-        let mut fruitful = 0;
-        for shape in &mut self.shapes {
-            fruitful += u32::from(shape.is_new && shape.uses > USES_AT_BIRTH + 1);
-            shape.is_new = false;
-            shape.uses /= 2;
-        }
         let policy = &mut self.policy;
-        policy.credit = (policy.credit + 1 + fruitful * 2).min(CREDIT_MAX);
-        if policy.hits < WINDOW / WORTH {
+        let is_learning = policy.credit > 0 && policy.learned * 2 > WINDOW - policy.hits;
+        policy.credit = (policy.credit + 1 + policy.fruitful * 2).min(CREDIT_MAX);
+        if policy.hits >= WINDOW / WORTH {
+            policy.pause = PAUSE_MIN;
+        } else if !is_learning {
             policy.paused = policy.pause;
             policy.pause = (policy.pause * 2).min(PAUSE_MAX);
             policy.credit = CREDIT_RETRY;
-        } else {
-            policy.pause = PAUSE_MIN;
         }
-        (policy.left, policy.hits) = (WINDOW, 0);
+        (policy.left, policy.hits, policy.learned, policy.fruitful) = (WINDOW, 0, 0, 0);
     }
 }
 
 impl Document {
-    /// As [`fill_with`](Self::fill_with). Where no shape fits, a new one may be learned; then `resolve` tells the token that each of the program's paths leads to.
+    /// As [`fill_with`](Self::fill_with). Where no shape fits, a new one may be learned; then `resolve` appends the token that each of the program's paths leads to.
     pub(crate) fn fill_by_shape(
         &mut self,
         text: &[u8],
         symbols: &Symbols,
         shapes: &mut Shapes,
-        resolve: impl FnOnce(&Self) -> Box<[u32]>,
+        resolve: impl FnOnce(&Self, &mut Vec<u32>),
     ) -> Result<(), Fault> {
         self.copy(text)?;
         if shapes.is_due(symbols) {
             let is_hit = self.fit(shapes);
             shapes.count(is_hit);
-            if is_hit {
-                return Ok(());
-            }
-            let findings = self.scan_copy(symbols)?;
-            if !findings.repeats_key && !findings.escapes_key && shapes.policy.credit > 0 {
-                shapes.learn(self, resolve);
-            }
-            return self.deduplicate(findings, symbols);
+            return if is_hit { Ok(()) } else { self.scan_and_learn(text, symbols, shapes, resolve) };
         }
-        let findings = self.scan_copy(symbols)?;
+        let findings = self.scan_copy(text, symbols)?;
+        self.deduplicate(findings, symbols)
+    }
+
+    #[inline(never)]
+    fn scan_and_learn(&mut self, text: &[u8], symbols: &Symbols, shapes: &mut Shapes, resolve: impl FnOnce(&Self, &mut Vec<u32>)) -> Result<(), Fault> {
+        let raw_len = self.len;
+        let findings = self.scan_copy(text, symbols)?;
+        if !findings.repeats_key && !findings.escapes_key && shapes.policy.credit > 0 {
+            // What had whitespace lies in the second buffer as it came in.
+            let raw = if self.len == raw_len { &self.bytes } else { &self.spare };
+            shapes.learn(self, &raw[..raw_len], resolve);
+        }
         self.deduplicate(findings, symbols)
     }
 
@@ -264,7 +330,7 @@ impl Document {
     /// # Errors
     /// The same [`Fault`] as [`fill`](Self::fill).
     pub fn fill_with(&mut self, text: &[u8], symbols: &Symbols, shapes: &mut Shapes) -> Result<(), Fault> {
-        self.fill_by_shape(text, symbols, shapes, |_| Box::default())
+        self.fill_by_shape(text, symbols, shapes, |_, _| {})
     }
 
     /// Fills the tape by the shape that fits the text; false when there is none.
@@ -273,20 +339,54 @@ impl Document {
         let text = Text::new(&self.bytes[..self.len + PADDING]);
         let Some(found) = shapes.trie.follow(text, self.tape.room_for_spans(shapes.tokens)) else { return false };
         let shape = &mut shapes.shapes[found as usize];
-        shape.uses = shape.uses.saturating_add(1);
-        for container in &shape.containers {
-            let (start, end) = (self.tape.place(container.start), self.tape.place(container.end));
-            self.tape.set_span(container.token, container.span.between(start, end));
+        if shape.uses < USES_MAX {
+            shape.uses += 1;
+            shapes.policy.fruitful += u32::from(shape.uses == USES_FRUITFUL);
         }
-        self.tape.set_count(shape.statics.len());
-        self.whitespace = shape.whitespace;
+        if !shape.pieces.is_empty() {
+            self.join(shapes.pieces.of(shape.pieces));
+        }
+        let containers = shapes.containers.of(shape.containers).flatten();
+        for container in containers.take(usize::from(shape.container_count)) {
+            let (start, end) = (self.tape.place(container.start), self.tape.place(container.end));
+            let kind = if container.is_array { Kind::Array } else { Kind::Object };
+            self.tape.set_span(u32::from(container.token), Span::new(start as usize, (end - start) as usize, kind, 0));
+        }
+        self.tape.set_count(usize::from(shape.tokens));
         if self.shape != shape.number {
             self.shape = shape.number;
-            self.tape.set_statics(&shape.statics);
+            for (at, statics) in (0..).step_by(8).zip(shapes.statics.of(shape.statics)) {
+                self.tape.set_statics(at, statics);
+            }
+            let places = found as usize * shapes.paths;
             self.places.clear();
-            self.places.extend_from_slice(&shape.places);
+            self.places.extend_from_slice(&shapes.places[places..places + shapes.paths]);
         }
         true
+    }
+
+    /// Makes a text compact whose leaves are known.
+    #[inline(never)]
+    fn join<'p>(&mut self, pieces: impl Iterator<Item = &'p [Piece; 8]>) {
+        self.make_spare();
+        let mut end = 0;
+        for piece in pieces.flatten() {
+            self.spare[end..end + Piece::LITERAL].copy_from_slice(&piece.literal);
+            end += usize::from(piece.len);
+            let Some(leaf) = piece.leaf.checked_sub(1) else { continue };
+            let span = self.tape.span(u32::from(leaf));
+            let (start, len) = (span.start as usize, span.len() as usize);
+            // Both buffers go on behind the text.
+            let copied = if len <= 32 { 32 } else { len };
+            if copied == 32 {
+                self.spare[end..end + 32].copy_from_slice(&self.bytes[start..start + 32]);
+            } else {
+                self.spare[end..end + len].copy_from_slice(&self.bytes[start..start + len]);
+            }
+            self.tape.set_span(u32::from(leaf), Span::of(end, span.packed));
+            end += len;
+        }
+        self.swap_spare(end);
     }
 
     /// What the path of that number leads to from the root: a token, [`ABSENT`], or [`UNKNOWN`] when nobody knows.
@@ -299,12 +399,7 @@ impl Document {
 impl super::tape::Tape {
     #[inline]
     fn place(&self, edge: Edge) -> u32 {
-        if edge.leaf == ABSENT { edge.offset } else { self.span(edge.leaf).end() + edge.offset }
-    }
-}
-
-impl Shape {
-    fn capacity_bytes(&self) -> usize {
-        size_of_val::<[_]>(&self.statics) + size_of_val::<[_]>(&self.containers) + size_of_val::<[_]>(&self.places)
+        let before = if edge.behind == 0 { 0 } else { self.span(u32::from(edge.behind) - 1).end() };
+        before + u32::from(edge.offset)
     }
 }

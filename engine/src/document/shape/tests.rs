@@ -45,7 +45,7 @@ impl Reader {
 #[test]
 fn a_message_is_read_by_the_shape_of_the_first_of_its_kind() {
     let mut reader = Reader::new();
-    for shapes in [1, 4, 8, SHAPES_MAX as u64] {
+    for shapes in [1, 4, 8, 300] {
         reader.shapes = Shapes::new();
         let counts = reader.read_mixed(shapes, 1_000);
         assert_eq!(counts, Counts { hits: 1_000 - shapes, misses: shapes, learned: shapes, ..Counts::default() });
@@ -78,7 +78,7 @@ fn what_is_too_large_or_has_odd_keys_is_not_learned() {
 #[test]
 fn matching_stops_where_it_is_not_worth_it_and_comes_back() {
     let mut reader = Reader::new();
-    let counts = reader.read_mixed(5_000, 100_000);
+    let counts = reader.read_mixed(50_000, 100_000);
     assert!(counts.skipped > 90_000, "{counts:?}");
     assert!(reader.shapes.len() <= SHAPES_MAX);
     // The longest pause so far, and some messages to learn from.
@@ -95,7 +95,7 @@ fn shapes_that_are_used_stay_and_others_go() {
         reader.read(&message(shape, round));
     }
     let counts = reader.shapes.counts();
-    assert!(counts.hits > 29_000 && counts.evicted > 0 && counts.learned < 1_000, "{counts:?}");
+    assert!(counts.hits > 29_900 && counts.evicted > 0 && counts.learned < 2_000, "{counts:?}");
     assert_eq!(reader.shapes.len(), SHAPES_MAX);
 }
 
