@@ -13,7 +13,10 @@ const _: () = assert!(super::PADDING >= STEP);
 pub(super) fn compact(source: &[u8], len: usize, target: &mut [u8]) -> Option<usize> {
     #[cfg(target_arch = "x86_64")]
     if wide::is_there() {
-        #[expect(unsafe_code, reason = "two instructions take the bytes out of a word: a text with whitespace is made compact in a third of the time that a loop over its bytes takes")]
+        #[expect(
+            unsafe_code,
+            reason = "two instructions take the bytes out of a word: a text with whitespace is made compact in a third of the time that a loop over its bytes takes"
+        )]
         // SAFETY: the processor has been asked.
         return unsafe { wide::compact(source, len, target) };
     }

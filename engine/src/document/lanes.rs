@@ -235,9 +235,7 @@ pub(super) use avx2::{Wide, is_wide};
 /// What processors with AVX2 do. Its functions become part of a caller that is compiled for such a processor, which is what makes them fast.
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
-    use std::arch::x86_64::{
-        __m256i, _mm256_cmpeq_epi8, _mm256_cmpgt_epi8, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,
-    };
+    use std::arch::x86_64::{__m256i, _mm256_cmpeq_epi8, _mm256_cmpgt_epi8, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8};
 
     use super::{Block, Here, Lanes, Literal, Marks, Window};
 

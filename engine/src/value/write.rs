@@ -5,7 +5,7 @@
 
 use super::pen::{Pen, STRIDE, Text};
 use super::{NO_TOKEN, Source, Tag, Value, View};
-use crate::document::{Document, Kind, Token};
+use crate::document::{Document, Token};
 
 /// Longest piece that is copied without a call.
 const SHORT_MAX: usize = 64;
@@ -159,9 +159,6 @@ impl<'v> Writer<'v, '_> {
         }
         let document = self.view.document(base.token_source());
         let object = Token(base.a());
-        if !document.is_compact() {
-            return self.merge(document, object, pairs);
-        }
         let whole = document.span(object);
         let (mut at, end) = (whole.start, whole.end() - 1);
         if pairs.iter().any(|[key, _]| key.a() != NO_TOKEN) {
@@ -207,62 +204,13 @@ impl<'v> Writer<'v, '_> {
         self.close(lead, b'{', b'}');
     }
 
-    /// Writes an overlay over an object of a document with insignificant whitespace.
-    #[inline(never)]
-    fn merge(&mut self, document: &Document, object: Token, pairs: &[[Value; 2]]) {
-        let text = text_of(document);
-        let mut lead = b'{';
-        for child in document.children(object) {
-            self.put_token_key(document, &text, child, lead);
-            lead = b',';
-            match pairs.iter().find(|[key, _]| key.a() == child.0) {
-                Some([_, value]) => self.put_value(*value),
-                None => self.put_spaced(document, &text, child),
-            }
-        }
-        let lead = self.put_pairs::<true>(pairs, lead);
-        self.close(lead, b'{', b'}');
-    }
-
-    /// A value of a document without insignificant whitespace.
+    /// A value of a document, which has no insignificant whitespace: as it lies.
     #[inline(never)]
     fn put_token(&mut self, document: &Document, token: Token) {
-        self.put_spaced(document, &text_of(document), token);
-    }
-
-    /// The same. The recursion is as deep as the document, which is bounded.
-    fn put_spaced(&mut self, document: &Document, text: &Text<'_>, token: Token) {
         let span = document.span(token);
-        let kind = span.kind();
-        if kind < Kind::Array || document.fixed(token).whitespace == 0 {
-            if !self.pen.piece(text, span.start as usize, span.len() as usize) {
-                self.pen.bytes(document.slice(span.start, span.end()));
-            }
-            return;
+        if !self.pen.piece(&text_of(document), span.start as usize, span.len() as usize) {
+            self.pen.bytes(document.slice(span.start, span.end()));
         }
-        let (open, close) = if kind == Kind::Object { (b'{', b'}') } else { (b'[', b']') };
-        let mut lead = open;
-        for child in document.children(token) {
-            if kind == Kind::Object {
-                self.put_token_key(document, text, child, lead);
-            } else {
-                self.pen.byte(lead);
-            }
-            lead = b',';
-            self.put_spaced(document, text, child);
-        }
-        self.close(lead, open, close);
-    }
-
-    /// A key of a document with its quotes and a colon.
-    #[inline]
-    fn put_token_key(&mut self, document: &Document, text: &Text<'_>, member: Token, lead: u8) {
-        let (start, len) = (document.key_start(member) - 1, document.fixed(member).key_len as usize + 2);
-        if !self.pen.piece_behind(lead, text, start, len) {
-            self.pen.byte(lead);
-            self.pen.bytes(&document.text()[start..start + len]);
-        }
-        self.pen.byte(b':');
     }
 }
 
@@ -379,7 +327,7 @@ pub(crate) fn integer_text(value: i64, digits: &mut [u8; 20]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::Symbols;
+    use crate::document::{Kind, Symbols};
     use crate::value::{Memory, Name};
 
     /// The slow twin: value by value, as the iterators give them.

@@ -160,7 +160,8 @@ pub static DEAD_LETTERS_STUCK: Metric = gauge(
     "Dead letters that the broker refuses; they are kept, hold their partition's offset, and are tried again",
 );
 /// Produce retries.
-pub static PRODUCE_RETRIES: Metric = counter("expressway_produce_retries", PER_MACHINE, "Results and dead letters that came back from the client and were sent again");
+pub static PRODUCE_RETRIES: Metric =
+    counter("expressway_produce_retries", PER_MACHINE, "Results and dead letters that came back from the client and were sent again");
 /// Stale delivery reports.
 pub static DELIVERY_REPORTS_STALE: Metric =
     counter("expressway_delivery_reports_stale", PER_MACHINE, "Delivery reports that belonged to an assignment that was over");

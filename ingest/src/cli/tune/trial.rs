@@ -16,8 +16,8 @@ use crate::clock::Clock;
 use crate::devices::{Devices, Settings};
 use crate::error::Error;
 use crate::kafka::{Batch, Consumer, Headers, Producer, Profile, ShardQueue, Topic, client};
-use crate::pipeline::{IN_FLIGHT_MAX, without_value};
 use crate::pipeline::lanes::Lanes;
+use crate::pipeline::{IN_FLIGHT_MAX, without_value};
 
 /// Stands among the options for the service's own bound on results in flight.
 pub(super) const IN_FLIGHT: &str = "in_flight_max";
