@@ -142,8 +142,9 @@ fn book(message: &BorrowedMessage<'_>, source: &str, is_result: bool, books: &Sh
     } else {
         End::DeadLetter(text("expressway-reason", ""))
     };
+    let version = header(message, "expressway-version");
     let bytes = |bytes: Option<&[u8]>| bytes.unwrap_or_default().to_vec();
-    Some(open(books).outcome(Outcome { position, key: bytes(message.key()), value: bytes(message.payload()), end }))
+    Some(open(books).outcome(Outcome { position, key: bytes(message.key()), value: bytes(message.payload()), version, end }))
 }
 
 fn header(message: &BorrowedMessage<'_>, name: &str) -> Option<String> {

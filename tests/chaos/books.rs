@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::edition::{EDITIONS, Edition};
 use crate::record;
 
 /// Where a record lies in the source topic: partition and offset.
@@ -23,6 +24,8 @@ pub(crate) struct Outcome {
     pub(crate) key: Vec<u8>,
     /// Its value.
     pub(crate) value: Vec<u8>,
+    /// The definition's version under which it ran, where its headers say so.
+    pub(crate) version: Option<String>,
     /// How it ended.
     pub(crate) end: End,
 }
@@ -95,6 +98,8 @@ impl Findings {
 #[derive(Debug, Default)]
 pub(crate) struct Books {
     topic: String,
+    /// The versions of the definition's editions.
+    versions: Vec<(String, Edition)>,
     partitions: Vec<Partition>,
     waiting: Vec<Outcome>,
     refused: BTreeSet<u32>,
@@ -124,9 +129,10 @@ pub(crate) struct Books {
 
 impl Books {
     /// Books of a source topic.
-    pub(crate) fn new(topic: &str, partitions: usize) -> Self {
+    pub(crate) fn new(topic: &str, partitions: usize) -> Result<Self, String> {
         let partitions = (0..partitions).map(|_| Partition::default()).collect();
-        Self { topic: topic.to_owned(), partitions, fault: "none", ..Self::default() }
+        let versions = EDITIONS.into_iter().map(|edition| Ok((edition.version()?, edition))).collect::<Result<_, String>>()?;
+        Ok(Self { topic: topic.to_owned(), versions, partitions, fault: "none", ..Self::default() })
     }
 
     /// The source topic took a record.
@@ -222,12 +228,17 @@ impl Books {
         if outcome.key != record::key(id).as_bytes() {
             return Some(format!("the key is {}", String::from_utf8_lossy(&outcome.key)));
         }
+        // An outcome that names its version is that edition's; another one may be any edition's.
+        let mut editions =
+            self.versions.iter().filter(|(version, _)| outcome.version.as_ref().is_none_or(|named| named == version)).map(|(_, edition)| *edition);
+        let Some(first) = editions.next() else { return Some(format!("the version is {:?}", outcome.version)) };
         match &outcome.end {
-            End::Result(status, execution) => match record::result(id, &name) {
-                _ if *execution != name => Some(format!("the execution is called {execution}")),
-                Some((wanted, value)) if wanted == status && same(&value, &outcome.value) => None,
-                wanted => Some(format!("the result is {status} {found}, expected {wanted:?}")),
-            },
+            End::Result(_, execution) if *execution != name => Some(format!("the execution is called {execution}")),
+            End::Result(status, _) => {
+                let is_wanted = |edition| record::result(id, &name, edition).is_some_and(|(wanted, value)| wanted == status && same(&value, &outcome.value));
+                let fits = is_wanted(first) || editions.any(is_wanted);
+                (!fits).then(|| format!("the result is {status} {found} under {:?}, expected {:?}", outcome.version, record::result(id, &name, first)))
+            }
             End::DeadLetter(reason) if !record::may_be_dead(id, reason, self.topic_was_full) => Some(format!("a dead letter for {reason}: {found}")),
             End::DeadLetter(_) if record::value(id).as_bytes() != outcome.value => Some(format!("the dead letter is {found}")),
             End::DeadLetter(_) => None,
@@ -247,17 +258,23 @@ mod tests {
 
     fn result(id: u32, offset: usize) -> Outcome {
         let name = format!("t-0-{offset}");
-        let (status, value) = record::result(id, &name).unwrap();
-        Outcome { position: (0, offset), key: record::key(id).into_bytes(), value: value.into_bytes(), end: End::Result(status.to_owned(), name) }
+        let (status, value) = record::result(id, &name, EDITIONS[0]).unwrap();
+        Outcome {
+            position: (0, offset),
+            key: record::key(id).into_bytes(),
+            value: value.into_bytes(),
+            version: None,
+            end: End::Result(status.to_owned(), name),
+        }
     }
 
     fn dead_letter(id: u32, offset: usize, reason: &str) -> Outcome {
         let value = record::value(id).into_bytes();
-        Outcome { position: (0, offset), key: record::key(id).into_bytes(), value, end: End::DeadLetter(reason.to_owned()) }
+        Outcome { position: (0, offset), key: record::key(id).into_bytes(), value, version: None, end: End::DeadLetter(reason.to_owned()) }
     }
 
     fn books() -> Books {
-        let mut books = Books::new("t", 1);
+        let mut books = Books::new("t", 1).unwrap();
         for (offset, id) in [(70, 1), (71, 2), (72, 3)] {
             books.acknowledged((0, offset), id);
         }
@@ -300,6 +317,12 @@ mod tests {
         assert_eq!(spoil(&|outcome| outcome.key = record::key(2).into_bytes()), 1);
         assert_eq!(spoil(&|outcome| outcome.end = End::Result("SUCCEEDED".to_owned(), "t-0-71".to_owned())), 1);
         assert_eq!(spoil(&|outcome| outcome.end = End::DeadLetter("panic".to_owned())), 1);
+        let other = EDITIONS[1];
+        let of_other = |outcome: &mut Outcome| outcome.value = record::result(1, "t-0-70", other).unwrap().1.into_bytes();
+        assert_eq!(spoil(&of_other), 0, "without a version it may be any edition's");
+        assert_eq!(spoil(&|outcome| outcome.version = Some(other.version().unwrap())), 1);
+        assert_eq!(spoil(&|outcome| outcome.version = Some("unknown".to_owned())), 1);
+        assert_eq!(spoil(&|outcome| (of_other(outcome), outcome.version = Some(other.version().unwrap())).1), 0);
         let mut full = books();
         full.topic_was_full = true;
         full.outcome(dead_letter(1, 70, "result_too_large"));

@@ -11,8 +11,9 @@ use harness::proxy::Mode;
 use harness::service::results;
 
 use crate::auditor::Stopwatch;
+use crate::edition::EDITIONS;
 use crate::feeder::open;
-use crate::member::{How, NAMES};
+use crate::member::{How, NAMES, Swapped};
 use crate::stage::{CLIENT_ID, PARTITIONS, SOURCE, Stage};
 use expressway_ingest::random::Random;
 
@@ -27,6 +28,8 @@ pub(crate) enum Domain {
     Network,
     /// The result topic.
     Topic,
+    /// The definition.
+    Definition,
 }
 
 /// A kind of fault.
@@ -48,17 +51,19 @@ pub(crate) enum Kind {
     NetworkHalfClose,
     TopicTooSmall,
     TopicQuota,
+    DefinitionSwap,
+    DefinitionInvalid,
 }
 
 impl Kind {
     /// Whether the service is to bear it without doing anything twice.
     pub(crate) fn is_orderly(self) -> bool {
-        matches!(self, Self::ServiceJoin | Self::ServiceLeave | Self::ServiceRestart | Self::LogDiskFull)
+        matches!(self, Self::ServiceJoin | Self::ServiceLeave | Self::ServiceRestart | Self::LogDiskFull | Self::DefinitionSwap | Self::DefinitionInvalid)
     }
 }
 
 /// Every kind: its name, domain, and how often it comes.
-pub(crate) const KINDS: [(Kind, &str, Domain, u64); 16] = [
+pub(crate) const KINDS: [(Kind, &str, Domain, u64); 18] = [
     (Kind::ServiceKill, "service-kill", Domain::Service, 8),
     (Kind::ServicePause, "service-pause", Domain::Service, 4),
     (Kind::ServiceJoin, "service-join", Domain::Service, 3),
@@ -75,6 +80,8 @@ pub(crate) const KINDS: [(Kind, &str, Domain, u64); 16] = [
     (Kind::NetworkHalfClose, "network-half-close", Domain::Network, 2),
     (Kind::TopicTooSmall, "topic-too-small", Domain::Topic, 1),
     (Kind::TopicQuota, "topic-quota", Domain::Topic, 1),
+    (Kind::DefinitionSwap, "definition-swap", Domain::Definition, 3),
+    (Kind::DefinitionInvalid, "definition-invalid", Domain::Definition, 1),
 ];
 
 /// Work on a thread of its own, for what takes seconds.
@@ -90,6 +97,8 @@ enum Cure {
     /// Topic settings or a quota, taken back.
     LargeTopic,
     NoQuota,
+    /// Every process says what became of its definition, and the valid one lies there again.
+    Told(Vec<Swapped>),
 }
 
 /// A fault on its way.
@@ -114,7 +123,9 @@ impl Active {
                 done => done?,
             }
         }
+        let is_awaited = matches!(&self.cure, Some(Cure::Told(swapped)) if !swapped.iter().all(|swapped| stage.members.has_told(swapped)));
         if self.job.is_none()
+            && !is_awaited
             && Instant::now() >= self.heals_at
             && let Some(cure) = self.cure.take()
         {
@@ -136,6 +147,7 @@ pub(crate) fn begin(stage: &mut Stage, kind: Kind, domain: Domain, is_alone: boo
         Domain::Broker => of_broker(stage, kind, random)?,
         Domain::Network => Some(of_network(stage, kind, random)),
         Domain::Topic => Some(of_topic(stage, kind, random)),
+        Domain::Definition => of_definition(stage, kind, random)?,
     };
     Ok(begun.map(|Begun { told, lasts, cure, job }| (told, Active { domain, heals_at: Instant::now() + lasts, cure: Some(cure), job, failed: None })))
 }
@@ -256,6 +268,18 @@ fn of_network(stage: &Stage, kind: Kind, random: &mut Random) -> Begun {
     Begun::new(told, lasts, Cure::Through)
 }
 
+fn of_definition(stage: &mut Stage, kind: Kind, random: &mut Random) -> Result<Option<Begun>, String> {
+    let lasts = millis(random, 200, 2_000);
+    let edition = if kind == Kind::DefinitionSwap { random.pick(&EDITIONS) } else { None };
+    let swapped = stage.members.swap(edition)?;
+    if swapped.is_empty() {
+        stage.members.mend()?;
+        return Ok(None);
+    }
+    let what = edition.map_or_else(|| "one that is to be refused".to_owned(), |edition| format!("{edition:?}"));
+    Ok(Some(Begun::new(format!("{} processes are given another definition, {what}", swapped.len()), lasts, Cure::Told(swapped))))
+}
+
 fn of_topic(stage: &Stage, kind: Kind, random: &mut Random) -> Begun {
     let lasts = millis(random, 1_000, 4_000);
     if kind == Kind::TopicQuota {
@@ -318,6 +342,10 @@ fn heal(stage: &mut Stage, cure: Cure) -> Result<Option<Job>, String> {
         }
         Cure::Through => {
             stage.proxies.iter().for_each(|proxy| proxy.set(Mode::Through));
+            None
+        }
+        Cure::Told(_) => {
+            stage.members.mend()?;
             None
         }
         Cure::LargeTopic => Some(resize(stage, None)),

@@ -2,12 +2,13 @@
 //!
 //! A run starts its own brokers, a proxy before each, and up to three processes of the service. Faults are drawn from a seed: processes, brokers, network and the result topic fail, alone and together, while records stream in by bursts ([`fault`]). Rounds end with a reckoning ([`run`]): everything heals, and every acknowledged record must have an outcome, none may be unknown, each must be what the definition makes of its record, and fresh records must go through. Duplicates are the price of at-least-once and are counted, not forbidden. The last line of stdout is one JSON object.
 //!
-//! A seed draws the same faults again, not the same run: processes and brokers keep their own time. Not among the faults: definitions swapped under load, which the service cannot do yet.
+//! A seed draws the same faults again, not the same run: processes and brokers keep their own time.
 #![expect(clippy::print_stdout, reason = "the report is this program's product")]
 #![expect(clippy::print_stderr, reason = "a command-line program says on stderr what is wrong")]
 
 mod auditor;
 mod books;
+mod edition;
 mod fault;
 mod feeder;
 mod member;

@@ -1,7 +1,7 @@
 //! The service's processes: three places, each with a process or without, each with its own end in view.
 
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use harness::service::{Config, Service};
 use serde_json::json;
 
+use crate::edition::{EDITIONS, Edition, INVALID};
 use crate::stage::CLIENT_ID;
 
 /// Names of the places.
@@ -67,6 +68,8 @@ struct Member {
     service: Service,
     intent: Intent,
     is_paused: bool,
+    /// The number of the process among all: a place may have another one by the time that something is looked for.
+    number: u64,
 }
 
 /// A place for a process.
@@ -74,6 +77,22 @@ struct Member {
 struct Place {
     member: Option<Member>,
     respawn: Option<(Instant, How)>,
+}
+
+/// A process that was given another definition.
+#[derive(Debug)]
+pub(crate) struct Swapped {
+    index: usize,
+    number: u64,
+    /// What it says of it, one way or the other.
+    awaited: [&'static str; 2],
+    /// How often it has said so before.
+    told: usize,
+}
+
+/// Lines of a process that hold one of two texts.
+fn count(service: &Service, parts: [&str; 2]) -> usize {
+    service.stderr().iter().filter(|line| parts.iter().any(|part| line.contains(part))).count()
 }
 
 /// All places.
@@ -85,6 +104,8 @@ pub(crate) struct Members {
     folder: PathBuf,
     protocol: Protocol,
     places: [Place; 3],
+    spawned: u64,
+    edition: Edition,
     /// How they ended.
     pub(crate) ends: Ends,
 }
@@ -99,6 +120,8 @@ impl Members {
             folder: folder.to_owned(),
             protocol,
             places: Default::default(),
+            spawned: 0,
+            edition: EDITIONS[0],
             ends: Ends::default(),
         }
     }
@@ -115,6 +138,7 @@ impl Members {
         for (key, value) in own {
             config = config.with(&format!("kafka/client_options/{key}"), *value);
         }
+        config = config.with("pipelines/0/definition", self.definition(index).display().to_string());
         // One place writes all headers, the others the few that are the default.
         if index == 0 {
             config = config.with("pipelines/0/result_headers", "full");
@@ -124,15 +148,64 @@ impl Members {
         }
         let file = self.folder.join(format!("events-{}.log", NAMES[index]));
         // What an earlier one has written would leave no room even for the first event.
-        let _none = std::fs::remove_file(&file);
+        let _none = fs::remove_file(&file);
         Ok(config.with("pipelines/0/logging", json!({"level": "ALL", "include_execution_data": true, "destination": "file", "file": file})))
+    }
+
+    /// The definition of a place's process.
+    fn definition(&self, index: usize) -> PathBuf {
+        self.folder.join(format!("errands-{}.asl.json", NAMES[index]))
+    }
+
+    /// Writes a definition as a deployment does: whole, or not at all.
+    fn define(&self, index: usize, text: &str) -> Result<(), String> {
+        let path = self.definition(index);
+        let fresh = path.with_extension("fresh");
+        let written = fs::write(&fresh, text).and_then(|()| fs::rename(&fresh, &path));
+        written.map_err(|error| format!("{}: {error}", path.display()))
+    }
+
+    /// Gives every process at work another edition of its definition, or one that is to be refused; which processes, and what they are to say of it.
+    pub(crate) fn swap(&mut self, to: Option<Edition>) -> Result<Vec<Swapped>, String> {
+        self.edition = to.unwrap_or(self.edition);
+        let text = to.map_or_else(|| INVALID.to_owned(), Edition::text);
+        let mut swapped = Vec::new();
+        for index in self.running() {
+            self.define(index, &text)?;
+            let member = self.member(index)?;
+            if member.service.ended().is_none() {
+                let awaited = if to.is_some() {
+                    ["the definition is replaced", "the definition is the same"]
+                } else {
+                    ["the definition is refused", "the definition is refused"]
+                };
+                let told = count(&member.service, awaited);
+                member.service.signal("HUP")?;
+                swapped.push(Swapped { index, number: member.number, awaited, told });
+            }
+        }
+        Ok(swapped)
+    }
+
+    /// Puts the edition that is valid back, so that processes to come can start.
+    pub(crate) fn mend(&self) -> Result<(), String> {
+        (0..NAMES.len()).try_for_each(|index| self.define(index, &self.edition.text()))
+    }
+
+    /// Whether a process has said what became of its definition, or is not the one any more that was asked, or stands still.
+    pub(crate) fn has_told(&self, swapped: &Swapped) -> bool {
+        let asked = self.places[swapped.index].member.as_ref().filter(|member| member.number == swapped.number);
+        asked.is_none_or(|member| member.is_paused || member.intent != Intent::Run || count(&member.service, swapped.awaited) > swapped.told)
     }
 
     /// Starts a process in an empty place.
     pub(crate) fn spawn(&mut self, index: usize, how: How) -> Result<(), String> {
+        self.define(index, &self.edition.text())?;
+        self.spawned += 1;
+        let number = self.spawned;
         let config = self.config(index, how)?;
         let service = if how == How::Plain { Service::spawn(&config)? } else { Service::spawn_on_a_full_disk(&config, FULL_DISK_BLOCKS)? };
-        self.places[index] = Place { member: Some(Member { service, intent: Intent::Run, is_paused: false }), respawn: None };
+        self.places[index] = Place { member: Some(Member { service, intent: Intent::Run, is_paused: false, number }), respawn: None };
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! What is sent, and what must come of it: all of it a function of the record's id.
 
+use crate::edition::Edition;
+
 /// What kind of record an id has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -41,11 +43,12 @@ pub(crate) fn value(id: u32) -> String {
     }
 }
 
-/// The status and the value of the result of a record, run under `execution`; `None` when it cannot have one.
-pub(crate) fn result(id: u32, execution: &str) -> Option<(&'static str, String)> {
+/// The status and the value of the result of a record, run under `execution` by the definition's `edition`; `None` when it cannot have one.
+pub(crate) fn result(id: u32, execution: &str, edition: Edition) -> Option<(&'static str, String)> {
+    let stamp = || format!("\"stamp\":{{\"execution\":\"{execution}\"{}}}", edition.mark());
     match kind(id) {
-        Kind::Plain => Some(("SUCCEEDED", format!("{{\"seq\":{id},\"type\":\"plain\",\"stamp\":{{\"execution\":\"{execution}\"}}}}"))),
-        Kind::Wait => Some(("SUCCEEDED", format!("{{\"seq\":{id},\"type\":\"wait\",\"seconds\":1,\"stamp\":{{\"execution\":\"{execution}\"}}}}"))),
+        Kind::Plain => Some(("SUCCEEDED", format!("{{\"seq\":{id},\"type\":\"plain\",{}}}", stamp()))),
+        Kind::Wait => Some(("SUCCEEDED", format!("{{\"seq\":{id},\"type\":\"wait\",\"seconds\":1,{}}}", stamp()))),
         Kind::Fail => Some(("FAILED", "{\"Error\":\"Errand.Refused\",\"Cause\":\"no such errand\"}".to_owned())),
         Kind::Poison => None,
     }
@@ -64,11 +67,11 @@ mod tests {
     use harness::reference::{self, Setup};
 
     use super::*;
+    use crate::edition::EDITIONS;
 
-    fn by_reference(id: u32, execution: &str) -> (&'static str, serde_json::Value) {
-        let definition = std::fs::read_to_string(harness::package().join("data/definitions/errands.asl.json")).unwrap();
+    fn by_reference(id: u32, execution: &str, edition: Edition) -> (&'static str, serde_json::Value) {
         let setup = Setup {
-            definition: serde_json::from_str(&definition).unwrap(),
+            definition: serde_json::from_str(&edition.text()).unwrap(),
             input: serde_json::from_str(&value(id)).unwrap(),
             express: true,
             start_ms: 1_700_000_000_000,
@@ -86,8 +89,10 @@ mod tests {
     fn results_are_what_the_reference_interpreter_makes() {
         let first = |wanted: Kind| (0..).find(|&id| kind(id) == wanted).unwrap();
         for id in [first(Kind::Plain), first(Kind::Fail), first(Kind::Wait), 123_456, 4_000_000_001] {
-            let (status, text) = result(id, "chaos-3-77").unwrap();
-            assert_eq!((status, serde_json::from_str(&text).unwrap()), by_reference(id, "chaos-3-77"), "{id}");
+            for edition in EDITIONS {
+                let (status, text) = result(id, "chaos-3-77", edition).unwrap();
+                assert_eq!((status, serde_json::from_str(&text).unwrap()), by_reference(id, "chaos-3-77", edition), "{id}");
+            }
         }
     }
 
@@ -95,7 +100,7 @@ mod tests {
     fn every_tenth_record_is_poison_and_no_json() {
         let poison: Vec<u32> = (0..1_000).filter(|&id| kind(id) == Kind::Poison).collect();
         assert_eq!(poison.len(), 100);
-        assert!(poison.iter().all(|&id| serde_json::from_str::<serde_json::Value>(&value(id)).is_err() && result(id, "").is_none()));
+        assert!(poison.iter().all(|&id| serde_json::from_str::<serde_json::Value>(&value(id)).is_err() && result(id, "", EDITIONS[0]).is_none()));
         assert!(may_be_dead(3, "malformed_json", false) && !may_be_dead(4, "malformed_json", true));
         assert!(may_be_dead(4, "result_too_large", true) && !may_be_dead(4, "result_too_large", false));
     }

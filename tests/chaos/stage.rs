@@ -56,7 +56,7 @@ impl Stage {
         for topic in [SOURCE.to_owned(), results(SOURCE), dead_letters(SOURCE)] {
             cluster.create_topic(&topic, PARTITIONS)?;
         }
-        let books: Shared = Arc::new(Mutex::new(Books::new(SOURCE, usize::try_from(PARTITIONS).unwrap_or(0))));
+        let books: Shared = Arc::new(Mutex::new(Books::new(SOURCE, usize::try_from(PARTITIONS).unwrap_or(0))?));
         let feeder = Feeder::start(&direct, SOURCE, PARTITIONS, rate, seed, &books)?;
         let auditor = Auditor::start(&direct, SOURCE, &results(SOURCE), &dead_letters(SOURCE), PARTITIONS, &books)?;
         let proxied = proxies.iter().map(|proxy| format!("127.0.0.1:{}", proxy.port())).collect::<Vec<_>>().join(",");
