@@ -1,6 +1,7 @@
 //! The engine's integration tests, one module for each subject.
 
 mod allocations;
+mod bounds;
 mod diagnostics;
 mod documents;
 mod hardening;

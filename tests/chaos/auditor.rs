@@ -28,12 +28,14 @@ pub(crate) struct Stopwatch {
     seen: Vec<Option<Duration>>,
     /// Whether another fault was on its way.
     pub(crate) disturbed: bool,
+    /// Whether its end was told.
+    is_told: bool,
 }
 
 impl Stopwatch {
     /// A watch on a process killed at `since`; what lies before `ends` is older.
     pub(crate) fn new(since: Instant, ends: Vec<i64>, disturbed: bool) -> Self {
-        Self { since, seen: vec![None; ends.len()], ends, disturbed }
+        Self { since, seen: vec![None; ends.len()], ends, disturbed, is_told: false }
     }
 
     fn look(&mut self, partition: i32, offset: i64) {
@@ -43,6 +45,14 @@ impl Stopwatch {
         {
             seen.get_or_insert(self.since.elapsed());
         }
+    }
+
+    /// What it came to, once: after how many milliseconds each partition had a new result.
+    pub(crate) fn tell(&mut self) -> Option<String> {
+        self.every().filter(|_| !std::mem::replace(&mut self.is_told, true))?;
+        let after: Vec<_> = self.seen.iter().flatten().map(|seen| seen.as_millis().to_string()).collect();
+        let disturbed = if self.disturbed { ", with other faults beside it" } else { "" };
+        Some(format!("new results after the kill, by partition: {} ms{disturbed}", after.join(", ")))
     }
 
     /// How long it has run.
@@ -169,7 +179,7 @@ mod tests {
         watch.look(1, 20);
         assert_eq!(watch.every(), None);
         watch.look(0, 10);
-        assert!(watch.every().is_some());
+        assert!(watch.every().is_some() && watch.tell().is_some() && watch.tell().is_none());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use harness::deadline;
 
+use crate::auditor::Stopwatch;
 use crate::fault::{self, Active, Domain, KINDS};
 use crate::feeder::open;
 use crate::member::How;
@@ -131,6 +132,8 @@ impl Run {
         for told in self.stage.members.tend()? {
             self.tell(&told);
         }
+        let timed: Vec<String> = self.stage.auditor.watches().iter_mut().filter_map(Stopwatch::tell).collect();
+        timed.iter().for_each(|told| self.tell(told));
         let mut active = std::mem::take(&mut self.active);
         let mut alive = Vec::with_capacity(active.len());
         for mut fault in active.drain(..) {

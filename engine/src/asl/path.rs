@@ -119,9 +119,6 @@ impl<'t> Cursor<'t> {
     pub(super) fn segments(&mut self) -> Result<Vec<Segment>, String> {
         let mut segments = Vec::new();
         while !self.is_at_end() {
-            if segments.len() > PATH_SEGMENTS_MAX {
-                return Err(format!("a path has at most {PATH_SEGMENTS_MAX} steps"));
-            }
             if self.take("..") {
                 segments.push(Segment::Descend);
                 segments.push(self.step()?);
@@ -131,6 +128,9 @@ impl<'t> Cursor<'t> {
                 segments.push(self.bracket()?);
             } else {
                 return Err(format!("expected '.' or '[' {}", self.here()));
+            }
+            if segments.len() > PATH_SEGMENTS_MAX {
+                return Err(format!("a path has at most {PATH_SEGMENTS_MAX} steps"));
             }
         }
         Ok(segments)

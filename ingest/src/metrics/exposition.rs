@@ -82,7 +82,7 @@ type Count = fn(&Counters) -> u64;
 type TopicLag<'s> = (&'s str, u64, f64);
 
 /// The metrics that are one number of the counters.
-const COUNTED: [(&Metric, Count); 37] = [
+const COUNTED: [(&Metric, Count); 38] = [
     (&names::EXECUTIONS_STARTED, |counters| counters.executions_started),
     (&names::EXECUTIONS_SUCCEEDED, |counters| counters.executions_succeeded),
     (&names::EXECUTIONS_FAILED, |counters| counters.executions_failed),
@@ -118,6 +118,7 @@ const COUNTED: [(&Metric, Count); 37] = [
     (&names::COMMIT_ERRORS, |counters| counters.commit_errors),
     (&names::STORE_ERRORS, |counters| counters.store_errors),
     (&names::CLIENT_ERRORS, |counters| counters.client_errors),
+    (&names::CONSUMER_PROBLEMS, |counters| counters.consumer_problems),
     (&names::LOG_EVENTS, |counters| counters.log_events),
     (&names::LOG_EVENTS_DROPPED, |counters| counters.log_events_dropped),
 ];

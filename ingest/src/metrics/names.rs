@@ -180,7 +180,11 @@ pub static COMMIT_ERRORS: Metric = counter("expressway_commit_errors", PER_MACHI
 /// Store errors.
 pub static STORE_ERRORS: Metric = counter("expressway_store_errors", PER_MACHINE, "Positions that could not be handed to the client for commit");
 /// Client errors.
-pub static CLIENT_ERRORS: Metric = counter("expressway_client_errors", PER_MACHINE, "Errors that the client gave in place of records");
+pub static CLIENT_ERRORS: Metric =
+    counter("expressway_client_errors", PER_MACHINE, "Errors that the client gave in place of records, and calls that it refused");
+/// Consumer problems.
+pub static CONSUMER_PROBLEMS: Metric =
+    counter("expressway_consumer_problems", PER_MACHINE, "Problems that the consumer reported and goes on after, such as a broker out of reach");
 /// Log records.
 pub static LOG_EVENTS: Metric = counter("expressway_log_events", PER_MACHINE, "Log records of executions written");
 /// Log records dropped.
@@ -196,7 +200,7 @@ pub static UPTIME: Metric = with_unit(gauge("expressway_uptime", &[], "Time sinc
 pub static BUILD: Metric = gauge("expressway_build", &["version"], "Always 1; the version is in the label");
 
 /// All of them, in the order of the exposition.
-pub static ALL: [&Metric; 51] = [
+pub static ALL: [&Metric; 52] = [
     &EXECUTIONS_STARTED,
     &EXECUTIONS_SUCCEEDED,
     &EXECUTIONS_FAILED,
@@ -242,6 +246,7 @@ pub static ALL: [&Metric; 51] = [
     &COMMIT_ERRORS,
     &STORE_ERRORS,
     &CLIENT_ERRORS,
+    &CONSUMER_PROBLEMS,
     &LOG_EVENTS,
     &LOG_EVENTS_DROPPED,
     &READY,
@@ -262,7 +267,10 @@ impl Metric {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::error::{EXIT_CONFIG, EXIT_DONE, EXIT_INPUT, EXIT_SURROUNDINGS, EXIT_USAGE};
 
     /// Words of a text that begin like a metric.
     fn mentioned(text: &str) -> impl Iterator<Item = &str> {
@@ -271,10 +279,10 @@ mod tests {
     }
 
     #[test]
-    fn dashboard_and_alerts_use_only_metrics_that_exist() {
+    fn dashboard_alerts_and_runbook_use_only_metrics_that_exist() {
         let known: Vec<String> = ALL.iter().map(|metric| metric.full_name()).collect();
-        for name in ["dashboard.json", "alerts.yaml"] {
-            let text = std::fs::read_to_string(format!("{}/../configs/monitoring/{name}", env!("CARGO_MANIFEST_DIR"))).expect(name);
+        for name in ["configs/monitoring/dashboard.json", "configs/monitoring/alerts.yaml", "docs/runbook.md"] {
+            let text = std::fs::read_to_string(format!("{}/../{name}", env!("CARGO_MANIFEST_DIR"))).expect(name);
             let mut count = 0;
             for word in mentioned(&text) {
                 let word = word.strip_suffix("_bucket").unwrap_or(word);
@@ -282,6 +290,19 @@ mod tests {
                 count += 1;
             }
             assert!(count > 4, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_runbook_explains_every_alert_and_no_other() {
+        let read = |name: &str| std::fs::read_to_string(format!("{}/../{name}", env!("CARGO_MANIFEST_DIR"))).expect("there");
+        let (alerts, runbook) = (read("configs/monitoring/alerts.yaml"), read("docs/runbook.md"));
+        let shipped: BTreeSet<&str> = alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+        let explained: BTreeSet<&str> =
+            runbook.lines().filter_map(|line| line.strip_prefix("| Expressway")).filter_map(|line| line.split(' ').next()).collect();
+        assert_eq!(shipped.iter().map(|name| name.trim_start_matches("Expressway")).collect::<BTreeSet<_>>(), explained);
+        for code in [EXIT_DONE, EXIT_INPUT, EXIT_USAGE, EXIT_SURROUNDINGS, EXIT_CONFIG] {
+            assert!(runbook.contains(&format!("| {code} | ")), "exit code {code}");
         }
     }
 }

@@ -136,6 +136,7 @@ pub(super) struct Coordinator {
     pub(super) rebalances: AtomicU64,
     pub(super) drains_cut_short: AtomicU64,
     pub(super) commit_errors: AtomicU64,
+    pub(super) consumer_problems: AtomicU64,
 }
 
 impl Coordinator {
@@ -167,6 +168,7 @@ impl Coordinator {
             rebalances: AtomicU64::new(0),
             drains_cut_short: AtomicU64::new(0),
             commit_errors: AtomicU64::new(0),
+            consumer_problems: AtomicU64::new(0),
         }
     }
 

@@ -28,6 +28,7 @@ pub(crate) enum Count {
     StoreErrors,
     ClientErrors,
     Abandoned,
+    DeadLetters,
     Acknowledged,
     Transitions,
     Turns,
@@ -71,6 +72,11 @@ impl Tally {
 
     pub(crate) fn dead_letter(&mut self, reason: Reason) {
         self.reasons[reason.index()] += 1;
+        self.add(Count::DeadLetters, 1);
+    }
+
+    pub(crate) fn read(&self, count: Count) -> u64 {
+        self.counts[count as usize]
     }
 }
 
@@ -147,8 +153,10 @@ pub struct Counters {
     pub produce_retries: u64,
     /// Marks that could not be stored.
     pub store_errors: u64,
-    /// Errors that came in place of records.
+    /// Errors that came in place of records, and calls that the client refused.
     pub client_errors: u64,
+    /// Problems that the consumer has reported and goes on after.
+    pub consumer_problems: u64,
     /// Assignments and revocations served.
     pub rebalances: u64,
     /// Revocations that ended before everything was finished.

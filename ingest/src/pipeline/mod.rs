@@ -193,6 +193,7 @@ impl Pipeline {
             rebalances: self.coordinator.rebalances.load(Ordering::Relaxed),
             drains_cut_short: self.coordinator.drains_cut_short.load(Ordering::Relaxed),
             commit_errors: self.coordinator.commit_errors.load(Ordering::Relaxed),
+            consumer_problems: self.coordinator.consumer_problems.load(Ordering::Relaxed),
             ..Counters::sum(self.desks.iter().map(|desk| &desk.board))
         }
     }

@@ -81,7 +81,10 @@ impl Source {
             Some(code @ (ErrorCode::TopicAuthorizationFailed | ErrorCode::GroupAuthorizationFailed)) => {
                 self.health.fail(Error::Fatal { client: "consumer", detail: code.to_string() });
             }
-            _ => tracing::warn!(%error, "consumer reports a problem"),
+            _ => {
+                self.coordinator.consumer_problems.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(%error, "consumer reports a problem");
+            }
         }
     }
 

@@ -103,7 +103,9 @@ impl Log {
         }
         let chunk = std::mem::take(&mut self.chunk);
         if let Err(refused) = self.out.try_send(chunk) {
-            self.fates.dropped.fetch_add(refused.into_inner().records(), Ordering::Relaxed);
+            let records = refused.into_inner().records();
+            tracing::warn!(records, "log records of executions are dropped: their destination is too slow");
+            self.fates.dropped.fetch_add(records, Ordering::Relaxed);
         }
     }
 }

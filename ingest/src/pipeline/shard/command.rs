@@ -142,6 +142,7 @@ impl<P: Processor> Shard<P> {
                 Phase::Consuming if partition.paused && partition.held.is_empty() && partition.window.is_half_free() => {
                     if let Err(error) = partition.resume(&self.queue) {
                         tracing::warn!(partition = partition.describe(), error, "partition could not be resumed");
+                        self.tally.add(Count::ClientErrors, 1);
                     }
                 }
                 Phase::Consuming => {}
@@ -156,6 +157,7 @@ impl<P: Processor> Shard<P> {
             && let Err(error) = partition.resume(&queue)
         {
             tracing::warn!(partition = partition.describe(), error, "partition could not be resumed");
+            self.tally.add(Count::ClientErrors, 1);
         }
         self.release(place, now);
     }

@@ -18,6 +18,7 @@ mod outcome;
 mod partition;
 mod record;
 mod slots;
+mod teller;
 mod timers;
 mod version;
 
@@ -34,6 +35,7 @@ use self::effects::Outside;
 use self::partition::Partition;
 use self::record::{Open, RecordId, Records, Source};
 use self::slots::{SlotId, Slots};
+use self::teller::Teller;
 use self::timers::{Kind, Timers};
 use self::version::Versions;
 use super::counters::{Count, Tally};
@@ -132,6 +134,7 @@ pub(super) struct Shard<P> {
     versions: Versions,
     result_headers: ResultHeaders,
     tally: Tally,
+    teller: Teller,
     acknowledged: Vec<u64>,
     refused: Vec<Refused>,
     audit: Vec<Acknowledged>,
@@ -171,6 +174,7 @@ impl<P: Processor> Shard<P> {
             versions: Versions::new(&rules.version),
             result_headers,
             tally: Tally::new(),
+            teller: Teller::default(),
             acknowledged: Vec::new(),
             refused: Vec::new(),
             audit: Vec::new(),
@@ -387,6 +391,7 @@ impl<P: Processor> Shard<P> {
         }
         if let Err(error) = partition.pause(&queue) {
             tracing::warn!(partition = partition.describe(), error, "partition could not be paused");
+            self.tally.add(Count::ClientErrors, 1);
         }
         self.tally.add(Count::Pauses, 1);
     }
@@ -512,6 +517,7 @@ impl<P: Processor> Shard<P> {
         }
         self.tally.set(Count::PartitionsPaused, assigned.clone().filter(|partition| partition.paused).count() as u64);
         self.tally.set(Count::MarkDistance, assigned.map(|partition| partition.window.span()).sum());
+        self.teller.look(self.index, &self.tally, now);
         self.desk.board.publish(&self.tally);
         self.desk.beat.store(now.monotonic_ns, Ordering::Relaxed);
         self.desk.hand_over(&self.latency);
