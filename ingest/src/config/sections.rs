@@ -9,7 +9,7 @@ use expressway_engine::history::Level;
 
 use super::section::Section;
 use crate::kafka::Profile;
-use crate::pipeline::{Destination, Logging, ResultHeaders};
+use crate::pipeline::{Destination, Logging, Ordering, ResultHeaders};
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone)]
@@ -138,6 +138,10 @@ pub struct Pipeline {
     pub on_failure: OnFailure,
     /// What becomes of records without a value.
     pub on_null: OnNull,
+    /// Whose executions wait for whom.
+    pub ordering: Ordering,
+    /// Records of a partition that wait for others, at most.
+    pub deferred_records_max: u32,
     /// Which headers a result carries.
     pub result_headers: ResultHeaders,
     /// What is logged of executions; `None` when nothing is.
@@ -329,6 +333,8 @@ impl Pipeline {
             on_failure: section.word("on_failure", &[("result", OnFailure::Result), ("dead_letter", OnFailure::DeadLetter)]),
             logging: pipeline_logging(&section.section("logging"), &source_topics),
             result_headers: section.word("result_headers", &[("source", ResultHeaders::Source), ("full", ResultHeaders::Full)]),
+            ordering: section.word("ordering", &[("key", Ordering::Key), ("partition", Ordering::Partition), ("none", Ordering::None)]),
+            deferred_records_max: section.count("deferred_records_max", 1..=1 << 20),
             on_null: section.word("on_null", &[("dead_letter", OnNull::DeadLetter), ("skip", OnNull::Skip)]),
             executions_open_max: section.count("executions_open_max", 1..=1 << 20),
             window_records_max: section.count("window_records_max", 1 << 10..=1 << 26),

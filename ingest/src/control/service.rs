@@ -146,6 +146,8 @@ fn settings(config: &Config, pipeline: &config::Pipeline) -> Settings {
             config::OnNull::DeadLetter => OnNull::DeadLetter,
             config::OnNull::Skip => OnNull::Skip,
         },
+        ordering: pipeline.ordering,
+        deferred_records_max: pipeline.deferred_records_max,
         result_headers: pipeline.result_headers,
         profile: config.kafka.profile,
         logging: pipeline.logging.clone(),

@@ -82,7 +82,7 @@ type Count = fn(&Counters) -> u64;
 type TopicLag<'s> = (&'s str, u64, f64);
 
 /// The metrics that are one number of the counters.
-const COUNTED: [(&Metric, Count); 38] = [
+const COUNTED: [(&Metric, Count); 39] = [
     (&names::EXECUTIONS_STARTED, |counters| counters.executions_started),
     (&names::EXECUTIONS_SUCCEEDED, |counters| counters.executions_succeeded),
     (&names::EXECUTIONS_FAILED, |counters| counters.executions_failed),
@@ -95,6 +95,7 @@ const COUNTED: [(&Metric, Count); 38] = [
     (&names::RECORDS_SKIPPED, |counters| counters.records_skipped),
     (&names::RECORDS_HANDED_OVER, |counters| counters.records_dropped),
     (&names::RECORDS_OPEN, |counters| counters.records_open),
+    (&names::RECORDS_DEFERRED, |counters| counters.records_deferred),
     (&names::WINDOW_DISTANCE, |counters| counters.mark_distance),
     (&names::TASK_CALLS, |counters| counters.task_calls),
     (&names::TASK_CALLS_OPEN, |counters| counters.task_calls_open),

@@ -91,6 +91,12 @@ pub static RECORDS_HANDED_OVER: Metric =
     counter("expressway_records_handed_over", PER_MACHINE, "Records that came for a partition no longer owned and were left to its next owner");
 /// Records open.
 pub static RECORDS_OPEN: Metric = gauge("expressway_records_open", PER_MACHINE, "Records executing or waiting for their acknowledgement");
+/// Records that wait in order.
+pub static RECORDS_DEFERRED: Metric = gauge(
+    "expressway_records_deferred",
+    PER_MACHINE,
+    "Records taken up that wait for others of their key or partition: not begun yet, or with a result that is kept back",
+);
 /// Records read of a partition.
 pub static PARTITION_RECORDS_READ: Metric = counter(
     "expressway_partition_records_read",
@@ -170,7 +176,8 @@ pub static REBALANCES: Metric = counter("expressway_rebalances", PER_MACHINE, "A
 /// Drains cut short.
 pub static DRAINS_CUT_SHORT: Metric = counter("expressway_drains_cut_short", PER_MACHINE, "Revocations that ended before everything was finished");
 /// Pauses.
-pub static PAUSES: Metric = counter("expressway_pauses", PER_MACHINE, "Partitions paused because their window was full");
+pub static PAUSES: Metric =
+    counter("expressway_pauses", PER_MACHINE, "Partitions paused because their window was full, or too many of their records waited in order");
 /// Paused partitions.
 pub static PARTITIONS_PAUSED: Metric = gauge("expressway_partitions_paused", PER_MACHINE, "Partitions paused now");
 /// Rewinds.
@@ -200,7 +207,7 @@ pub static UPTIME: Metric = with_unit(gauge("expressway_uptime", &[], "Time sinc
 pub static BUILD: Metric = gauge("expressway_build", &["version"], "Always 1; the version is in the label");
 
 /// All of them, in the order of the exposition.
-pub static ALL: [&Metric; 52] = [
+pub static ALL: [&Metric; 53] = [
     &EXECUTIONS_STARTED,
     &EXECUTIONS_SUCCEEDED,
     &EXECUTIONS_FAILED,
@@ -214,6 +221,7 @@ pub static ALL: [&Metric; 52] = [
     &RECORDS_SKIPPED,
     &RECORDS_HANDED_OVER,
     &RECORDS_OPEN,
+    &RECORDS_DEFERRED,
     &PARTITION_RECORDS_READ,
     &PARTITION_RECORDS_ENDED,
     &PARTITION_RECORDS_OPEN,

@@ -44,6 +44,7 @@ pub(crate) enum Count {
     TimersOpen,
     MarkDistance,
     DeadLettersStuck,
+    RecordsDeferred,
     PartitionsPaused,
 }
 
@@ -171,6 +172,8 @@ pub struct Counters {
     pub executions_open: u64,
     /// Records open now: executing, or waiting for their acknowledgement.
     pub records_open: u64,
+    /// Records taken that wait for others of their key or partition: to be begun, or for their result to be sent.
+    pub records_deferred: u64,
     /// Task calls open now.
     pub task_calls_open: u64,
     /// Timers set now.
@@ -228,6 +231,7 @@ impl Counters {
             shapes_evicted: sum(Count::ShapesEvicted),
             executions_open: sum(Count::ExecutionsOpen),
             records_open: sum(Count::RecordsOpen),
+            records_deferred: sum(Count::RecordsDeferred),
             task_calls_open: sum(Count::CallsOpen),
             timers_open: sum(Count::TimersOpen),
             mark_distance: sum(Count::MarkDistance),

@@ -34,6 +34,8 @@ pub(crate) mod header_name;
 mod lag;
 pub(crate) mod lanes;
 pub(crate) mod offsets;
+#[cfg(test)]
+mod order_tests;
 mod processor;
 mod result_headers;
 pub(crate) mod router;
@@ -46,7 +48,7 @@ mod start;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{self, AtomicBool};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -69,7 +71,7 @@ pub use self::event_log::{Destination, Listener, Log, Logging};
 pub use self::lag::PartitionLag;
 pub use self::processor::{Engine, Processor, Splice};
 pub(crate) use self::settings::IN_FLIGHT_MAX;
-pub use self::settings::{OnFailure, OnNull, ResultHeaders, Settings};
+pub use self::settings::{OnFailure, OnNull, Ordering, ResultHeaders, Settings};
 pub(crate) use self::shard::seed_of;
 pub use self::shared::Readiness;
 pub use crate::kafka::Profile;
@@ -190,10 +192,10 @@ impl Pipeline {
         Counters {
             log_events,
             log_events_dropped,
-            rebalances: self.coordinator.rebalances.load(Ordering::Relaxed),
-            drains_cut_short: self.coordinator.drains_cut_short.load(Ordering::Relaxed),
-            commit_errors: self.coordinator.commit_errors.load(Ordering::Relaxed),
-            consumer_problems: self.coordinator.consumer_problems.load(Ordering::Relaxed),
+            rebalances: self.coordinator.rebalances.load(atomic::Ordering::Relaxed),
+            drains_cut_short: self.coordinator.drains_cut_short.load(atomic::Ordering::Relaxed),
+            commit_errors: self.coordinator.commit_errors.load(atomic::Ordering::Relaxed),
+            consumer_problems: self.coordinator.consumer_problems.load(atomic::Ordering::Relaxed),
             ..Counters::sum(self.desks.iter().map(|desk| &desk.board))
         }
     }
@@ -236,7 +238,7 @@ impl Pipeline {
 
     /// Asks the pipeline to shut down in order.
     pub fn request_shutdown(&self) {
-        self.shutdown.store(true, Ordering::Release);
+        self.shutdown.store(true, atomic::Ordering::Release);
     }
 
     /// Waits until the pipeline has ended, at most until `deadline` from now.

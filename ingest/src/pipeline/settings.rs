@@ -28,6 +28,18 @@ pub enum OnNull {
     Skip,
 }
 
+/// Whose executions wait for whom. Every promise holds from an assignment of the partition to the next; after a crash it begins again at the mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ordering {
+    /// Nobody's.
+    None,
+    /// Records of one key: their executions never overlap, and their results and dead letters leave in the order of the records. Records without a key wait for nobody.
+    #[default]
+    Key,
+    /// Executions overlap; results of a partition leave in the order of its records.
+    Partition,
+}
+
 /// Which headers a result carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ResultHeaders {
@@ -57,6 +69,10 @@ pub struct Settings {
     pub on_failure: OnFailure,
     /// What becomes of records without a value.
     pub on_null: OnNull,
+    /// Whose executions wait for whom.
+    pub ordering: Ordering,
+    /// Records of a partition that wait for others, at most. When so many do, the partition is paused.
+    pub deferred_records_max: u32,
     /// Which headers a result carries.
     pub result_headers: ResultHeaders,
     /// What the clients are set for; `client_options` go above it.
@@ -100,6 +116,8 @@ impl Default for Settings {
             shards: 1,
             on_failure: OnFailure::Result,
             on_null: OnNull::DeadLetter,
+            ordering: Ordering::Key,
+            deferred_records_max: 10_000,
             result_headers: ResultHeaders::Source,
             profile: Profile::Throughput,
             logging: None,
@@ -148,6 +166,7 @@ impl Settings {
             ("window_records_max", self.window_records_max),
             ("batch_records_max", self.batch_records_max),
             ("in_flight_max", self.in_flight_max),
+            ("deferred_records_max", self.deferred_records_max),
         ];
         if let Some((key, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return refuse(key, "0".to_owned(), "1 or more");

@@ -131,6 +131,9 @@ fn rules(settings: &Settings, identity: &Identity) -> Rules {
     Rules {
         on_failure: settings.on_failure,
         on_null: settings.on_null,
+        ordering: settings.ordering,
+        deferred_records_max: settings.deferred_records_max,
+        deferred_bytes_max: 64 << 20,
         result_headers: settings.result_headers,
         executions_open_max: settings.executions_open_max,
         window_records_max: settings.window_records_max,

@@ -23,19 +23,19 @@ use super::*;
 use crate::tasks::{Call, NoIntegrations, ReplySender, TaskFailure};
 
 const PARTITIONS: i32 = 4;
-const SOURCE: &str = "heartbeats";
-const RESULTS: &str = "results";
-const DEAD: &str = "dead-letters";
+pub(super) const SOURCE: &str = "heartbeats";
+pub(super) const RESULTS: &str = "results";
+pub(super) const DEAD: &str = "dead-letters";
 /// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Cluster {
+pub(super) struct Cluster {
     mock: MockCluster<'static, DefaultProducerContext>,
     brokers: String,
 }
 
 impl Cluster {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         // Shown with a failure, or with `--nocapture`; how much, by RUST_LOG. Another test may have been first.
         tracing_subscriber::fmt().with_test_writer().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).try_init().ok();
         let mock = MockCluster::new(1).unwrap();
@@ -46,7 +46,11 @@ impl Cluster {
         Self { mock, brokers }
     }
 
-    fn settings(&self, group: &str) -> (Settings, Receiver<Vec<Acknowledged>>) {
+    pub(super) fn brokers(&self) -> &str {
+        &self.brokers
+    }
+
+    pub(super) fn settings(&self, group: &str) -> (Settings, Receiver<Vec<Acknowledged>>) {
         let (audit, acknowledged) = bounded(100_000);
         let option = |key: &str, value: &str| (key.to_owned(), value.to_owned());
         let settings = Settings {
@@ -103,7 +107,7 @@ impl Cluster {
     }
 
     /// The group's committed offset for every source partition, -1 for none.
-    fn committed(&self, group: &str) -> Vec<i64> {
+    pub(super) fn committed(&self, group: &str) -> Vec<i64> {
         let mut list = TopicPartitionList::new();
         list.add_partition_range(SOURCE, 0, PARTITIONS - 1);
         let committed = self.reader(group).committed_offsets(list, PATIENCE).unwrap();
@@ -111,7 +115,7 @@ impl Cluster {
     }
 
     /// Everything in a topic: partition, key, value, headers.
-    fn read_all(&self, topic: &str) -> Vec<Read> {
+    pub(super) fn read_all(&self, topic: &str) -> Vec<Read> {
         let reader = self.reader("reader");
         let mut list = TopicPartitionList::new();
         for partition in 0..PARTITIONS {
@@ -139,11 +143,11 @@ impl Cluster {
 }
 
 #[derive(Debug, Clone)]
-struct Read {
+pub(super) struct Read {
     partition: i32,
-    key: String,
+    pub(super) key: String,
     value: Option<Vec<u8>>,
-    headers: BTreeMap<String, String>,
+    pub(super) headers: BTreeMap<String, String>,
 }
 
 fn text(bytes: Option<&[u8]>) -> String {
@@ -158,13 +162,13 @@ fn splice(settings: Settings) -> Pipeline {
     Pipeline::start_with(settings, identity(), Arc::new(NoIntegrations), |_| Splice::new(10)).unwrap()
 }
 
-fn program(definition: &str) -> Arc<Program> {
+pub(super) fn program(definition: &str) -> Arc<Program> {
     let lowered = hir::lower(definition, WorkflowType::Express).unwrap();
     Arc::new(expressway_engine::compile(&lowered.machine, &Deployment::named("test")).unwrap())
 }
 
 /// Reads acknowledgements until `count` records are finished, or `until` says so.
-fn await_acks(acknowledged: &Receiver<Vec<Acknowledged>>, count: usize) -> Vec<Acknowledged> {
+pub(super) fn await_acks(acknowledged: &Receiver<Vec<Acknowledged>>, count: usize) -> Vec<Acknowledged> {
     let deadline = Instant::now() + PATIENCE;
     let mut all = Vec::new();
     while all.len() < count {
@@ -175,12 +179,12 @@ fn await_acks(acknowledged: &Receiver<Vec<Acknowledged>>, count: usize) -> Vec<A
     all
 }
 
-fn finish(pipeline: &Pipeline) -> Report {
+pub(super) fn finish(pipeline: &Pipeline) -> Report {
     pipeline.request_shutdown();
     pipeline.join(PATIENCE).unwrap()
 }
 
-fn await_that(what: &str, condition: impl Fn() -> bool) {
+pub(super) fn await_that(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "{what}");
@@ -188,7 +192,7 @@ fn await_that(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-fn distinct(acks: &[Acknowledged]) -> BTreeSet<(i32, i64)> {
+pub(super) fn distinct(acks: &[Acknowledged]) -> BTreeSet<(i32, i64)> {
     acks.iter().map(|ack| (ack.partition, ack.offset)).collect()
 }
 

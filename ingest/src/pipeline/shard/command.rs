@@ -51,6 +51,7 @@ impl<P: Processor> Shard<P> {
                         let partition = self.partition(place);
                         partition.held.clear();
                         partition.phase = Phase::Draining { deadline_ns, done };
+                        self.give_back_deferred(place);
                         self.marks_dirty = true;
                     }
                     None => {
@@ -93,7 +94,7 @@ impl<P: Processor> Shard<P> {
         if let Some(place) = self.find(assigned.topic, assigned.number) {
             self.release(place, now);
         }
-        let partition = Partition::new(assigned, self.rules.window_records_max);
+        let partition = Partition::new(assigned, self.rules.window_records_max, self.rules.ordering, self.rules.waiting());
         partition.publish();
         match self.partitions.iter().position(Option::is_none) {
             Some(place) => self.partitions[place] = Some(partition),
@@ -104,7 +105,8 @@ impl<P: Processor> Shard<P> {
 
     /// Takes a partition out of the table. What is open of it is given back uncommitted: executions end, answers and reports to come find nothing.
     fn release(&mut self, place: usize, now: &Now) {
-        let Some(partition) = self.partitions[place].take() else { return };
+        let Some(mut partition) = self.partitions[place].take() else { return };
+        self.forget_waiting(place, &mut partition);
         let (records, epoch) = (&self.records, partition.epoch);
         let is_its = |record: RecordId| records.find(record).is_some_and(|open| open.partition == place && open.epoch == epoch);
         let executing: Vec<_> = self.slots.lent().filter(|(_, record)| is_its(*record)).collect();
@@ -132,14 +134,14 @@ impl<P: Processor> Shard<P> {
             let Some(partition) = self.partitions[place].as_mut() else { continue };
             match &partition.phase {
                 Phase::Draining { deadline_ns, done } => {
-                    let finished = partition.window.open() == 0;
+                    let finished = partition.is_finished();
                     if finished || *deadline_ns <= now.monotonic_ns {
-                        let done = done.clone();
+                        let (done, finished) = (done.clone(), finished && partition.unbegun == 0);
                         self.release_drained(place, now);
                         done.try_send(finished).ok();
                     }
                 }
-                Phase::Consuming if partition.paused && partition.held.is_empty() && partition.window.is_half_free() => {
+                Phase::Consuming if partition.paused && partition.held.is_empty() && partition.is_half_free() => {
                     if let Err(error) = partition.resume(&self.queue) {
                         tracing::warn!(partition = partition.describe(), error, "partition could not be resumed");
                         self.tally.add(Count::ClientErrors, 1);

@@ -3,7 +3,7 @@
 //! A turn of the loop, always in this order:
 //! 1. commands of the group (**only here**: after one batch is wholly processed and before the next is consumed, so that a batch of an old assignment is never booked to a new one);
 //! 2. delivery reports, which close records;
-//! 3. answers of tasks, timers, and one go for each execution that yielded;
+//! 3. answers of tasks, timers, one go for each execution that yielded, and records whose turn has come in the order of their key;
 //! 4. calls out, records to be sent again;
 //! 5. marks to the client, drains that are done, partitions that may go on;
 //! 6. the next batch, or a wait that anything of the above ends.
@@ -14,6 +14,7 @@
 
 mod command;
 mod effects;
+mod order;
 mod outcome;
 mod partition;
 mod record;
@@ -21,6 +22,7 @@ mod slots;
 mod teller;
 mod timers;
 mod version;
+mod waiting;
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,6 +34,7 @@ use crossbeam::channel::Receiver;
 use expressway_engine::{EffectId, Effects, ExecutionName, Reply, Resumed, Start};
 
 use self::effects::Outside;
+use self::order::{Hold, Limits};
 use self::partition::Partition;
 use self::record::{Open, RecordId, Records, Source};
 use self::slots::{SlotId, Slots};
@@ -42,7 +45,7 @@ use super::counters::{Count, Tally};
 use super::offsets::Refusal;
 use super::processor::Processor;
 use super::result_headers::ResultHeaders;
-use super::settings::{OnFailure, OnNull, ResultHeaders as Detail};
+use super::settings::{OnFailure, OnNull, Ordering as RecordOrdering, ResultHeaders as Detail};
 use super::shared::{Alarm, Desk, Health};
 use super::sink::{Refused, Sink, To};
 use super::{Acknowledged, Class, Error, Reason};
@@ -85,6 +88,9 @@ pub(super) struct Parts<P> {
 pub(super) struct Rules {
     pub(super) on_failure: OnFailure,
     pub(super) on_null: OnNull,
+    pub(super) ordering: RecordOrdering,
+    pub(super) deferred_records_max: u32,
+    pub(super) deferred_bytes_max: u64,
     pub(super) result_headers: Detail,
     pub(super) executions_open_max: u32,
     pub(super) window_records_max: u32,
@@ -97,6 +103,14 @@ pub(super) struct Rules {
     pub(super) result_topic: Arc<str>,
     pub(super) dead_letter_topic: Arc<str>,
     pub(super) audit: Option<crossbeam::channel::Sender<Vec<Acknowledged>>>,
+}
+
+impl Rules {
+    /// How much may wait in a partition.
+    fn waiting(&self) -> Limits {
+        let fits = "bounds fit into memory";
+        Limits { records_max: usize::try_from(self.deferred_records_max).expect(fits), bytes_max: usize::try_from(self.deferred_bytes_max).expect(fits) }
+    }
 }
 
 /// Makes the part of a shard that speaks with the integrations.
@@ -126,6 +140,8 @@ pub(super) struct Shard<P> {
     /// By slot: the generation of its execution, as far as effects have told.
     generations: Vec<u32>,
     timers: Timers,
+    /// Deferred records whose turn has come, in order.
+    ready: VecDeque<RecordId>,
     /// The record, and the slot if it has one, whose execution is on the processor now.
     running: Option<(RecordId, Option<SlotId>)>,
     effects: Effects,
@@ -167,6 +183,7 @@ impl<P: Processor> Shard<P> {
             slots: Slots::new(rules.executions_open_max),
             generations: Vec::new(),
             timers: Timers::default(),
+            ready: VecDeque::new(),
             running: None,
             effects: Effects::default(),
             output: Vec::new(),
@@ -262,6 +279,7 @@ impl<P: Processor> Shard<P> {
             let Some(slot) = self.slots.next_yielded() else { break };
             self.proceed(slot, now);
         }
+        self.begin_ready(now);
     }
 
     fn resume(&mut self, id: EffectId, reply: Reply<'_>, now: &Now) {
@@ -305,7 +323,7 @@ impl<P: Processor> Shard<P> {
             return;
         }
         let mut count = self.batch.fill(size, Duration::ZERO);
-        if count == 0 && !self.slots.has_yielded() && self.commands.is_empty() {
+        if count == 0 && !self.has_work() {
             let wait = self.wait(now);
             if self.outside.prepare_sleep() {
                 count = self.batch.fill(1, wait);
@@ -329,6 +347,11 @@ impl<P: Processor> Shard<P> {
         } else if self.outside.prepare_sleep() {
             thread::park_timeout(wait);
         }
+    }
+
+    /// Whether something is to be done without waiting for anything.
+    fn has_work(&self) -> bool {
+        self.slots.has_yielded() || !self.ready.is_empty() || !self.commands.is_empty()
     }
 
     fn wait(&self, now: &Now) -> Duration {
@@ -373,14 +396,17 @@ impl<P: Processor> Shard<P> {
         if !partition.held.is_empty() {
             return partition.held.push_back(message);
         }
+        if partition.is_held_by_order() {
+            return self.hold(place, message);
+        }
         match partition.window.take(offset) {
-            Ok(()) => self.begin(place, message, now),
+            Ok(()) => self.admit(place, message, now),
             Err(Refusal::Full) => self.hold(place, message),
             Err(Refusal::Backwards) => self.rewind(place, message, now),
         }
     }
 
-    /// The window is full though the shard could go on: the partition is paused, and what came already is kept.
+    /// The window is full, or too many records wait in order, though the shard could go on: the partition is paused, and what came already is kept.
     #[cold]
     fn hold(&mut self, place: usize, message: Message) {
         let queue = Arc::clone(&self.queue);
@@ -400,16 +426,18 @@ impl<P: Processor> Shard<P> {
     #[cold]
     fn rewind(&mut self, place: usize, message: Message, now: &Now) {
         let (epoch, records_max, offset) = (self.desk.next_epoch(), self.rules.window_records_max, message.offset());
-        let partition = self.partition(place);
+        let mut partition = self.partitions[place].take().expect("the caller has found it in the table");
         tracing::warn!(partition = partition.describe(), offset, "position went back");
+        self.forget_waiting(place, &mut partition);
         partition.epoch = epoch;
         partition.books.given_up += partition.window.open();
         partition.window = super::offsets::Window::new(offset, records_max);
+        self.partitions[place] = Some(partition);
         self.tally.add(Count::Rewinds, 1);
         self.take_record(place, message, now);
     }
 
-    /// Begins the records that came while their partition's window was full.
+    /// Takes the records that came while their partition was held.
     fn take_held(&mut self, now: &Now) {
         for place in 0..self.partitions.len() {
             loop {
@@ -417,28 +445,42 @@ impl<P: Processor> Shard<P> {
                     return;
                 }
                 let Some(partition) = self.partitions[place].as_mut() else { break };
-                let may_go_on = partition.is_consuming() && (!partition.paused || partition.window.is_half_free());
+                let may_go_on = partition.is_consuming() && (!partition.paused || partition.is_half_free()) && !partition.is_held_by_order();
                 let Some(message) = partition.held.front().filter(|_| may_go_on) else { break };
                 if partition.window.take(message.offset()).is_err() {
                     break;
                 }
                 let message = partition.held.pop_front().expect("the front was looked at just now");
-                self.begin(place, message, now);
+                self.admit(place, message, now);
             }
         }
     }
 
-    fn begin(&mut self, place: usize, message: Message, now: &Now) {
+    /// Opens a record that its partition's window has taken, and begins it unless it has to wait for another one of its key.
+    fn admit(&mut self, place: usize, message: Message, now: &Now) {
         let partition = self.partitions[place].as_mut().expect("the record's partition is in the table");
         partition.books.read += 1;
         let offset = message.offset();
         let since_ns = message.timestamp_ms().map_or(now.wall_ns, |ms| ms.saturating_mul(1_000_000));
         partition.progress.took(since_ns);
+        let is_deferred = !partition.order.is_idle() && partition.order.defers(message.key());
         let (epoch, version, source) = (partition.epoch, self.versions.current(), Source::Held(message));
-        let open = Open { partition: place, epoch, offset, since_ns, class: Class::Succeeded, to: To::Results, version, source };
-        let record = self.records.insert(open);
+        let (class, to, hold) = (Class::Succeeded, To::Results, Hold::Free);
+        let record = self.records.insert(Open { partition: place, epoch, offset, since_ns, class, to, hold, version, source });
+        if is_deferred {
+            return self.defer(record);
+        }
+        self.begin(record, now);
+    }
+
+    fn begin(&mut self, record: RecordId, now: &Now) {
         self.running = Some((record, None));
-        let open = self.records.find(record).expect("the record was opened just now");
+        let version = self.versions.current();
+        let open = self.records.find_mut(record).expect("a record that begins is open");
+        // A record that waited begins under the definition of now.
+        open.version = version;
+        let open = &*open;
+        let (partition, offset) = (self.partitions[open.partition].as_ref().expect("an open record's partition is in the table"), open.offset);
         let Some(value) = open.source.value() else { return self.null_value(record, now) };
         let slot = self.slots.acquire(record);
         self.running = Some((record, Some(slot)));
@@ -467,6 +509,9 @@ impl<P: Processor> Shard<P> {
                 self.tally.add(Count::Skipped, 1);
                 if let Some(open) = self.records.find_mut(record) {
                     open.class = Class::Skipped;
+                    if std::mem::take(&mut open.hold) == Hold::Open {
+                        self.pass_on(record);
+                    }
                 }
                 self.close(record, now);
             }
@@ -516,6 +561,7 @@ impl<P: Processor> Shard<P> {
             self.tally.set(count, level);
         }
         self.tally.set(Count::PartitionsPaused, assigned.clone().filter(|partition| partition.paused).count() as u64);
+        self.tally.set(Count::RecordsDeferred, (self.ready.len() + assigned.clone().map(|partition| partition.order.waiting()).sum::<usize>()) as u64);
         self.tally.set(Count::MarkDistance, assigned.map(|partition| partition.window.span()).sum());
         self.teller.look(self.index, &self.tally, now);
         self.desk.board.publish(&self.tally);

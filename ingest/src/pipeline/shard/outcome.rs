@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use expressway_engine::{Failure, Step};
 
+use super::order::Hold;
 use super::record::RecordId;
 use super::slots::SlotId;
 use super::{Shard, failures_are_dead};
@@ -39,22 +40,15 @@ impl<P: Processor> Shard<P> {
                 self.tally.add(Count::TimedOut, 1);
                 self.failed(record, slot, "TIMED_OUT", now);
             }
-            Step::Suspended => return self.keep(record),
+            Step::Suspended => return self.suspended(record),
             Step::Yielded => {
                 self.slots.push_yielded(slot);
-                return self.keep(record);
+                return self.suspended(record);
             }
         }
         let transitions = self.processor.finish(slot);
         self.tally.add(Count::Transitions, transitions);
         self.slots.release(slot);
-    }
-
-    /// The execution lives on, maybe for minutes: its record must not pin the client's buffers.
-    fn keep(&mut self, record: RecordId) {
-        if let Some(open) = self.records.find_mut(record) {
-            open.source.copy_out();
-        }
     }
 
     fn perform(&mut self, record: RecordId, slot: SlotId) {
@@ -96,6 +90,7 @@ impl<P: Processor> Shard<P> {
     fn result(&mut self, record: RecordId, slot: SlotId, class: Class, status: &'static str) {
         let open = self.records.find_mut(record).expect("a running execution's record is open");
         open.class = class;
+        let is_told = std::mem::take(&mut open.hold) == Hold::Open;
         let Some(partition) = self.partitions[open.partition].as_ref().filter(|partition| partition.epoch == open.epoch) else {
             // Its partition went while it ran: whoever has it now runs it again.
             self.records.remove(record);
@@ -112,8 +107,14 @@ impl<P: Processor> Shard<P> {
         let headers = self.result_headers.make(status, execution, self.versions.text(open.version), source);
         let key = open.source.key();
         let to = destination(key, partition.number, partition.count, self.sink.partitions(To::Results));
+        if partition.order.keeps_results() {
+            return self.keep_result(record, to, headers);
+        }
         let outgoing = Outgoing { to: To::Results, partition: to, key, value: Some(&self.output), headers, opaque: record.to_opaque() };
         self.sink.send(outgoing);
+        if is_told {
+            self.pass_on(record);
+        }
     }
 
     /// Sends a record to the dead letters, as it came, with the reason.
@@ -121,6 +122,7 @@ impl<P: Processor> Shard<P> {
     pub(super) fn dead_letter(&mut self, record: RecordId, reason: Reason, detail: &str, now: &Now) {
         let Some(open) = self.records.find_mut(record) else { return };
         (open.class, open.to) = (Class::DeadLettered, To::DeadLetters);
+        let is_told = std::mem::take(&mut open.hold) == Hold::Open;
         let Some(partition) = self.partitions[open.partition].as_ref().filter(|partition| partition.epoch == open.epoch) else {
             self.records.remove(record);
             return;
@@ -138,6 +140,9 @@ impl<P: Processor> Shard<P> {
         let (key, value) = (open.source.key(), open.source.value());
         let to = destination(key, partition.number, partition.count, self.sink.partitions(To::DeadLetters));
         self.sink.send(Outgoing { to: To::DeadLetters, partition: to, key, value, headers, opaque: record.to_opaque() });
+        if is_told {
+            self.pass_on(record);
+        }
     }
 
     /// A result that the broker will never take becomes a dead letter.

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use crossbeam::channel::Sender;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use super::order::{Limits, Order};
 use crate::kafka::queue::TopicToken;
 use crate::kafka::{ConsumerCalls as _, Message, ShardQueue};
 use crate::pipeline::PartitionBooks;
 use crate::pipeline::assignment::Progress;
 use crate::pipeline::offsets::{Mark, Window};
+use crate::pipeline::settings::Ordering;
 
 /// Longest execution name; a longer one is cut by the engine.
 const NAME_BYTES_MAX: usize = 80;
@@ -41,7 +43,11 @@ pub(crate) struct Partition {
     pub(crate) epoch: u32,
     pub(crate) phase: Phase,
     pub(crate) window: Window,
-    /// Records that came while the window was full, in order.
+    /// Which records wait for which.
+    pub(crate) order: Order,
+    /// Records that are open and were not begun, nor will be: the partition was revoked while they waited.
+    pub(crate) unbegun: u64,
+    /// Records that came while the window was full, or while too many waited in order; in their own order.
     pub(crate) held: VecDeque<Message>,
     pub(crate) paused: bool,
     pub(crate) progress: Arc<Progress>,
@@ -70,14 +76,13 @@ pub(crate) struct Assigned {
 }
 
 impl Partition {
-    pub(crate) fn new(assigned: Assigned, window_records_max: u32) -> Self {
+    pub(crate) fn new(assigned: Assigned, window_records_max: u32, ordering: Ordering, waiting: Limits) -> Self {
         let Assigned { topic, token, name, number, count, epoch, start, progress } = assigned;
         let mut list = TopicPartitionList::with_capacity(1);
         list.add_partition(&name, number);
         let (execution_prefix, position_prefix) = (format!("{name}-{number}-"), format!("{name}/{number}/"));
         let seed = partition_seed(&position_prefix);
         let window = Window::new(start, window_records_max);
-        let held = VecDeque::new();
         Self {
             topic,
             token,
@@ -87,7 +92,9 @@ impl Partition {
             epoch,
             phase: Phase::Consuming,
             window,
-            held,
+            order: Order::new(ordering, seed, waiting),
+            unbegun: 0,
+            held: VecDeque::new(),
             paused: false,
             progress,
             execution_prefix,
@@ -102,6 +109,21 @@ impl Partition {
 
     pub(crate) fn is_consuming(&self) -> bool {
         matches!(self.phase, Phase::Consuming)
+    }
+
+    /// Whether a further record may be taken, as far as records that wait in order are concerned.
+    pub(crate) fn is_held_by_order(&self) -> bool {
+        !self.order.is_idle() && self.order.is_full()
+    }
+
+    /// Whether a partition that was held may go on.
+    pub(crate) fn is_half_free(&self) -> bool {
+        self.window.is_half_free() && self.order.is_half_free()
+    }
+
+    /// Whether everything that was begun has ended.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.window.open() == self.unbegun
     }
 
     /// The name of the execution of the record at `offset`, where it fits; the engine cuts longer ones.

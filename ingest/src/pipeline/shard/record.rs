@@ -2,6 +2,7 @@
 //!
 //! An open record keeps its source, because a dead letter needs key, value and headers as they came, and may become necessary as late as the delivery report. While the result is under way the consumed message itself is kept, which costs nothing. An execution that suspends or yields may live for minutes, and a kept message would pin the whole fetch response it lies in, so its source is copied out.
 
+use super::order::Hold;
 use super::version::VersionId;
 use crate::kafka::{Headers, Message};
 use crate::pipeline::Class;
@@ -75,6 +76,11 @@ impl Source {
         }
     }
 
+    /// Bytes of key and value.
+    pub(crate) fn bytes(&self) -> usize {
+        self.key().map_or(0, <[u8]>::len) + self.value().map_or(0, <[u8]>::len)
+    }
+
     /// Lets the message go, keeping a copy.
     pub(crate) fn copy_out(&mut self) {
         if let Self::Held(message) = self {
@@ -97,6 +103,7 @@ pub(crate) struct Open {
     pub(crate) to: To,
     /// The definition's version under which its execution began.
     pub(crate) version: VersionId,
+    pub(crate) hold: Hold,
     pub(crate) source: Source,
 }
 
@@ -178,7 +185,7 @@ mod tests {
     fn open(offset: i64) -> Open {
         let source = Source::Copied(Box::new(Copied { key: None, value: None, headers: None }));
         let version = Versions::new(&Arc::from("v1")).current();
-        Open { partition: 0, epoch: 1, offset, since_ns: 0, class: Class::Succeeded, to: To::Results, version, source }
+        Open { partition: 0, epoch: 1, offset, since_ns: 0, class: Class::Succeeded, to: To::Results, hold: Hold::Free, version, source }
     }
 
     #[test]

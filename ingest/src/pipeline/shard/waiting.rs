@@ -1,0 +1,127 @@
+//! Where the shard asks and tells the order of a partition: records that wait to begin, results that wait to be sent, and what is given back.
+//!
+//! Everything here is off the usual way: it is reached only while an execution of the partition is suspended or has yielded.
+
+use std::collections::VecDeque;
+
+use super::Shard;
+use super::order::{Hold, Kept};
+use super::partition::Partition;
+use super::record::{Open, RecordId, Records};
+use crate::clock::Now;
+use crate::kafka::Headers;
+use crate::pipeline::processor::Processor;
+use crate::pipeline::sink::{Outgoing, To};
+
+/// What a waiting record or result takes beside its bytes: its place in the tables, allocations, headers. Rounded up.
+const WAITING_OVERHEAD_BYTES: usize = 512;
+
+/// The partition of an open record, unless its assignment is over.
+pub(super) fn partition_of<'p>(partitions: &'p mut [Option<Partition>], open: &Open) -> Option<&'p mut Partition> {
+    partitions.get_mut(open.partition)?.as_mut().filter(|partition| partition.epoch == open.epoch)
+}
+
+impl<P: Processor> Shard<P> {
+    /// Lets a record wait behind the others of its key.
+    #[cold]
+    pub(super) fn defer(&mut self, record: RecordId) {
+        let open = self.records.find_mut(record).expect("the record was opened just now");
+        open.source.copy_out();
+        open.hold = Hold::Deferred;
+        let partition = partition_of(&mut self.partitions, open).expect("the record's partition is in the table");
+        let key = open.source.key().expect("only records with a key are deferred");
+        partition.order.defer(key, record, open.source.bytes() + WAITING_OVERHEAD_BYTES);
+    }
+
+    /// Begins records whose turn has come, as far as there is room.
+    pub(super) fn begin_ready(&mut self, now: &Now) {
+        for _ in 0..super::ADVANCES_MAX {
+            if self.ready.is_empty() || self.room() == 0 {
+                return;
+            }
+            let Some(record) = self.ready.pop_front() else { return };
+            let Some(open) = self.records.find_mut(record) else { continue };
+            open.hold = Hold::Open;
+            self.begin(record, now);
+        }
+    }
+
+    /// An execution suspends or yields: from now on others may have to wait for it.
+    pub(super) fn suspended(&mut self, record: RecordId) {
+        let Some(open) = self.records.find_mut(record) else { return };
+        // It may live for minutes, and must not pin the client's buffers.
+        open.source.copy_out();
+        if open.hold == Hold::Free
+            && let Some(partition) = partition_of(&mut self.partitions, open)
+            && partition.order.suspend(open.source.key(), open.offset)
+        {
+            open.hold = Hold::Open;
+        }
+    }
+
+    /// The execution of a record that others may wait for has ended, and what came of it is on its way.
+    #[cold]
+    pub(super) fn pass_on(&mut self, record: RecordId) {
+        let Some(open) = self.records.find(record) else { return };
+        let Some(partition) = partition_of(&mut self.partitions, open) else { return };
+        let next = partition.order.end(open.source.key(), open.offset);
+        let place = open.partition;
+        self.ready.extend(next);
+        self.send_kept(place);
+    }
+
+    /// Keeps `self.output` as a record's result until those below it have ended.
+    #[cold]
+    pub(super) fn keep_result(&mut self, record: RecordId, partition: i32, headers: Headers) {
+        let open = self.records.find_mut(record).expect("a running execution's record is open");
+        open.source.copy_out();
+        let bytes = open.source.bytes() + self.output.len() + WAITING_OVERHEAD_BYTES;
+        let (place, offset) = (open.partition, open.offset);
+        let kept = Kept { record, partition, value: self.output.clone(), headers, bytes };
+        self.partition(place).order.keep(offset, kept);
+        self.send_kept(place);
+    }
+
+    fn send_kept(&mut self, place: usize) {
+        while let Some(kept) = self.partition(place).order.next_kept() {
+            let Kept { record, partition, value, headers, .. } = kept;
+            let Some(open) = self.records.find(record) else { continue };
+            let outgoing = Outgoing { to: To::Results, partition, key: open.source.key(), value: Some(&value), headers, opaque: record.to_opaque() };
+            self.sink.send(outgoing);
+        }
+    }
+
+    /// The partition was revoked: what waits to begin never will. It stays open in the window, so the mark stays below it and its next owner runs it.
+    pub(super) fn give_back_deferred(&mut self, place: usize) {
+        let partition = self.partitions[place].as_mut().expect("the caller has found it in the table");
+        let mut gone = partition.order.clear_deferred();
+        let epoch = partition.epoch;
+        take_ready(&mut self.ready, &self.records, place, epoch, &mut gone);
+        partition.unbegun += gone.len() as u64;
+        self.remove_records(&gone);
+    }
+
+    /// The partition's assignment is over: whatever waits is forgotten.
+    pub(super) fn forget_waiting(&mut self, place: usize, partition: &mut Partition) {
+        let mut gone = partition.order.clear();
+        take_ready(&mut self.ready, &self.records, place, partition.epoch, &mut gone);
+        self.remove_records(&gone);
+    }
+
+    fn remove_records(&mut self, gone: &[RecordId]) {
+        for record in gone {
+            self.records.remove(*record);
+        }
+    }
+}
+
+/// Takes the records of one assignment out of those whose turn has come.
+fn take_ready(ready: &mut VecDeque<RecordId>, records: &Records, place: usize, epoch: u32, gone: &mut Vec<RecordId>) {
+    ready.retain(|record| {
+        let is_its = records.find(*record).is_some_and(|open| open.partition == place && open.epoch == epoch);
+        if is_its {
+            gone.push(*record);
+        }
+        !is_its
+    });
+}
