@@ -16,6 +16,9 @@
 #   --port P      node n listens on P+n-1, its controller on P+500+n-1   (default 9092)
 #   --brokers N   size of the cluster, 1 or 3; 3 means replication factor 3 and 2 in-sync replicas   (default 1)
 #   --proxied     node n listens on P+200+n-1 too, and names P+300+n-1 to whoever comes that way: the place for a proxy that misbehaves
+#   --secured     node n listens on P+600+n-1 by TLS with client certificates, on P+610+n-1 by SASL over TLS and on P+620+n-1 by SASL
+#                 alone, known as localhost; the throw-away authority and the client's files are made in D/tls. User and password are
+#                 "tester" and "tester-secret", by PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512; the client's key has the password "key-secret"
 #   --dir D       data, configuration, logs and pids; a cluster is its folder   (default /tmp/expressway-kafka-UID-P)
 #
 # Environment: KAFKA_VERSION; KAFKA_HEAP (512m a node); KAFKA_SETTINGS ("key=value key=value", added to each node's
@@ -30,13 +33,12 @@ TIMEOUT=${KAFKA_TIMEOUT:-60}
 fail() { printf 'kafka.sh: %s\n' "$*" >&2; exit 3; }
 usage() { sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2; }
 
-port=9092 brokers=1 dir='' proxied=''
+port=9092 brokers=1 dir='' proxied='' secured=''
 while [[ ${1:-} == --* ]]; do
-  if [[ $1 == --proxied ]]; then
-    proxied=yes
-    shift
-    continue
-  fi
+  case $1 in
+    --proxied) proxied=yes; shift; continue ;;
+    --secured) secured=yes; shift; continue ;;
+  esac
   [[ $# -ge 2 ]] || usage
   case $1 in
     --port) port=$2 ;;
@@ -102,6 +104,52 @@ is_up() { pid_of "$1" >/dev/null && accepts "$(broker_port "$1")"; }
 is_down() { ! pid_of "$1" >/dev/null && ! accepts "$(broker_port "$1")"; }
 is_up_or_dead() { is_up "$1" || ! pid_of "$1" >/dev/null; }
 
+# A throw-away authority, a certificate for the brokers that names localhost alone, and one for clients with its key under a password.
+make_authority() {
+  local tls=$dir/tls who
+  [[ -e $tls/ready ]] && return
+  command -v openssl >/dev/null || fail "no openssl: install the Debian package openssl"
+  mkdir -p "$tls"
+  {
+    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj '/CN=expressway throw-away authority' -keyout "$tls/ca.key" -out "$tls/ca.pem"
+    for who in broker client; do
+      openssl req -newkey rsa:2048 -nodes -subj "/CN=$who" -keyout "$tls/$who.plain.key" -out "$tls/$who.csr"
+      openssl x509 -req -in "$tls/$who.csr" -CA "$tls/ca.pem" -CAkey "$tls/ca.key" -CAcreateserial -days 2 -out "$tls/$who.pem" \
+        -extfile <(echo 'subjectAltName=DNS:localhost')
+    done
+    openssl pkcs8 -topk8 -v2 aes-256-cbc -passout pass:key-secret -in "$tls/client.plain.key" -out "$tls/client.key"
+    cat "$tls/broker.plain.key" "$tls/broker.pem" >"$tls/broker.keystore.pem"
+  } >"$tls/openssl.log" 2>&1 || fail "the throw-away authority could not be made: $(tail -n 3 "$tls/openssl.log")"
+  touch "$tls/ready"
+}
+
+# Listeners by TLS and SASL; the broker's own traffic stays on the plain one.
+secure() {
+  local node=$1 plain=org.apache.kafka.common.security.plain.PlainLoginModule scram=org.apache.kafka.common.security.scram.ScramLoginModule
+  local tls=$((port + 600 + node - 1)) sasl_tls=$((port + 610 + node - 1)) sasl=$((port + 620 + node - 1)) listener
+  local direct=127.0.0.1:$(broker_port "$node") controller=127.0.0.1:$(controller_port "$node")
+  make_authority
+  cat >>"$dir/$node/server.properties" <<SETTINGS
+listeners=PLAINTEXT://$direct,TLS://127.0.0.1:$tls,SASL_TLS://127.0.0.1:$sasl_tls,SASL://127.0.0.1:$sasl,CONTROLLER://$controller
+advertised.listeners=PLAINTEXT://$direct,TLS://localhost:$tls,SASL_TLS://localhost:$sasl_tls,SASL://localhost:$sasl
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,TLS:SSL,SASL_TLS:SASL_SSL,SASL:SASL_PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+ssl.keystore.type=PEM
+ssl.keystore.location=$dir/tls/broker.keystore.pem
+ssl.truststore.type=PEM
+ssl.truststore.location=$dir/tls/ca.pem
+listener.name.tls.ssl.client.auth=required
+SETTINGS
+  for listener in sasl_tls sasl; do
+    cat >>"$dir/$node/server.properties" <<SETTINGS
+listener.name.$listener.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
+listener.name.$listener.plain.sasl.jaas.config=$plain required user_tester="tester-secret";
+listener.name.$listener.scram-sha-256.sasl.jaas.config=$scram required;
+listener.name.$listener.scram-sha-512.sasl.jaas.config=$scram required;
+SETTINGS
+  done
+}
+
 write_settings() {
   local node=$1 voters='' n replicas=$brokers in_sync=$(((brokers + 1) / 2))
   for ((n = 1; n <= brokers; n++)); do voters+=${voters:+,}$n@127.0.0.1:$(controller_port "$n"); done
@@ -124,6 +172,8 @@ group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 group.consumer.min.heartbeat.interval.ms=500
 group.consumer.heartbeat.interval.ms=500
+group.consumer.min.session.timeout.ms=1000
+group.consumer.session.timeout.ms=10000
 broker.heartbeat.interval.ms=500
 broker.session.timeout.ms=6000
 log.cleaner.dedupe.buffer.size=8388608
@@ -136,16 +186,20 @@ advertised.listeners=PLAINTEXT://$direct,PROXIED://$host:$((port + 300 + node - 
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
 SETTINGS
   fi
+  [[ -z $secured ]] || secure "$node"
   tr ' ' '\n' <<<"${KAFKA_SETTINGS:-}" >>"$dir/$node/server.properties"
 }
 
 format_storage() {
-  local node=$1
+  local node=$1 users=() mechanism
   [[ -e $dir/$node/log/meta.properties ]] && return
+  if [[ -n $secured ]]; then
+    for mechanism in SCRAM-SHA-256 SCRAM-SHA-512; do users+=(--add-scram "$mechanism=[name=tester,password=tester-secret]"); done
+  fi
   # Sixteen random bytes, as Kafka writes them; a leading letter, because "-" would read as an option.
   [[ -e $dir/cluster-id ]] || echo "E$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | cut -c 2-22)" >"$dir/cluster-id"
   "$JAVA" -XX:TieredStopAtLevel=1 -Dorg.slf4j.simpleLogger.defaultLogLevel=error -cp "$JARS/*" kafka.tools.StorageTool \
-    format --cluster-id "$(cat "$dir/cluster-id")" --config "$dir/$node/server.properties" >"$dir/$node/format.log" 2>&1 \
+    format --cluster-id "$(cat "$dir/cluster-id")" --config "$dir/$node/server.properties" "${users[@]}" >"$dir/$node/format.log" 2>&1 \
     || fail "could not format the storage of node $node: $(tail -n 3 "$dir/$node/format.log")"
 }
 

@@ -126,18 +126,19 @@ fn add_profile(tree: &mut Node) {
     options.extend(added.into_iter().map(|(option, value)| (option, Node { kind: Kind::Text(value), source: Source::Profile(profile.name()) })));
 }
 
-/// Every key of two levels with the environment variable that sets it.
+/// Every key outside of lists with the environment variable that sets it.
 pub(crate) fn variables(tree: &Node) -> Vec<(String, String)> {
-    let Kind::Map(sections) = &tree.kind else { return Vec::new() };
     let mut paths = Vec::new();
-    for (name, section) in sections {
-        match &section.kind {
-            Kind::Map(keys) => paths.extend(keys.iter().map(|(key, _)| join(name, key))),
-            _ => paths.push(name.clone()),
-        }
-    }
+    leaves("", tree, &mut paths);
     let variable = |path: &str| format!("EXPRESSWAY_{}", path.replace('.', "_").to_ascii_uppercase());
     paths.iter().map(|path| (path.clone(), variable(path))).collect()
+}
+
+fn leaves(path: &str, node: &Node, out: &mut Vec<String>) {
+    match &node.kind {
+        Kind::Map(members) if !is_open(path) => members.iter().for_each(|(key, member)| leaves(&join(path, key), member, out)),
+        _ => out.push(path.to_owned()),
+    }
 }
 
 fn parse(name: &str, text: &str) -> Result<Node, Error> {

@@ -5,6 +5,7 @@
 //! Nothing here opens a socket or a definition: whether a broker answers or a file compiles is for those who use the values.
 
 mod fault;
+mod kafka;
 mod layers;
 mod placeholder;
 mod schema;
@@ -20,10 +21,11 @@ use std::fmt;
 use std::path::Path;
 
 pub use fault::{Error, Fault};
+pub use kafka::Kafka;
 pub use layers::{DEFAULT_YAML, Layers};
 pub use placeholder::ReadFile;
 pub use schema::schema;
-pub use sections::{Config, Engine, Http, Identity, Kafka, Log, LogFormat, Mocks, OnFailure, OnNull, Pipeline, Service};
+pub use sections::{Config, Engine, Http, Identity, Log, LogFormat, Mocks, OnFailure, OnNull, Pipeline, Service};
 pub use tree::{Place, Source};
 pub(crate) use unit::display_duration;
 pub use unit::{parse_duration, parse_size};

@@ -1,14 +1,13 @@
 //! The typed configuration: one struct per section of `default.yaml`, and the checks that look at several keys at once.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use expressway_engine::history::Level;
 
+use super::kafka::Kafka;
 use super::section::Section;
-use crate::kafka::Profile;
 use crate::pipeline::{Destination, Logging, Ordering, ResultHeaders};
 
 /// The whole configuration, checked.
@@ -30,31 +29,6 @@ pub struct Config {
     pub pipelines: Vec<Pipeline>,
 }
 
-/// Section `kafka`.
-#[derive(Clone)]
-pub struct Kafka {
-    /// `host:port`, separated by commas.
-    pub bootstrap_servers: String,
-    /// The consumer group.
-    pub group_id: String,
-    /// The profile, whose options are among `client_options`.
-    pub profile: Profile,
-    /// Options of librdkafka, none of which the service owns.
-    pub client_options: Vec<(String, String)>,
-}
-
-impl fmt::Debug for Kafka {
-    /// Without the values of options, which may be secrets.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let options: Vec<&str> = self.client_options.iter().map(|(option, _)| option.as_str()).collect();
-        f.debug_struct("Kafka")
-            .field("bootstrap_servers", &self.bootstrap_servers)
-            .field("group_id", &self.group_id)
-            .field("options", &options)
-            .finish_non_exhaustive()
-    }
-}
-
 /// Section `http`.
 #[derive(Debug, Clone, Copy)]
 pub struct Http {
@@ -73,6 +47,10 @@ pub struct Service {
     pub drain_timeout: Duration,
     /// Longest ordered shutdown.
     pub shutdown_timeout: Duration,
+    /// How long a start waits for the brokers.
+    pub startup_timeout: Duration,
+    /// How long a partition with records to read may stand still.
+    pub stuck_timeout: Duration,
     /// Longest life with a result topic that refuses records for good.
     pub result_topic_error_timeout: Duration,
     /// Memory of the queues towards and from Kafka, in bytes.
@@ -185,34 +163,6 @@ pub enum OnNull {
     Skip,
 }
 
-/// Options that the service sets itself, with the reason that is given when they are refused.
-const OWNED_OPTIONS: [(&str, &str); 24] = [
-    ("bootstrap.servers", "set kafka.bootstrap_servers"),
-    ("metadata.broker.list", "set kafka.bootstrap_servers"),
-    ("group.id", "set kafka.group_id"),
-    ("enable.auto.commit", "offsets are committed only behind acknowledged results"),
-    ("enable.auto.offset.store", "offsets are stored only behind acknowledged results"),
-    ("auto.commit.enable", "offsets are committed only behind acknowledged results"),
-    ("offset.store.method", "offsets are stored in the broker"),
-    ("enable.idempotence", "results are always produced idempotently"),
-    ("acks", "results are always acknowledged by all replicas in sync"),
-    ("request.required.acks", "results are always acknowledged by all replicas in sync"),
-    ("delivery.report.only.error", "every delivery report is needed to commit"),
-    ("produce.offset.report", "every delivery report is needed to commit"),
-    ("message.timeout.ms", "results are retried until the broker takes them"),
-    ("delivery.timeout.ms", "results are retried until the broker takes them"),
-    ("message.send.max.retries", "results are retried until the broker takes them"),
-    ("retries", "results are retried until the broker takes them"),
-    ("transactional.id", "transactional delivery is not available yet"),
-    ("group.protocol", "only the classic group protocol is available yet"),
-    ("enabled_events", "delivery reports are read as events"),
-    ("enable.partition.eof", "end of a partition is not an error here"),
-    ("fetch.queue.backoff.ms", "the service keeps it low, since the default stalls a full queue for a second"),
-    ("queued.max.messages.kbytes", "set service.memory_limit, from which it is derived"),
-    ("queue.buffering.max.kbytes", "set service.memory_limit, from which it is derived"),
-    ("queue.buffering.max.messages", "set service.memory_limit, from which it is derived"),
-];
-
 /// librdkafka's default for `max.poll.interval.ms`.
 const MAX_POLL_INTERVAL: Duration = Duration::from_mins(5);
 
@@ -236,30 +186,6 @@ impl Config {
             pipelines,
         }
     }
-}
-
-impl Kafka {
-    fn read(section: &Section<'_>) -> Self {
-        let client_options = section.table("client_options");
-        for (option, _) in &client_options {
-            if let Some((_, reason)) = OWNED_OPTIONS.iter().find(|(owned, _)| owned == option) {
-                section.fault_in("client_options", option, format!("the service owns this option: {reason}"));
-            }
-        }
-        let allowed = "brokers as host:port, separated by commas";
-        let bootstrap_servers = section.parsed("bootstrap_servers", allowed, |text| text.split(',').all(is_broker).then(|| text.to_owned()));
-        Self { bootstrap_servers: bootstrap_servers.unwrap_or_default(), group_id: section.text("group_id"), profile: profile(section), client_options }
-    }
-}
-
-fn profile(section: &Section<'_>) -> Profile {
-    section.word("profile", &[("throughput", Profile::Throughput), ("latency", Profile::Latency)])
-}
-
-/// `host:port`, where the host may be an IPv6 address in brackets and a protocol may stand in front.
-fn is_broker(text: &str) -> bool {
-    let address = text.trim().rsplit("://").next().unwrap_or_default();
-    address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0))
 }
 
 impl Http {
@@ -288,6 +214,8 @@ impl Service {
             pin_threads: section.flag("pin_threads"),
             drain_timeout,
             shutdown_timeout: section.duration("shutdown_timeout", second..=day),
+            startup_timeout: section.duration("startup_timeout", second..=day),
+            stuck_timeout: section.duration("stuck_timeout", second..=day),
             result_topic_error_timeout: section.duration("result_topic_error_timeout", second..=day),
             memory_limit: section.size("memory_limit", 64 << 20),
             panics_per_minute_max: section.count("panics_per_minute_max", 0..=1_000_000),

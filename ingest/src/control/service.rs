@@ -125,8 +125,9 @@ fn operating(pipeline: &str, error: pipeline::Error) -> Error {
 
 /// The pipeline's settings out of the configuration's sections.
 fn settings(config: &Config, pipeline: &config::Pipeline) -> Settings {
-    let own = [("bootstrap.servers", &config.kafka.bootstrap_servers), ("group.id", &pipeline.group_id)];
-    let own = own.into_iter().map(|(option, value)| (option.to_owned(), value.clone()));
+    let instance = config.kafka.group_instance_id.as_ref().map(|id| ("group.instance.id", format!("{id}.{}", pipeline.name)));
+    let own = [("bootstrap.servers", config.kafka.bootstrap_servers.clone()), ("group.id", pipeline.group_id.clone())];
+    let own = own.into_iter().chain(instance).map(|(option, value)| (option.to_owned(), value));
     let pipelines = u64::try_from(config.pipelines.len().max(1)).unwrap_or(u64::MAX);
     Settings {
         name: pipeline.name.clone(),
@@ -155,6 +156,9 @@ fn settings(config: &Config, pipeline: &config::Pipeline) -> Settings {
         window_records_max: pipeline.window_records_max,
         batch_records_max: pipeline.batch_records_max,
         in_flight_max: pipeline.in_flight_max,
+        group_protocol: config.kafka.group_protocol,
+        startup_timeout: config.service.startup_timeout,
+        stuck_timeout: config.service.stuck_timeout,
         drain_timeout: config.service.drain_timeout,
         shutdown_timeout: config.service.shutdown_timeout,
         result_topic_error_timeout: config.service.result_topic_error_timeout,

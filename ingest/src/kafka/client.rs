@@ -1,6 +1,6 @@
 //! Configurations, the consumer's context, and the differences between the two rebalance protocols.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rdkafka::client::ClientContext;
@@ -9,6 +9,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 
+use super::ErrorCode;
 use super::native::{BaseConsumer, ConsumerCalls as _, ConsumerContext, RebalanceProtocol};
 
 /// A shared consumer.
@@ -74,9 +75,7 @@ pub(crate) fn consumer_config(options: &[(String, String)], queued_kbytes: u64) 
     // The default of a second lets the client sleep whenever its queue was full: a factor of five in throughput.
     config.set("fetch.queue.backoff.ms", "1");
     config.set("queued.max.messages.kbytes", queued_kbytes.to_string());
-    if !options.iter().any(|(key, value)| key == "group.protocol" && value.eq_ignore_ascii_case("consumer")) {
-        config.set("partition.assignment.strategy", "cooperative-sticky");
-    }
+    config.set("partition.assignment.strategy", "cooperative-sticky");
     apply(&mut config, options, PRODUCER_ONLY);
     config.set("enable.auto.offset.store", "false").set("enable.auto.commit", "true").set("enable.partition.eof", "false");
     config
@@ -133,6 +132,20 @@ pub(crate) trait Rebalancer: Send + Sync {
 #[derive(Default)]
 pub(crate) struct Context {
     rebalancer: OnceLock<Arc<dyn Rebalancer>>,
+    statistics: Mutex<Vec<u8>>,
+    last_error: Mutex<Option<(ErrorCode, String)>>,
+}
+
+impl Context {
+    /// What the client said of itself last, as JSON; empty before it has, and where it was not told to.
+    pub(crate) fn statistics(&self) -> Vec<u8> {
+        self.statistics.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The last problem that the client told, in its own words.
+    pub(crate) fn last_error(&self) -> Option<(ErrorCode, String)> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl ClientContext for Context {
@@ -142,6 +155,15 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         log_error(&error, reason);
+        if let Some(code) = error.rdkafka_error_code() {
+            *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some((code, reason.to_owned()));
+        }
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        let mut last = self.statistics.lock().unwrap_or_else(PoisonError::into_inner);
+        last.clear();
+        last.extend_from_slice(statistics);
     }
 }
 
@@ -182,6 +204,11 @@ impl Consumer {
     /// The shared consumer.
     pub(crate) fn handle(&self) -> &ConsumerHandle {
         &self.handle
+    }
+
+    /// The error that made the client useless, in its own words.
+    pub(crate) fn fatal_error(&self) -> Option<(ErrorCode, String)> {
+        self.handle.client().fatal_error()
     }
 
     /// Names the one who hears of rebalances; counts once.
@@ -255,6 +282,7 @@ pub(crate) fn describe(partitions: &TopicPartitionList) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::protocol::Joining;
     use super::*;
 
     fn options(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -281,7 +309,9 @@ mod tests {
 
     #[test]
     fn the_new_protocol_gets_no_assignor() {
-        assert_eq!(consumer_config(&options(&[("group.protocol", "consumer")]), 1).get("partition.assignment.strategy"), None);
-        assert_eq!(consumer_config(&[], 1).get("partition.assignment.strategy"), Some("cooperative-sticky"));
+        let mut config = consumer_config(&[], 1);
+        assert_eq!(config.get("partition.assignment.strategy"), Some("cooperative-sticky"));
+        Joining::Consumer.apply(&mut config);
+        assert_eq!(config.get("partition.assignment.strategy"), None);
     }
 }

@@ -3,6 +3,7 @@
 //! - [`client`] makes configurations, holds the consumer's context and knows the two rebalance protocols.
 //! - [`native`] names the consumer of `rdkafka`.
 //! - [`profile`] is what the clients are set for.
+//! - [`protocol`] tells the two group protocols and their options apart.
 //! - [`queue`] consumes in batches from a shard's own native queue.
 //! - [`producer`] sends records with headers, a bundle in one call, and hands out delivery reports in batches.
 //! - [`bundle`] is what goes out in one call.
@@ -16,6 +17,7 @@ pub(crate) mod headers;
 pub(crate) mod native;
 pub(crate) mod producer;
 pub(crate) mod profile;
+pub(crate) mod protocol;
 pub(crate) mod queue;
 
 pub(crate) use bundle::{Bundle, Rejected};
@@ -24,5 +26,6 @@ pub(crate) use headers::Headers;
 pub(crate) use native::{BaseConsumer, ConsumerCalls};
 pub(crate) use producer::{Producer, Topic};
 pub use profile::Profile;
+pub use protocol::GroupProtocol;
 pub(crate) use queue::{Batch, Message, ShardQueue};
 pub(crate) use rdkafka::types::RDKafkaErrorCode as ErrorCode;

@@ -108,13 +108,14 @@ impl Producer {
         Ok(Self { queue: NonNull::new(queue).expect("a client has a main queue"), client, attachments, messages: Vec::new(), woken: None })
     }
 
-    /// Lets reports end a wait for records of `queue`, so that whoever serves both needs no short waits.
+    /// Lets reports end a wait for records of `queue`, and of no other any more, so that whoever serves both needs no short waits.
     pub(crate) fn wake_on_reports(&mut self, queue: Arc<ShardQueue>) {
         let target = queue.as_ptr().cast::<c_void>();
-        // The queue is kept for as long as it may be woken: `drop` ends that first.
-        self.woken = Some(queue);
+        // The queue is kept for as long as it may be woken: `drop` ends that first, and the one before is kept until it is replaced.
+        let before = self.woken.replace(queue);
         // SAFETY: both queues are valid, and the callback may be called from any thread.
         unsafe { sys::rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), Some(on_report), target) };
+        drop(before);
     }
 
     /// A handle of `topic` to send to.

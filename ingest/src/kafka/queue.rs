@@ -54,6 +54,15 @@ impl ShardQueue {
         true
     }
 
+    /// What a forward that comes too late amounts to: the partition's records reach the consumer's own queue.
+    #[cfg(test)]
+    pub(crate) fn forward_past(&self, topic: &str, partition: i32) {
+        // SAFETY: the client is valid while `consumer` lives.
+        let own = unsafe { sys::rd_kafka_queue_get_consumer(self.consumer.client().native_ptr()) };
+        let past = Self { raw: NonNull::new(own).expect("a consumer has a queue"), consumer: Arc::clone(&self.consumer) };
+        assert!(past.forward(&self.consumer, topic, partition));
+    }
+
     /// Ends a wait inside [`Batch::fill`], or the next one.
     pub(crate) fn wake_consumer(&self) {
         // SAFETY: the queue is valid until drop.

@@ -184,6 +184,12 @@ pub static PARTITIONS_PAUSED: Metric = gauge("expressway_partitions_paused", PER
 pub static REWINDS: Metric = counter("expressway_rewinds", PER_MACHINE, "Partitions whose position went back after their log was cut");
 /// Commit errors.
 pub static COMMIT_ERRORS: Metric = counter("expressway_commit_errors", PER_MACHINE, "Commits that the broker refused");
+/// Clients made anew.
+pub static CLIENT_REPLACEMENTS: Metric = counter(
+    "expressway_client_replacements",
+    PER_MACHINE,
+    "Kafka clients made anew: a partition stood still, or the group protocol or a static name was not to be had",
+);
 /// Store errors.
 pub static STORE_ERRORS: Metric = counter("expressway_store_errors", PER_MACHINE, "Positions that could not be handed to the client for commit");
 /// Client errors.
@@ -207,7 +213,7 @@ pub static UPTIME: Metric = with_unit(gauge("expressway_uptime", &[], "Time sinc
 pub static BUILD: Metric = gauge("expressway_build", &["version"], "Always 1; the version is in the label");
 
 /// All of them, in the order of the exposition.
-pub static ALL: [&Metric; 53] = [
+pub static ALL: [&Metric; 54] = [
     &EXECUTIONS_STARTED,
     &EXECUTIONS_SUCCEEDED,
     &EXECUTIONS_FAILED,
@@ -252,6 +258,7 @@ pub static ALL: [&Metric; 53] = [
     &PARTITIONS_PAUSED,
     &REWINDS,
     &COMMIT_ERRORS,
+    &CLIENT_REPLACEMENTS,
     &STORE_ERRORS,
     &CLIENT_ERRORS,
     &CONSUMER_PROBLEMS,

@@ -9,7 +9,7 @@
 //! **Revoke**: tell the shards, and wait until each partition has finished what it began and stored its mark, or until the deadline. Meanwhile the client waits inside its rebalance event, which is why the deadline lies below `max.poll.interval.ms`; heartbeats go on. The client commits the stored marks when it unassigns. **Lost** partitions belong to somebody else already and are dropped without storing.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,14 +18,16 @@ use expressway_engine::Program;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use super::intake::Intake;
 use super::router::Router;
 use super::shard::{Assigned, Command};
 use super::shared::{Alarm, Health, lock};
+use super::stuck::Sight;
 use super::{Error, PartitionBooks};
 use crate::clock::Clock;
 use crate::kafka::client::{self, Context};
-use crate::kafka::queue::TopicToken;
-use crate::kafka::{BaseConsumer, ConsumerCalls as _, Rebalancer, ShardQueue};
+use crate::kafka::queue::{TopicHandle, TopicToken};
+use crate::kafka::{BaseConsumer, ConsumerCalls as _, ConsumerHandle, Rebalancer, ShardQueue};
 use crate::thread;
 
 /// How long the start positions of an assignment may take to find out.
@@ -43,12 +45,24 @@ pub(super) struct Progress {
     mark: AtomicI64,
     next: AtomicI64,
     newest_ns: AtomicU64,
+    end: AtomicI64,
+    /// When the end was asked for, on the monotonic clock; 0 when it never was.
+    asked_ns: AtomicU64,
+    is_held: AtomicBool,
     books: Mutex<PartitionBooks>,
 }
 
 impl Progress {
     fn new(start: i64) -> Self {
-        Self { mark: AtomicI64::new(start), next: AtomicI64::new(start), newest_ns: AtomicU64::new(0), books: Mutex::default() }
+        Self {
+            mark: AtomicI64::new(start),
+            next: AtomicI64::new(start),
+            newest_ns: AtomicU64::new(0),
+            end: AtomicI64::new(start),
+            asked_ns: AtomicU64::new(0),
+            is_held: AtomicBool::new(false),
+            books: Mutex::default(),
+        }
     }
 
     /// Called by the shard when its mark moves.
@@ -72,6 +86,31 @@ impl Progress {
         *lock(&self.books)
     }
 
+    /// Called by the shard when it stops the reading of the partition, or lets it go on.
+    pub(super) fn hold(&self, is_held: bool) {
+        self.is_held.store(is_held, Ordering::Relaxed);
+    }
+
+    /// Called with the end that a broker has named.
+    pub(super) fn ends_at(&self, end: i64, now_ns: u64) {
+        self.end.store(end, Ordering::Relaxed);
+        self.asked_ns.store(now_ns.max(1), Ordering::Release);
+    }
+
+    /// What tells whether the partition stands still.
+    pub(super) fn sight(&self, key: (u32, i32), epoch: u32, found_none_ns: u64) -> Sight {
+        let asked_ns = self.asked_ns.load(Ordering::Acquire);
+        Sight {
+            key,
+            epoch,
+            read: self.books().read,
+            next: self.next.load(Ordering::Relaxed),
+            end: (asked_ns > 0).then(|| (self.end.load(Ordering::Relaxed), asked_ns)),
+            found_none_ns,
+            is_held: self.is_held.load(Ordering::Relaxed),
+        }
+    }
+
     /// The lowest unfinished offset.
     pub(super) fn mark(&self) -> i64 {
         self.mark.load(Ordering::Relaxed)
@@ -87,7 +126,6 @@ impl Progress {
 #[derive(Debug, Clone)]
 pub(super) struct SourceTopic {
     pub(super) name: Arc<str>,
-    pub(super) token: TopicToken,
     pub(super) partitions: i32,
 }
 
@@ -95,7 +133,8 @@ pub(super) struct SourceTopic {
 pub(super) struct ShardLink {
     pub(super) commands: Sender<Command>,
     pub(super) alarm: Arc<Alarm>,
-    pub(super) queue: Arc<ShardQueue>,
+    /// None while the client is replaced, and at the end.
+    pub(super) queue: Option<Arc<ShardQueue>>,
 }
 
 /// An assigned partition, as the control thread sees it.
@@ -103,6 +142,7 @@ pub(super) struct ShardLink {
 pub(super) struct Placed {
     pub(super) topic: u32,
     pub(super) partition: i32,
+    pub(super) epoch: u32,
     pub(super) shard: usize,
     pub(super) progress: Arc<Progress>,
 }
@@ -111,6 +151,9 @@ struct Table {
     placed: HashMap<(u32, i32), Placed>,
     router: Router,
     links: Vec<ShardLink>,
+    /// Of the client's topics, in their order.
+    tokens: Vec<TopicToken>,
+    consumer: Option<ConsumerHandle>,
 }
 
 /// Where to start without a committed offset.
@@ -137,6 +180,7 @@ pub(super) struct Coordinator {
     pub(super) drains_cut_short: AtomicU64,
     pub(super) commit_errors: AtomicU64,
     pub(super) consumer_problems: AtomicU64,
+    pub(super) client_replacements: AtomicU64,
 }
 
 impl Coordinator {
@@ -157,7 +201,7 @@ impl Coordinator {
         };
         Self {
             topics,
-            table: Mutex::new(Table { placed: HashMap::new(), router: Router::new(shards), links }),
+            table: Mutex::new(Table { placed: HashMap::new(), router: Router::new(shards), links, tokens: Vec::new(), consumer: None }),
             epochs: Arc::clone(epochs),
             health: Arc::clone(health),
             clock,
@@ -169,7 +213,45 @@ impl Coordinator {
             drains_cut_short: AtomicU64::new(0),
             commit_errors: AtomicU64::new(0),
             consumer_problems: AtomicU64::new(0),
+            client_replacements: AtomicU64::new(0),
         }
+    }
+
+    /// Puts every shard to the queues of a new client, between two batches; `false` when one does not answer. No partition is assigned then.
+    pub(super) fn move_shards(&self, intake: &Intake) -> bool {
+        let table = lock(&self.table);
+        let (done, answers) = bounded(table.links.len().max(1));
+        let mut asked = 0;
+        for (index, (link, queue)) in table.links.iter().zip(&intake.queues).enumerate() {
+            let command = Command::Connect { queue: Arc::clone(queue), topics: Arc::clone(&intake.handles), done: done.clone() };
+            asked += self.tell(index, link, command);
+        }
+        drop(table);
+        asked == intake.queues.len() && self.await_answers(&answers, asked, ANSWER_TIMEOUT) == asked
+    }
+
+    /// From now on partitions come from this client.
+    pub(super) fn connect(&self, consumer: &ConsumerHandle, handles: &[TopicHandle], queues: Vec<Arc<ShardQueue>>) {
+        let mut table = lock(&self.table);
+        table.placed.clear();
+        table.router = Router::new(u32::try_from(queues.len()).expect("a shard count is 32 bits wide"));
+        table.tokens = handles.iter().map(TopicHandle::token).collect();
+        table.consumer = Some(Arc::clone(consumer));
+        for (link, queue) in table.links.iter_mut().zip(queues) {
+            link.alarm.set_queue(Some(Arc::clone(&queue)));
+            link.queue = Some(queue);
+        }
+    }
+
+    /// The queue of a shard, for tests that misuse it.
+    #[cfg(test)]
+    pub(super) fn queue(&self, shard: usize) -> Arc<ShardQueue> {
+        lock(&self.table).links[shard].queue.clone().expect("a client")
+    }
+
+    /// The client, for questions; `None` while it is replaced, and at the end.
+    pub(super) fn consumer(&self) -> Option<ConsumerHandle> {
+        lock(&self.table).consumer.clone()
     }
 
     /// From now on drains end at that time, whatever the drain timeout says.
@@ -257,28 +339,21 @@ impl Coordinator {
         let (done, answers) = bounded(partitions.count().max(1));
         let mut asked = 0;
         let mut table = lock(&self.table);
-        let Table { placed, router, links } = &mut *table;
+        let Table { placed, router, links, tokens, .. } = &mut *table;
         for element in partitions.elements() {
             let (Some((index, topic)), Offset::Offset(start)) = (self.topic(element.topic()), element.offset()) else { continue };
+            let token = tokens[usize::try_from(index).expect("a topic's number fits into memory")];
             let number = element.partition();
             let shard = router.place();
             let link = &links[shard];
-            if !link.queue.forward(consumer, &topic.name, number) {
+            if !link.queue.as_ref().is_some_and(|queue| queue.forward(consumer, &topic.name, number)) {
                 self.health.fail(Error::Fatal { client: "consumer", detail: format!("{}/{number} cannot be forwarded", topic.name) });
             }
             let progress = Arc::new(Progress::new(start));
             let epoch = self.epochs.fetch_add(1, Ordering::Relaxed);
-            let assigned = Assigned {
-                topic: index,
-                token: topic.token,
-                name: Arc::clone(&topic.name),
-                number,
-                count: topic.partitions,
-                epoch,
-                start,
-                progress: Arc::clone(&progress),
-            };
-            if let Some(old) = placed.insert((index, number), Placed { topic: index, partition: number, shard, progress }) {
+            let assigned =
+                Assigned { topic: index, token, name: Arc::clone(&topic.name), number, count: topic.partitions, epoch, start, progress: Arc::clone(&progress) };
+            if let Some(old) = placed.insert((index, number), Placed { topic: index, partition: number, epoch, shard, progress }) {
                 router.release(old.shard);
             }
             asked += self.tell(shard, link, Command::Assign(Box::new(assigned), done.clone()));
@@ -388,6 +463,11 @@ impl Rebalancer for Coordinator {
     }
 
     fn release(&self) {
-        lock(&self.table).links.clear();
+        let mut table = lock(&self.table);
+        table.consumer = None;
+        for link in &mut table.links {
+            link.queue = None;
+            link.alarm.set_queue(None);
+        }
     }
 }

@@ -164,6 +164,8 @@ pub struct Counters {
     pub drains_cut_short: u64,
     /// Commits that the broker refused.
     pub commit_errors: u64,
+    /// Kafka clients made anew.
+    pub client_replacements: u64,
     /// Log records of executions written.
     pub log_events: u64,
     /// Log records of executions that their destination did not take.

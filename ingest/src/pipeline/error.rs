@@ -37,6 +37,20 @@ pub enum Error {
         /// What the client says.
         source: KafkaError,
     },
+    /// The brokers do not let us in.
+    Refused {
+        /// The addresses that were tried.
+        brokers: String,
+        /// What the client says.
+        detail: String,
+    },
+    /// A partition had records to read and delivered none, and a new client did not help.
+    Stuck {
+        /// The partitions.
+        partitions: String,
+        /// For how long, in seconds.
+        seconds: u64,
+    },
     /// A topic does not exist.
     TopicMissing {
         /// Its name.
@@ -110,6 +124,10 @@ impl fmt::Display for Error {
             Self::ClientOption { key, found, allowed } => write!(f, "client option {key} is {found}, allowed is only {allowed}"),
             Self::Client(source) => write!(f, "the Kafka client refused its configuration: {}", without_value(source.clone())),
             Self::Unreachable { brokers, .. } => write!(f, "no broker answered at {brokers}"),
+            Self::Refused { brokers, detail } => write!(f, "the brokers at {brokers} do not let us in: {detail}"),
+            Self::Stuck { partitions, seconds } => {
+                write!(f, "{partitions} delivered no record for {seconds} s although there are some, and a new client did not help")
+            }
             Self::TopicMissing { topic, role } => write!(f, "{role} topic {topic} does not exist"),
             Self::TopicRefused { topic, code } => write!(f, "records cannot be written to topic {topic}: {code}"),
             Self::Fatal { client, detail } => write!(f, "the {client} met a fatal error: {detail}"),

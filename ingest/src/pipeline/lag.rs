@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::assignment::{Coordinator, Placed};
 use super::shared::lock;
 use crate::clock::Clock;
-use crate::kafka::{ConsumerCalls as _, ConsumerHandle};
+use crate::kafka::ConsumerCalls as _;
 use crate::thread;
 use crossbeam::channel::{Receiver, RecvTimeoutError};
 
@@ -31,14 +31,7 @@ pub struct PartitionLag {
 }
 
 /// Asks until told to stop.
-pub(super) fn run(
-    consumer: &ConsumerHandle,
-    topics: &[String],
-    coordinator: &Coordinator,
-    clock: Clock,
-    out: &Arc<Mutex<Vec<PartitionLag>>>,
-    stop: &Receiver<()>,
-) {
+pub(super) fn run(topics: &[String], coordinator: &Coordinator, clock: Clock, out: &Arc<Mutex<Vec<PartitionLag>>>, stop: &Receiver<()>) {
     loop {
         let mut lags = Vec::new();
         for placed in coordinator.placed() {
@@ -46,7 +39,10 @@ pub(super) fn run(
                 return;
             }
             let Some(topic) = usize::try_from(placed.topic).ok().and_then(|index| topics.get(index)) else { continue };
+            // Asked for each time, so that a client that is replaced is let go of.
+            let Some(consumer) = coordinator.consumer() else { break };
             if let Ok((_, end)) = consumer.fetch_watermarks(topic, placed.partition, REQUEST_TIMEOUT) {
+                placed.progress.ends_at(end, clock.now().monotonic_ns);
                 lags.push(lag(&placed, end, clock.now().wall_ns));
             }
         }

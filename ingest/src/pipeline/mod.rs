@@ -30,7 +30,10 @@ mod counters;
 pub(crate) mod dead_letter;
 mod error;
 mod event_log;
+#[cfg(test)]
+mod group_tests;
 pub(crate) mod header_name;
+mod intake;
 mod lag;
 pub(crate) mod lanes;
 pub(crate) mod offsets;
@@ -45,6 +48,7 @@ mod shared;
 mod sink;
 mod source;
 mod start;
+mod stuck;
 #[cfg(test)]
 mod tests;
 
@@ -74,7 +78,7 @@ pub(crate) use self::settings::IN_FLIGHT_MAX;
 pub use self::settings::{OnFailure, OnNull, Ordering, ResultHeaders, Settings};
 pub(crate) use self::shard::seed_of;
 pub use self::shared::Readiness;
-pub use crate::kafka::Profile;
+pub use crate::kafka::{GroupProtocol, Profile};
 
 /// How long a shard may take to hand over its latencies before its last ones are used.
 const LATENCY_WAIT: Duration = Duration::from_millis(100);
@@ -196,6 +200,7 @@ impl Pipeline {
             drains_cut_short: self.coordinator.drains_cut_short.load(atomic::Ordering::Relaxed),
             commit_errors: self.coordinator.commit_errors.load(atomic::Ordering::Relaxed),
             consumer_problems: self.coordinator.consumer_problems.load(atomic::Ordering::Relaxed),
+            client_replacements: self.coordinator.client_replacements.load(atomic::Ordering::Relaxed),
             ..Counters::sum(self.desks.iter().map(|desk| &desk.board))
         }
     }

@@ -6,7 +6,7 @@ use crossbeam::channel::Sender;
 
 use super::event_log::Logging;
 use super::{Acknowledged, Error};
-use crate::kafka::{Profile, client};
+use crate::kafka::{GroupProtocol, Profile, client};
 
 /// What becomes of an execution that fails or times out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -87,6 +87,12 @@ pub struct Settings {
     pub batch_records_max: u32,
     /// Results in the producer's hands or on their way there, at most, in each shard. A broker that answers within 10 ms is kept busy by the default at a million records a second, and what is under way still fits into the cache.
     pub in_flight_max: u32,
+    /// How the group shares out its partitions.
+    pub group_protocol: GroupProtocol,
+    /// How long a start waits for brokers that do not answer.
+    pub startup_timeout: Duration,
+    /// How long a partition with records to read may deliver none to a shard that waits for them, before the client is made anew.
+    pub stuck_timeout: Duration,
     /// How long a partition that is revoked may take to finish what it began. Has to lie below the client's `max.poll.interval.ms`.
     pub drain_timeout: Duration,
     /// How long the way from the wish to shut down to the end may take.
@@ -125,6 +131,9 @@ impl Default for Settings {
             window_records_max: 4_194_304,
             batch_records_max: 1_024,
             in_flight_max: IN_FLIGHT_MAX,
+            group_protocol: GroupProtocol::Classic,
+            startup_timeout: Duration::from_secs(120),
+            stuck_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(30),
             shutdown_timeout: Duration::from_secs(30),
             result_topic_error_timeout: Duration::from_secs(60),

@@ -101,6 +101,8 @@ pub(super) struct Desk {
     pub(super) board: Board,
     /// The shard's monotonic clock at its last turn.
     pub(super) beat: AtomicU64,
+    /// The same when it last looked for records, had room for them, and found none.
+    pub(super) found_none_at: AtomicU64,
     epochs: Arc<AtomicU32>,
     latency_wanted: AtomicBool,
     latency_out: Sender<Histogram<u64>>,
@@ -114,6 +116,7 @@ impl Desk {
         Self {
             board: Board::new(),
             beat: AtomicU64::new(0),
+            found_none_at: AtomicU64::new(0),
             epochs: Arc::clone(epochs),
             latency_wanted: AtomicBool::new(false),
             latency_out,
@@ -153,13 +156,19 @@ impl Desk {
 
 /// Wakes a shard wherever it waits.
 pub(super) struct Alarm {
-    queue: Arc<ShardQueue>,
+    /// None while the client is replaced.
+    queue: Mutex<Option<Arc<ShardQueue>>>,
     thread: OnceLock<Thread>,
 }
 
 impl Alarm {
     pub(super) fn new(queue: Arc<ShardQueue>) -> Self {
-        Self { queue, thread: OnceLock::new() }
+        Self { queue: Mutex::new(Some(queue)), thread: OnceLock::new() }
+    }
+
+    /// Names the queue at which the shard waits from now on; none lets go of the client.
+    pub(super) fn set_queue(&self, queue: Option<Arc<ShardQueue>>) {
+        *lock(&self.queue) = queue;
     }
 
     /// Called on the shard's thread, once.
@@ -168,7 +177,9 @@ impl Alarm {
     }
 
     pub(super) fn ring(&self) {
-        self.queue.wake_consumer();
+        if let Some(queue) = &*lock(&self.queue) {
+            queue.wake_consumer();
+        }
         if let Some(thread) = self.thread.get() {
             thread.unpark();
         }

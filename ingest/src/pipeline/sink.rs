@@ -8,11 +8,12 @@
 //! The broker refuses a whole batch when one record makes it too large, so size counts against a record only when it went alone: see [`Lanes`].
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::error::KafkaResult;
 
-use crate::kafka::{Bundle, ErrorCode, Headers, Producer, Rejected, Topic};
+use crate::kafka::{Bundle, ErrorCode, Headers, Producer, Rejected, ShardQueue, Topic};
 
 use super::lanes::{Fate, Lanes};
 use super::result_headers::ResultHeaders;
@@ -139,6 +140,11 @@ impl Sink {
 
     fn lanes(&self) -> [&Lanes; 2] {
         [&self.results.lanes, &self.dead_letters.lanes]
+    }
+
+    /// Lets delivery reports end a wait for records of `queue`.
+    pub(crate) fn wake_on_reports(&mut self, queue: &Arc<ShardQueue>) {
+        self.producer.wake_on_reports(Arc::clone(queue));
     }
 
     /// How many partitions a destination has.

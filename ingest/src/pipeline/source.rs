@@ -2,6 +2,8 @@
 //!
 //! The consumer's own queue carries rebalances, errors and answers to commits, and never a record: a record there was fetched past the shards' queues, so the pipeline stops at once.
 //!
+//! **The client is replaced** in two cases: a partition stands still (see `stuck`), or the broker does not have the group protocol that was tried first. The old one is closed in order, with the shards running, as on the way out; then every shard is put to a queue of the new one between two batches, and the group is joined again. A second standstill before the first one's partitions have moved ends the pipeline.
+//!
 //! **The way out**, always in this order: stop intake → drain → flush → commit → leave → exit. Leaving is `close_queue()` and polling until `closed()` with the shards still running, because the last revocation is served inside those polls: it drains the partitions (which includes the delivery reports), stores their marks, and the client commits them as it unassigns. Only then do the shards stop.
 
 use std::sync::Arc;
@@ -11,12 +13,15 @@ use std::time::Duration;
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message as _;
 
-use super::assignment::Coordinator;
+use super::assignment::{Coordinator, Placed};
+use super::intake::{Connector, Intake};
 use super::shard::Command;
 use super::shared::{Desk, Health};
+use super::stuck::{self, Sight, Standing, Statistics, Watch};
 use super::{Error, Settings};
 use crate::clock::Clock;
-use crate::kafka::{Consumer, ConsumerCalls as _, ErrorCode};
+use crate::kafka::protocol::Joining;
+use crate::kafka::{Consumer, ConsumerCalls as _, ErrorCode, Rebalancer};
 use crate::thread::{self, JoinHandle};
 
 /// One poll of the consumer's own queue.
@@ -30,9 +35,13 @@ const FAILURE_DRAIN: Duration = Duration::from_secs(2);
 /// What is kept of the shutdown's time for leaving the group after the drain.
 const LEAVE_RESERVE: Duration = Duration::from_secs(3);
 
+/// How long a static member whose name the broker still keeps for its predecessor waits before it asks again.
+const NAME_TAKEN_PAUSE_NS: u64 = 1_000_000_000;
+
 /// The control thread's belongings.
 pub(super) struct Source {
     pub(super) consumer: Consumer,
+    pub(super) connector: Connector,
     pub(super) coordinator: Arc<Coordinator>,
     pub(super) health: Arc<Health>,
     pub(super) desks: Vec<Arc<Desk>>,
@@ -40,19 +49,31 @@ pub(super) struct Source {
     pub(super) clock: Clock,
     pub(super) settings: Arc<Settings>,
     pub(super) shutdown: Arc<AtomicBool>,
+    pub(super) joining: Joining,
+    pub(super) watch: Watch,
+    /// When the client is to be replaced, and by one for which protocol.
+    pub(super) replacement: Option<(u64, Joining)>,
+    /// Since when the broker keeps our name for another.
+    pub(super) name_taken_ns: Option<u64>,
+    /// Partitions for which the client was replaced, until they move.
+    pub(super) suspects: Vec<stuck::Key>,
+    /// When the client was replaced; later, when it was first given partitions.
+    pub(super) replaced_ns: u64,
 }
 
 impl Source {
     /// Subscribes and runs until the shutdown is asked for or the pipeline fails.
     pub(super) fn run(mut self) -> Result<(), Error> {
-        let topics: Vec<&str> = self.settings.source_topics.iter().map(String::as_str).collect();
-        if let Err(error) = self.consumer.handle().subscribe(&topics) {
-            self.health.fail(Error::Client(error));
-        }
+        self.subscribe();
         let mut looked_ns = 0;
         while !self.shutdown.load(Ordering::Acquire) && self.health.failure().is_none() {
             self.poll();
             let now_ns = self.clock.now().monotonic_ns;
+            if let Some((_, joining)) = self.replacement.take_if(|(at_ns, _)| *at_ns <= now_ns)
+                && let Err(error) = self.replace(joining)
+            {
+                self.health.fail(error);
+            }
             if now_ns.saturating_sub(looked_ns) >= LOOK_EVERY_NS || looked_ns == 0 {
                 looked_ns = now_ns;
                 self.look(now_ns);
@@ -62,17 +83,50 @@ impl Source {
         self.health.failure().map_or(left, Err)
     }
 
-    fn poll(&self) {
-        match self.consumer.handle().poll(POLL) {
-            None => {}
-            Some(Ok(stray)) => {
-                self.health.fail(Error::StrayRecord { topic: stray.topic().to_owned(), partition: stray.partition(), offset: stray.offset() });
-            }
-            Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
-                self.health.fail(Error::Fatal { client: "consumer", detail: code.to_string() });
-            }
-            Some(Err(error)) => self.consumer_error(&error),
+    fn subscribe(&self) {
+        let topics: Vec<&str> = self.settings.source_topics.iter().map(String::as_str).collect();
+        if let Err(error) = self.consumer.handle().subscribe(&topics) {
+            self.health.fail(Error::Client(error));
         }
+    }
+
+    fn poll(&mut self) {
+        if let Some(error) = self.serve() {
+            match error {
+                KafkaError::MessageConsumptionFatal(code) => self.fatal(code),
+                error => self.consumer_error(&error),
+            }
+        }
+    }
+
+    /// One poll of the consumer: rebalances and answers to commits are served inside; an error comes back.
+    fn serve(&self) -> Option<KafkaError> {
+        match self.consumer.handle().poll(POLL)? {
+            Ok(stray) => {
+                self.health.fail(Error::StrayRecord { topic: stray.topic().to_owned(), partition: stray.partition(), offset: stray.offset() });
+                None
+            }
+            Err(error) => Some(error),
+        }
+    }
+
+    /// The client is of no use any more. What a new one could mend is given one; the rest ends the pipeline.
+    fn fatal(&mut self, code: ErrorCode) {
+        let (code, detail) = self.consumer.fatal_error().unwrap_or_else(|| (code, code.to_string()));
+        let now_ns = self.clock.now().monotonic_ns;
+        if let Some(joining) = self.settings.group_protocol.after(self.joining, code) {
+            tracing::info!(tried = self.joining.name(), instead = joining.name(), "the broker does not have the group protocol");
+            self.replacement = Some((now_ns, joining));
+            return;
+        }
+        // Under the new protocol the newcomer has to wait until the session of the one before, who was killed, is over.
+        let taken_ns = *self.name_taken_ns.get_or_insert(now_ns);
+        if code == ErrorCode::UnreleasedInstanceId && u128::from(now_ns.saturating_sub(taken_ns)) < self.settings.startup_timeout.as_nanos() {
+            tracing::warn!(detail, "the static member's name is still taken, trying again");
+            self.replacement = Some((now_ns.saturating_add(NAME_TAKEN_PAUSE_NS), self.joining));
+            return;
+        }
+        self.health.fail(Error::Fatal { client: "consumer", detail });
     }
 
     /// The client recovers from these by itself: brokers down, coordinator moved, and the like. A topic that is not ours to read is not one of them.
@@ -88,11 +142,14 @@ impl Source {
         }
     }
 
-    /// Looks after the shards, and says whether the pipeline is ready.
+    /// Looks after the shards and the partitions, and says whether the pipeline is ready.
     fn look(&mut self, now_ns: u64) {
         let mut reasons = Vec::new();
-        if self.coordinator.placed().is_empty() {
+        let placed = self.coordinator.placed();
+        if placed.is_empty() {
             reasons.push("no partition is assigned".to_owned());
+        } else {
+            self.name_taken_ns = None;
         }
         if self.coordinator.is_draining() {
             reasons.push("partitions are draining".to_owned());
@@ -106,7 +163,95 @@ impl Source {
                 reasons.push(format!("shard {shard} has not moved for {} s", still_ns / 1_000_000_000));
             }
         }
+        reasons.extend(self.look_for_standing(now_ns, &placed));
+        // Ready again only when what stood still has moved.
+        reasons.extend((!self.suspects.is_empty()).then(|| format!("the Kafka client was made anew, {} partitions have not moved yet", self.suspects.len())));
         self.health.set_reasons(reasons);
+    }
+
+    /// Partitions that stand still, as reasons; the client is replaced for the first, and the pipeline ends with the second.
+    fn look_for_standing(&mut self, now_ns: u64, placed: &[Placed]) -> Vec<String> {
+        let found_none = |shard: usize| self.desks[shard].found_none_at.load(Ordering::Relaxed);
+        let sights: Vec<_> =
+            placed.iter().map(|placed| placed.progress.sight((placed.topic, placed.partition), placed.epoch, found_none(placed.shard))).collect();
+        self.acquit(now_ns, &sights);
+        let standing = self.watch.look(now_ns, &sights);
+        if standing.is_empty() || self.replacement.is_some() {
+            return Vec::new();
+        }
+        let statistics = Statistics::parse(&self.consumer.handle().context().statistics());
+        let name = |key: &stuck::Key| self.settings.source_topics[usize::try_from(key.0).expect("a topic's number fits into memory")].as_str();
+        let is_stuck = |standing: &&Standing| !statistics.is_at_end(name(&standing.key), standing.key.1, standing.end);
+        let stuck: Vec<_> = standing.iter().filter(is_stuck).collect();
+        let mut reasons = Vec::new();
+        for Standing { key, next, end, seconds } in &stuck {
+            let (topic, partition) = (name(key), key.1);
+            let client = statistics.describe(topic, partition);
+            tracing::error!(topic, partition, next, end, seconds, client, "partition has records to read and delivers none");
+            reasons.push(format!("{topic}/{partition} has delivered no record for {seconds} s, although there are some"));
+        }
+        let Some(first) = stuck.first() else { return reasons };
+        if self.suspects.is_empty() {
+            self.suspects = stuck.iter().map(|standing| standing.key).collect();
+            self.replacement = Some((now_ns, self.joining));
+            tracing::warn!(partitions = stuck.len(), "the Kafka client is made anew");
+        } else {
+            let partitions: Vec<_> = stuck.iter().map(|standing| format!("{}/{}", name(&standing.key), standing.key.1)).collect();
+            self.health.fail(Error::Stuck { partitions: partitions.join(", "), seconds: first.seconds });
+        }
+        reasons
+    }
+
+    /// Forgets the partitions that have moved, are at their end, or are somebody else's by now: the group has had the time to say whose.
+    fn acquit(&mut self, now_ns: u64, sights: &[Sight]) {
+        if sights.is_empty() {
+            // The group has not decided yet.
+            self.replaced_ns = now_ns;
+        }
+        let is_over = u128::from(now_ns.saturating_sub(self.replaced_ns)) > self.settings.stuck_timeout.as_nanos();
+        self.suspects.retain(|key| match sights.iter().find(|sight| sight.key == *key) {
+            Some(sight) => sight.read == 0 && sight.end.is_none_or(|(end, _)| end > sight.next),
+            None => !is_over,
+        });
+    }
+
+    /// Closes the client in order and makes a new one, with the shards running.
+    fn replace(&mut self, joining: Joining) -> Result<(), Error> {
+        self.coordinator.client_replacements.fetch_add(1, Ordering::Relaxed);
+        self.health.set_reasons(vec!["the Kafka client is made anew".to_owned()]);
+        let time = self.settings.drain_timeout + LEAVE_RESERVE;
+        let until_ns = self.clock.now().monotonic_ns.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        if !self.close(until_ns) {
+            return Err(Error::Fatal { client: "consumer", detail: "it could not be closed to be made anew".to_owned() });
+        }
+        let intake = self.connector.connect(joining)?;
+        if !self.coordinator.move_shards(&intake) {
+            return Err(Error::Shard { shard: 0, detail: "or another one does not take the new client".to_owned() });
+        }
+        let Intake { consumer, handles, queues } = intake;
+        consumer.set_rebalancer(Arc::clone(&self.coordinator) as Arc<dyn Rebalancer>);
+        // The old one lets go of the queues as it goes, so it goes first.
+        drop(std::mem::replace(&mut self.consumer, consumer));
+        self.coordinator.connect(self.consumer.handle(), &handles, queues);
+        self.joining = joining;
+        self.replaced_ns = self.clock.now().monotonic_ns;
+        self.watch.forget();
+        self.subscribe();
+        tracing::info!(protocol = joining.name(), "the Kafka client was made anew");
+        Ok(())
+    }
+
+    /// Leaves the group, draining what is assigned; whether that came to its end in time.
+    fn close(&self, until_ns: u64) -> bool {
+        if let Err(error) = self.consumer.handle().close_queue() {
+            tracing::warn!(%error, "consumer could not be closed in order");
+        }
+        while !self.consumer.handle().closed() && self.clock.now().monotonic_ns < until_ns {
+            if let Some(error) = self.serve() {
+                tracing::debug!(%error, "consumer reports a problem while it closes");
+            }
+        }
+        self.consumer.handle().closed()
     }
 
     fn leave(&mut self) -> Result<(), Error> {
@@ -118,13 +263,7 @@ impl Source {
         let drain_end_ns = end_ns.saturating_sub(u64::try_from(LEAVE_RESERVE.min(time / 2).as_nanos()).unwrap_or(0));
         self.coordinator.shut_down_at(drain_end_ns);
         self.coordinator.ring_all();
-        if let Err(error) = self.consumer.handle().close_queue() {
-            tracing::warn!(%error, "consumer could not be closed in order");
-        }
-        while !self.consumer.handle().closed() && self.clock.now().monotonic_ns < end_ns {
-            self.poll();
-        }
-        let closed = self.consumer.handle().closed();
+        let closed = self.close(end_ns);
         self.coordinator.command_all(|| Command::Stop { deadline_ns: end_ns });
         let stopped = self.join_shards(end_ns);
         if closed && stopped {

@@ -9,6 +9,7 @@ use rdkafka::error::KafkaError;
 
 use super::assignment::{Coordinator, ShardLink, SourceTopic};
 use super::event_log::{Destination, Logging};
+use super::intake::{Connector, Intake};
 use super::lanes::Lanes;
 use super::processor::Processor;
 use super::result_headers::ResultHeaders;
@@ -16,15 +17,20 @@ use super::shard::{self, Parts, Rules, Shard};
 use super::shared::{Alarm, Desk, Health};
 use super::sink::{self, Sink};
 use super::source::Source;
+use super::stuck::Watch;
 use super::{Error, Identity, Pipeline, Settings, lag};
 use crate::clock::Clock;
-use crate::kafka::queue::TopicHandle;
-use crate::kafka::{Consumer, Producer, ShardQueue, client};
+use crate::kafka::protocol::Joining;
+use crate::kafka::{Consumer, ConsumerCalls as _, ErrorCode, Producer, Rebalancer, ShardQueue, client};
 use crate::tasks::Integrations;
 use crate::thread::{self, JoinHandle};
 
 /// How long the first answer of a broker may take.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
+/// Below this even a broker that is well has no chance to answer.
+const METADATA_TIMEOUT_MIN: Duration = Duration::from_millis(500);
+/// Between two questions of a start that finds no broker.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Commands that wait for a shard: an assignment's partitions, at most.
 const COMMANDS_MAX: usize = 4_096;
 
@@ -48,24 +54,23 @@ pub(super) fn start<P: Processor>(
     let topics = find_topics(&settings)?;
     let partitions: i64 = topics.sources.iter().map(|count| i64::from(*count)).sum();
     let queued_kbytes = settings.queued_kbytes(u64::try_from(partitions).unwrap_or(1));
-    let consumer = Consumer::new(&client::consumer_config(&settings.client_options, queued_kbytes)).map_err(Error::Client)?;
-    let handles = topic_handles(&settings, &consumer)?;
-    let source_topics = source_topics(&settings, &handles, &topics);
+    let joining = settings.group_protocol.first();
+    let connector = Connector { settings: Arc::clone(&settings), queued_kbytes };
+    let Intake { consumer, handles, queues } = connector.connect(joining)?;
     let (clock, health, epochs) = (Clock::start(), Arc::new(Health::default()), Arc::new(AtomicU32::new(1)));
     health.set_reasons(vec!["starting".to_owned()]);
 
     let mut shards: Vec<(Parts<P>, Arc<Alarm>)> = Vec::new();
     let (mut links, mut desks) = (Vec::new(), Vec::new());
-    for index in 0..settings.shards {
-        let queue = Arc::new(ShardQueue::new(consumer.handle()));
-        let alarm = Arc::new(Alarm::new(Arc::clone(&queue)));
+    for (index, queue) in (0..settings.shards).zip(&queues) {
+        let alarm = Arc::new(Alarm::new(Arc::clone(queue)));
         let (commands_in, commands) = bounded(COMMANDS_MAX);
         let desk = Arc::new(Desk::new(&epochs));
         let parts = Parts {
             index,
             processor: processor(index),
-            queue: Arc::clone(&queue),
-            sink: sink(&settings, identity, &topics, &queue)?,
+            queue: Arc::clone(queue),
+            sink: sink(&settings, identity, &topics, queue)?,
             topics: Arc::clone(&handles),
             outside: shard::outside(Arc::clone(tasks), &alarm),
             commands,
@@ -74,26 +79,48 @@ pub(super) fn start<P: Processor>(
             clock,
             rules: rules(&settings, identity),
         };
-        links.push(ShardLink { commands: commands_in, alarm: Arc::clone(&alarm), queue });
+        links.push(ShardLink { commands: commands_in, alarm: Arc::clone(&alarm), queue: None });
         desks.push(desk);
         shards.push((parts, alarm));
     }
 
     let reset = settings.client_options.iter().rev().find(|(key, _)| key == "auto.offset.reset").map_or("earliest", |(_, value)| value.as_str());
-    let coordinator = Arc::new(Coordinator::new(source_topics, links, &epochs, &health, clock, reset, settings.drain_timeout));
-    consumer.set_rebalancer(Arc::clone(&coordinator) as Arc<dyn crate::kafka::Rebalancer>);
-    spawn(Assembly { settings, consumer, coordinator, health, desks, shards, clock })
+    let coordinator = Arc::new(Coordinator::new(source_topics(&settings, &topics), links, &epochs, &health, clock, reset, settings.drain_timeout));
+    consumer.set_rebalancer(Arc::clone(&coordinator) as Arc<dyn Rebalancer>);
+    coordinator.connect(consumer.handle(), &handles, queues);
+    spawn(Assembly { settings, consumer, connector, joining, coordinator, health, desks, shards, clock })
 }
 
-/// Asks for all topics with a client of its own, which joins no group. The pipeline's clients are configured by the answer.
+/// Asks for all topics with a client of its own, which joins no group, until brokers answer or the time for that is over. The pipeline's clients are configured by the answer.
 fn find_topics(settings: &Settings) -> Result<Topics, Error> {
     let options: Vec<_> = settings.client_options.iter().filter(|(key, _)| !key.starts_with("group.")).cloned().collect();
     let probe = Consumer::new(&client::consumer_config(&options, 1_024)).map_err(Error::Client)?;
     let brokers = settings.client_options.iter().rev().find(|(key, _)| key == "bootstrap.servers" || key == "metadata.broker.list");
     let brokers = brokers.map_or_else(|| "no address".to_owned(), |(_, value)| value.clone());
+    let (clock, timeout) = (Clock::start(), settings.startup_timeout);
+    loop {
+        let waited = Duration::from_nanos(clock.now().monotonic_ns);
+        let found = ask(settings, &probe, &brokers, METADATA_TIMEOUT.min(timeout.saturating_sub(waited)).max(METADATA_TIMEOUT_MIN));
+        let Err(Error::Unreachable { source, .. }) = &found else { return found };
+        // The client tells more than the call does, once it is asked.
+        while probe.handle().poll(Duration::ZERO).is_some() {}
+        let (code, detail) = probe.handle().context().last_error().unwrap_or_else(|| (ErrorCode::Unknown, source.to_string()));
+        if code == ErrorCode::Authentication {
+            return Err(Error::Refused { brokers, detail });
+        }
+        let waited = Duration::from_nanos(clock.now().monotonic_ns);
+        if waited >= timeout {
+            return found;
+        }
+        tracing::warn!(brokers, detail, waited_s = waited.as_secs(), startup_timeout_s = timeout.as_secs(), "no broker answers yet");
+        thread::park_timeout(ASK_AGAIN_AFTER.min(timeout.saturating_sub(waited)));
+    }
+}
+
+fn ask(settings: &Settings, probe: &Consumer, brokers: &str, wait: Duration) -> Result<Topics, Error> {
     let count = |topic: &str, role: &'static str| -> Result<i32, Error> {
-        let found = client::partition_count(probe.handle(), topic, METADATA_TIMEOUT);
-        let found = found.map_err(|source: KafkaError| Error::Unreachable { brokers: brokers.clone(), source })?;
+        let found = client::partition_count(probe.handle(), topic, wait);
+        let found = found.map_err(|source: KafkaError| Error::Unreachable { brokers: brokers.to_owned(), source })?;
         found.ok_or_else(|| Error::TopicMissing { topic: topic.to_owned(), role })
     };
     if let Some(Logging { destination: Destination::Topic(topic), .. }) = &settings.logging {
@@ -106,14 +133,9 @@ fn find_topics(settings: &Settings) -> Result<Topics, Error> {
     })
 }
 
-fn topic_handles(settings: &Settings, consumer: &Consumer) -> Result<Arc<[TopicHandle]>, Error> {
-    let handle = |topic: &String| TopicHandle::new(consumer.handle(), topic).ok_or_else(|| Error::TopicMissing { topic: topic.clone(), role: "source" });
-    settings.source_topics.iter().map(handle).collect()
-}
-
-fn source_topics(settings: &Settings, handles: &[TopicHandle], topics: &Topics) -> Vec<SourceTopic> {
-    let names = settings.source_topics.iter().zip(handles).zip(&topics.sources);
-    names.map(|((name, handle), partitions)| SourceTopic { name: Arc::from(name.as_str()), token: handle.token(), partitions: *partitions }).collect()
+fn source_topics(settings: &Settings, topics: &Topics) -> Vec<SourceTopic> {
+    let names = settings.source_topics.iter().zip(&topics.sources);
+    names.map(|(name, partitions)| SourceTopic { name: Arc::from(name.as_str()), partitions: *partitions }).collect()
 }
 
 fn sink(settings: &Settings, identity: &Identity, topics: &Topics, queue: &Arc<ShardQueue>) -> Result<Sink, Error> {
@@ -153,6 +175,8 @@ fn rules(settings: &Settings, identity: &Identity) -> Rules {
 struct Assembly<P> {
     settings: Arc<Settings>,
     consumer: Consumer,
+    connector: Connector,
+    joining: Joining,
     coordinator: Arc<Coordinator>,
     health: Arc<Health>,
     desks: Vec<Arc<Desk>>,
@@ -161,19 +185,20 @@ struct Assembly<P> {
 }
 
 fn spawn<P: Processor>(assembly: Assembly<P>) -> Result<Pipeline, Error> {
-    let Assembly { settings, consumer, coordinator, health, desks, shards, clock } = assembly;
+    let Assembly { settings, consumer, connector, joining, coordinator, health, desks, shards, clock } = assembly;
     let shutdown = Arc::new(AtomicBool::new(false));
     let lags = Arc::new(Mutex::new(Vec::new()));
     let (ended_in, ended) = bounded(1);
     let (lag_stop, lag_stopped) = bounded(1);
     let threads = spawn_shards(&settings, shards)?;
     let lag_thread = {
-        let (consumer, coordinator, lags) = (Arc::clone(consumer.handle()), Arc::clone(&coordinator), Arc::clone(&lags));
+        let (coordinator, lags) = (Arc::clone(&coordinator), Arc::clone(&lags));
         let topics = settings.source_topics.clone();
-        thread(format!("{}-lag", settings.name), move || lag::run(&consumer, &topics, &coordinator, clock, &lags, &lag_stopped))?
+        thread(format!("{}-lag", settings.name), move || lag::run(&topics, &coordinator, clock, &lags, &lag_stopped))?
     };
     let source = Source {
         consumer,
+        connector,
         coordinator: Arc::clone(&coordinator),
         health: Arc::clone(&health),
         desks: desks.clone(),
@@ -181,6 +206,12 @@ fn spawn<P: Processor>(assembly: Assembly<P>) -> Result<Pipeline, Error> {
         clock,
         settings: Arc::clone(&settings),
         shutdown: Arc::clone(&shutdown),
+        joining,
+        watch: Watch::new(settings.stuck_timeout),
+        replacement: None,
+        name_taken_ns: None,
+        suspects: Vec::new(),
+        replaced_ns: 0,
     };
     let stop = lag_stop.clone();
     thread(format!("{}-control", settings.name), move || {

@@ -22,7 +22,7 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use super::*;
 use crate::tasks::{Call, NoIntegrations, ReplySender, TaskFailure};
 
-const PARTITIONS: i32 = 4;
+pub(super) const PARTITIONS: i32 = 4;
 pub(super) const SOURCE: &str = "heartbeats";
 pub(super) const RESULTS: &str = "results";
 pub(super) const DEAD: &str = "dead-letters";
@@ -30,7 +30,7 @@ pub(super) const DEAD: &str = "dead-letters";
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) struct Cluster {
-    mock: MockCluster<'static, DefaultProducerContext>,
+    pub(super) mock: MockCluster<'static, DefaultProducerContext>,
     brokers: String,
 }
 
@@ -78,13 +78,13 @@ impl Cluster {
     }
 
     /// Writes `count` heartbeats, spread over the partitions, from number `from` on.
-    fn fill(&self, from: i64, count: i64) {
+    pub(super) fn fill(&self, from: i64, count: i64) {
         let records: Vec<_> = (from..from + count).map(|seq| (seq, Some(format!(r#"{{"type":"heartbeat","battery":57,"seq":{seq}}}"#).into_bytes()))).collect();
         self.send(&records);
     }
 
     /// Writes records; the number picks the partition.
-    fn send(&self, records: &[(i64, Option<Vec<u8>>)]) {
+    pub(super) fn send(&self, records: &[(i64, Option<Vec<u8>>)]) {
         let config = [("bootstrap.servers", self.brokers.as_str()), ("message.max.bytes", "20000000"), ("linger.ms", "1")];
         let producer: ThreadedProducer<DefaultProducerContext> =
             ClientConfig::from_iter(config.map(|(key, value)| (key.to_owned(), value.to_owned()))).create().unwrap();
@@ -154,11 +154,11 @@ fn text(bytes: Option<&[u8]>) -> String {
     String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned()
 }
 
-fn identity() -> Identity {
+pub(super) fn identity() -> Identity {
     Identity { definition: "heartbeat".to_owned(), version: "v1".to_owned() }
 }
 
-fn splice(settings: Settings) -> Pipeline {
+pub(super) fn splice(settings: Settings) -> Pipeline {
     Pipeline::start_with(settings, identity(), Arc::new(NoIntegrations), |_| Splice::new(10)).unwrap()
 }
 
@@ -620,7 +620,7 @@ fn executions_open_are_bounded_and_all_end() {
 }
 
 /// A second member comes and goes twice while records flow; nothing is missing, and every committed offset is the end. The mock refuses commits while a group rebalances, which real brokers do not, so here records may run twice.
-fn rebalance(group: &str, strategy: &str) {
+pub(super) fn rebalance(group: &str, strategy: &str) {
     let cluster = Cluster::new();
     cluster.fill(0, 2_000);
     let (mut settings, acknowledged) = cluster.settings(group);
@@ -646,7 +646,7 @@ fn rebalance(group: &str, strategy: &str) {
     assert_eq!(sources.len(), 10_000);
 }
 
-fn await_distinct(acknowledged: &Receiver<Vec<Acknowledged>>, done: &mut BTreeSet<(i32, i64)>, more: usize) {
+pub(super) fn await_distinct(acknowledged: &Receiver<Vec<Acknowledged>>, done: &mut BTreeSet<(i32, i64)>, more: usize) {
     let count = done.len() + more;
     while done.len() < count {
         done.extend(distinct(&await_acks(acknowledged, 1)));
@@ -748,6 +748,7 @@ fn a_start_that_cannot_work_is_refused_with_its_reason() {
     let start = |settings| Pipeline::start_with(settings, identity(), Arc::new(NoIntegrations), |_| Splice::new(1)).map(|_| ()).unwrap_err();
     assert_eq!(start(settings.clone()).to_string(), "result topic nowhere does not exist");
     settings.client_options[0].1 = "127.0.0.1:1".to_owned();
+    settings.startup_timeout = Duration::from_millis(100);
     assert_eq!(start(settings).to_string(), "no broker answered at 127.0.0.1:1");
 }
 

@@ -9,6 +9,8 @@ use super::partition::{Assigned, Partition, Phase};
 use super::record::RecordId;
 use super::{Error, Shard};
 use crate::clock::Now;
+use crate::kafka::queue::TopicHandle;
+use crate::kafka::{Batch, ShardQueue};
 use crate::pipeline::counters::Count;
 use crate::pipeline::processor::Processor;
 use crate::pipeline::sink::To;
@@ -32,6 +34,8 @@ pub(crate) enum Command {
     Lose { topic: u32, partition: i32, done: Done },
     /// Executions that begin run this program from now on; open ones end under theirs. Answered with `false` when there have been too many versions.
     Replace { program: Arc<Program>, done: Done },
+    /// No partition is left, and the client is replaced: records come from this queue from now on.
+    Connect { queue: Arc<ShardQueue>, topics: Arc<[TopicHandle]>, done: Done },
     /// No partition is left: serve the reports that are under way until the deadline, and end.
     Stop { deadline_ns: u64 },
 }
@@ -68,6 +72,10 @@ impl<P: Processor> Shard<P> {
                     let is_done = self.replace(&program);
                     done.try_send(is_done).ok();
                 }
+                Command::Connect { queue, topics, done } => {
+                    self.connect(queue, topics, now);
+                    done.try_send(true).ok();
+                }
                 Command::Stop { deadline_ns } => {
                     self.finish_reports(deadline_ns);
                     return false;
@@ -84,6 +92,17 @@ impl<P: Processor> Shard<P> {
         let open: Vec<_> = self.slots.lent().map(|(slot, _)| slot).collect();
         self.processor.replace(program, &open);
         true
+    }
+
+    /// Leaves one client's queue for another's. What is open from before has been given back already; its reports find nothing.
+    fn connect(&mut self, queue: Arc<ShardQueue>, topics: Arc<[TopicHandle]>, now: &Now) {
+        for place in 0..self.partitions.len() {
+            self.release(place, now);
+        }
+        self.batch = Batch::new(&queue, usize::try_from(self.rules.batch_records_max).expect("a batch fits into memory"));
+        self.sink.wake_on_reports(&queue);
+        self.queue = queue;
+        self.topics = topics;
     }
 
     fn find(&self, topic: u32, number: i32) -> Option<usize> {

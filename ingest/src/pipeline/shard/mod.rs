@@ -159,6 +159,8 @@ pub(super) struct Shard<P> {
     marks_dirty: bool,
     topic_error_logged: bool,
     in_flight_max: usize,
+    /// When it last looked for records, with room for them, and found none.
+    found_none_ns: u64,
 }
 
 impl<P: Processor> Shard<P> {
@@ -200,6 +202,7 @@ impl<P: Processor> Shard<P> {
             marks_dirty: false,
             topic_error_logged: false,
             in_flight_max: usize::try_from(rules.in_flight_max).expect("what is in flight fits into memory"),
+            found_none_ns: 0,
             desk,
             rules,
         }
@@ -323,6 +326,9 @@ impl<P: Processor> Shard<P> {
             return;
         }
         let mut count = self.batch.fill(size, Duration::ZERO);
+        if count == 0 {
+            self.found_none_ns = now.monotonic_ns;
+        }
         if count == 0 && !self.has_work() {
             let wait = self.wait(now);
             if self.outside.prepare_sleep() {
@@ -565,6 +571,7 @@ impl<P: Processor> Shard<P> {
         self.tally.set(Count::MarkDistance, assigned.map(|partition| partition.window.span()).sum());
         self.teller.look(self.index, &self.tally, now);
         self.desk.board.publish(&self.tally);
+        self.desk.found_none_at.store(self.found_none_ns, Ordering::Relaxed);
         self.desk.beat.store(now.monotonic_ns, Ordering::Relaxed);
         self.desk.hand_over(&self.latency);
     }

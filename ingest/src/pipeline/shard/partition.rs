@@ -165,6 +165,7 @@ impl Partition {
     pub(crate) fn pause(&mut self, queue: &ShardQueue) -> Result<(), String> {
         queue.consumer().pause(&self.list).map_err(|error| error.to_string())?;
         self.paused = true;
+        self.progress.hold(true);
         Ok(())
     }
 
@@ -172,6 +173,7 @@ impl Partition {
     pub(crate) fn resume(&mut self, queue: &ShardQueue) -> Result<(), String> {
         queue.consumer().resume(&self.list).map_err(|error| error.to_string())?;
         self.paused = false;
+        self.progress.hold(false);
         Ok(())
     }
 
@@ -184,6 +186,7 @@ impl Partition {
     pub(crate) fn keep_books(&mut self) {
         self.books.open = self.window.open();
         if self.books != self.kept {
+            self.publish();
             self.progress.keep_books(self.books);
             self.kept = self.books;
         }
