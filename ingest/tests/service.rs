@@ -49,7 +49,7 @@ impl Service {
         let folder = tempfile::tempdir().expect("a temporary directory");
         std::fs::write(folder.path().join("heartbeat.asl.json"), definition).expect("written");
         let config = format!(
-            "kafka: {{bootstrap_servers: '{brokers}', group_id: g, client_options: {{fetch.wait.max.ms: 5}}}}\nhttp: {{listen: '127.0.0.1:0'}}\nservice: {{shards: 1, shutdown_timeout: 10s{keys}}}\npipelines:\n  - {{name: heartbeat, definition: heartbeat.asl.json, source_topics: [in], result_topic: out, dead_letter_topic: dead}}\n"
+            "kafka: {{bootstrap_servers: '{brokers}', group_id: g, client_options: {{fetch.wait.max.ms: 5}}}}\nhttp: {{listen: '127.0.0.1:0'}}\nservice: {{shards: 1, shutdown_timeout: 10s, startup_timeout: 10s{keys}}}\npipelines:\n  - {{name: heartbeat, definition: heartbeat.asl.json, source_topics: [in], result_topic: out, dead_letter_topic: dead}}\n"
         );
         let path = folder.path().join("config.yaml");
         std::fs::write(&path, config).expect("written");

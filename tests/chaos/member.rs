@@ -131,7 +131,7 @@ impl Members {
         let mut config = Config::new(&self.bootstrap, &self.source, &self.group, "errands")?.with("kafka/client_options", common);
         // Under the new protocol the broker says how long a session is, and clients refuse to be told so by us.
         let own: &[(&str, &str)] = match self.protocol {
-            Protocol::Consumer => &[("group.protocol", "consumer")],
+            Protocol::Consumer => &[],
             Protocol::CooperativeSticky => &[("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500")],
             Protocol::Range => &[("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500"), ("partition.assignment.strategy", "range")],
         };
@@ -139,6 +139,9 @@ impl Members {
             config = config.with(&format!("kafka/client_options/{key}"), *value);
         }
         config = config.with("pipelines/0/definition", self.definition(index).display().to_string());
+        if self.protocol == Protocol::Consumer {
+            config = config.with("kafka/group_protocol", "consumer");
+        }
         // One place writes all headers, the others the few that are the default.
         if index == 0 {
             config = config.with("pipelines/0/result_headers", "full");

@@ -32,6 +32,20 @@ const BEHIND_ABOVE: u16 = 200;
 /// The same for the proxy's own port.
 const FRONT_ABOVE: u16 = 300;
 
+/// The same for the listeners by TLS, by SASL over TLS and by SASL alone, as in `kafka.sh`.
+const SECURED_ABOVE: [u16; 3] = [600, 610, 620];
+
+/// A way into a secured cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// TLS, and a certificate of the client's.
+    Tls,
+    /// A name and a password over TLS.
+    SaslTls,
+    /// A name and a password in the open.
+    Sasl,
+}
+
 /// A real cluster, wiped when dropped.
 #[derive(Debug)]
 pub struct Real {
@@ -39,7 +53,7 @@ pub struct Real {
     port: u16,
     brokers: u16,
     settings: String,
-    proxied: bool,
+    option: Option<&'static str>,
     leash: Option<Leash>,
 }
 
@@ -49,7 +63,7 @@ impl Real {
     /// # Errors
     /// When it does not start.
     pub fn start(brokers: u16, settings: &str) -> Result<Self, String> {
-        Self::launch(brokers, settings, false)
+        Self::launch(brokers, settings, None)
     }
 
     /// The same with a second listener a node, which tells clients to come through a proxy: see [`Self::behind`] and [`Self::front`].
@@ -57,15 +71,23 @@ impl Real {
     /// # Errors
     /// When it does not start.
     pub fn start_proxied(brokers: u16, settings: &str) -> Result<Self, String> {
-        Self::launch(brokers, settings, true)
+        Self::launch(brokers, settings, Some("--proxied"))
     }
 
-    fn launch(brokers: u16, settings: &str, proxied: bool) -> Result<Self, String> {
+    /// The same with listeners by TLS and SASL: see [`Self::door`] and [`Self::key`].
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_secured(brokers: u16, settings: &str) -> Result<Self, String> {
+        Self::launch(brokers, settings, Some("--secured"))
+    }
+
+    fn launch(brokers: u16, settings: &str, option: Option<&'static str>) -> Result<Self, String> {
         let port = free_ports(brokers)?;
         let folder = crate::scratch().join(format!("kafka-{port}"));
         fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
         fs::write(folder.join("port"), port.to_string()).map_err(|error| error.to_string())?;
-        let mut cluster = Self { folder, port, brokers, settings: settings.to_owned(), proxied, leash: None };
+        let mut cluster = Self { folder, port, brokers, settings: settings.to_owned(), option, leash: None };
         let [dir, port, brokers] = cluster.address();
         cluster.leash = Some(Leash::tie("\"$1\" --dir \"$2\" --port \"$3\" --brokers \"$4\" wipe", &[&script(), &dir, &port, &brokers])?);
         cluster.call("start")?;
@@ -89,7 +111,7 @@ impl Real {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let [dir, port, brokers] = self.address();
         let mut command = Command::new(script());
-        command.args(["--dir", &dir, "--port", &port, "--brokers", &brokers]).args(self.proxied.then_some("--proxied")).args(arguments);
+        command.args(["--dir", &dir, "--port", &port, "--brokers", &brokers]).args(self.option).args(arguments);
         command.env("KAFKA_SETTINGS", &self.settings).env("KAFKA_HEAP", "384m");
         command
     }
@@ -116,6 +138,23 @@ impl Real {
     #[must_use]
     pub fn front(&self, node: u16) -> u16 {
         self.port + FRONT_ABOVE + node - 1
+    }
+
+    /// The port of one of the doors of a secured cluster's first node, which is known as `localhost`.
+    #[must_use]
+    pub fn door(&self, door: Door) -> u16 {
+        self.port
+            + match door {
+                Door::Tls => SECURED_ABOVE[0],
+                Door::SaslTls => SECURED_ABOVE[1],
+                Door::Sasl => SECURED_ABOVE[2],
+            }
+    }
+
+    /// A file of a secured cluster's throw-away authority: `ca.pem`, `client.pem`, `client.key`.
+    #[must_use]
+    pub fn key(&self, name: &str) -> PathBuf {
+        self.folder.join("tls").join(name)
     }
 
     /// Makes a topic with settings of its own.
@@ -157,7 +196,7 @@ fn free_ports(brokers: u16) -> Result<u16, String> {
     let own_start = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap_or(0);
     (0..200)
         .map(|step| 20_000 + (own_start - 20_000 + step * 7) % 10_000)
-        .find(|&port| (0..brokers).all(|node| [0, BEHIND_ABOVE, FRONT_ABOVE, CONTROLLER_ABOVE].iter().all(|above| is_free(port + node + above))))
+        .find(|&port| (0..brokers).all(|node| [0, BEHIND_ABOVE, FRONT_ABOVE, CONTROLLER_ABOVE].iter().chain(&SECURED_ABOVE).all(|above| is_free(port + node + above))))
         .ok_or_else(|| "no free ports for a broker".to_owned())
 }
 

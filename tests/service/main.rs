@@ -6,9 +6,11 @@
 
 mod delivery;
 mod faults;
+mod group;
 mod operation;
 mod operators;
 mod rebalance;
+mod security;
 mod shutdown;
 mod stage;
 
@@ -35,8 +37,24 @@ struct Arguments {
 }
 
 const TESTS: &[Test<Shared>] = tests![
-    rebalance::eager_assignment_loses_nothing,
-    rebalance::cooperative_assignment_loses_nothing,
+    group::range_members_come_and_go,
+    group::round_robin_members_come_and_go,
+    group::cooperative_members_come_and_go,
+    group::members_of_the_new_protocol_come_and_go,
+    group::a_killed_range_member_loses_nothing,
+    group::a_killed_cooperative_member_loses_nothing,
+    group::a_killed_member_of_the_new_protocol_loses_nothing,
+    group::a_static_member_restarts_without_a_rebalance,
+    group::a_static_eager_member_restarts_without_a_rebalance,
+    group::a_static_member_of_the_new_protocol_restarts_without_a_rebalance,
+    group::a_killed_static_member_comes_back_at_once,
+    group::a_killed_static_member_of_the_new_protocol_waits_for_its_name,
+    group::auto_takes_the_new_protocol_and_names_what_it_drops,
+    group::auto_falls_back_where_the_broker_has_only_the_classic_one,
+    group::compacted_input_is_read_to_its_end,
+    group::a_tail_without_records_is_no_standstill,
+    group::a_start_waits_for_its_brokers,
+    security::tls_and_sasl_let_the_right_ones_in,
     rebalance::a_partition_that_comes_back_goes_on,
     rebalance::a_member_that_leaves_hands_over_at_once,
     rebalance::a_member_that_was_away_too_long_loses_nothing,

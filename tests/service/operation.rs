@@ -78,7 +78,7 @@ pub(crate) fn an_unknown_key_is_refused(_: &Shared) -> Result<(), String> {
 
 pub(crate) fn an_unreachable_broker_is_told(_: &Shared) -> Result<(), String> {
     let address = format!("127.0.0.1:{}", free_port()?);
-    ends_with(&Config::new(&address, "t", "g", "errands")?, 3, &[&address])
+    ends_with(&Config::new(&address, "t", "g", "errands")?.with("service/startup_timeout", "1s"), 3, &[&address])
 }
 
 pub(crate) fn a_missing_result_topic_is_told(shared: &Shared) -> Result<(), String> {

@@ -1,7 +1,9 @@
 //! What every test of the service sets up: a cluster with three topics, a feeder, a running service.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use harness::broker::{Broker, Mock, Real};
@@ -9,6 +11,8 @@ use harness::deadline;
 use harness::kafka::{self, Reader, Record};
 use harness::ledger::{Balance, Feeder};
 use harness::service::{Config, Service, dead_letters, results};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 /// How long anything that should be quick may take on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -69,7 +73,17 @@ impl Stage {
 
     /// Three topics on a real broker of this test's own.
     pub(crate) fn own(name: &str, partitions: i32) -> Result<Self, String> {
-        Self::set(Cluster::Own(Real::start(1, LARGE_RECORDS)?), name, partitions)
+        Self::own_with(name, partitions, LARGE_RECORDS)
+    }
+
+    /// The same with settings of the broker.
+    pub(crate) fn own_with(name: &str, partitions: i32, settings: &str) -> Result<Self, String> {
+        Self::of(Cluster::Own(Real::start(1, settings)?), name, partitions)
+    }
+
+    /// Three topics on a cluster.
+    pub(crate) fn of(cluster: Cluster, name: &str, partitions: i32) -> Result<Self, String> {
+        Self::set(cluster, name, partitions)
     }
 
     fn set(cluster: Cluster, name: &str, partitions: i32) -> Result<Self, String> {
@@ -157,6 +171,44 @@ impl Stage {
         let good = good.read_to_end(&bootstrap, &results(&self.source), self.partitions, SOON)?;
         let bad = bad.read_to_end(&bootstrap, &dead_letters(&self.source), self.partitions, SOON)?;
         Ok(feeder.ledger().balance(&self.source, good, bad))
+    }
+}
+
+/// Looks at what a group has committed for as long as it lives: no offset may go back.
+pub(crate) struct CommitWatch {
+    ended: Arc<AtomicBool>,
+    thread: JoinHandle<Result<(), String>>,
+}
+
+impl CommitWatch {
+    /// Begins to look.
+    pub(crate) fn start(stage: &Stage) -> Result<Self, String> {
+        let ended = Arc::new(AtomicBool::new(false));
+        let (until, source, partitions) = (Arc::clone(&ended), stage.source.clone(), stage.partitions);
+        let consumer: BaseConsumer = kafka::config(&stage.bootstrap()).set("group.id", &stage.group).create().map_err(|error| error.to_string())?;
+        let thread = std::thread::spawn(move || {
+            let mut highest = BTreeMap::new();
+            while !until.load(Ordering::SeqCst) {
+                let mut asked = TopicPartitionList::new();
+                asked.add_partition_range(&source, 0, partitions - 1);
+                // While the group moves to another coordinator there may be no answer.
+                let Ok(answer) = consumer.committed_offsets(asked, SOON) else { continue };
+                for element in answer.elements() {
+                    let Offset::Offset(offset) = element.offset() else { continue };
+                    let before = highest.insert(element.partition(), offset).unwrap_or(0);
+                    ensure(before <= offset, || format!("the committed offset of partition {} went back from {before} to {offset}", element.partition()))?;
+                }
+                std::thread::park_timeout(Duration::from_millis(50));
+            }
+            Ok(())
+        });
+        Ok(Self { ended, thread })
+    }
+
+    /// What was seen.
+    pub(crate) fn end(self) -> Result<(), String> {
+        self.ended.store(true, Ordering::SeqCst);
+        self.thread.join().map_err(|_| "the watch of commits panicked".to_owned())?
     }
 }
 

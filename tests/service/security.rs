@@ -1,0 +1,101 @@
+//! TLS and SASL against a real broker with a throw-away authority; secrets that must not show.
+
+use std::path::Path;
+use std::time::Duration;
+
+use harness::broker::{Door, Real};
+use harness::service::{self, Config, Service};
+use serde_json::{Value, json};
+
+use crate::stage::{Cluster, LARGE_RECORDS, SOON, Shared, Stage, ensure};
+
+/// The password of the broker's user and that of the client's key: see `kafka.sh`.
+const SECRETS: [&str; 2] = ["tester-secret", "key-secret"];
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn config(stage: &Stage, address: &str, tls: &Value, sasl: &Value) -> Result<Config, String> {
+    let config = stage.config("errands")?.with("kafka/bootstrap_servers", address).with("service/startup_timeout", "5s");
+    Ok(config.with("kafka/tls", tls.clone()).with("kafka/sasl", sasl.clone()))
+}
+
+/// Records go through, exactly once, and no secret shows anywhere.
+fn works(stage: &Stage, config: &Config) -> Result<(), String> {
+    let mut feeder = stage.feeder()?;
+    feeder.stream(200, 5_000, |_| Ok(()))?;
+    feeder.flush(SOON)?;
+    let mut service = Service::start(config, SOON)?;
+    stage.wait_all_committed(SOON)?;
+    let (_, metrics) = service.get("/metrics")?;
+    let (_, ready) = service.get("/ready")?;
+    service.stop(SOON)?;
+    hides(&[&service.stderr().join("\n"), &metrics, &ready])
+}
+
+fn hides(texts: &[&str]) -> Result<(), String> {
+    let shown = texts.iter().find(|text| SECRETS.iter().any(|secret| text.contains(secret)));
+    shown.map_or(Ok(()), |text| Err(format!("a secret shows in: {text}")))
+}
+
+/// The service must end with `code` and a line that has all `words`, and show no secret.
+fn ends(config: &Config, code: i32, words: &[&str]) -> Result<(), String> {
+    let mut service = Service::spawn(config)?;
+    let ended = service.wait(Duration::from_secs(60))?;
+    let said = service.stderr().join("\n");
+    ensure(ended == Some(code) && words.iter().all(|word| said.contains(word)), || format!("exit code {ended:?}, expected {code} and {words:?}: {said}"))?;
+    hides(&[&said])
+}
+
+/// The password of the client's key, wrong: the client refuses its configuration.
+fn wrong_key(tls: &Value) -> Value {
+    let mut wrong = tls.clone();
+    wrong["key_pass"] = json!("wrong");
+    wrong
+}
+
+pub(crate) fn tls_and_sasl_let_the_right_ones_in(_: &Shared) -> Result<(), String> {
+    let real = Real::start_secured(1, LARGE_RECORDS)?;
+    let ca = json!({"enabled": true, "ca_file": text(&real.key("ca.pem"))});
+    let mut client = ca.clone();
+    for (key, file) in [("crt_file", "client.pem"), ("key_file", "client.key")] {
+        client[key] = json!(text(&real.key(file)));
+    }
+    client["key_pass"] = json!("key-secret");
+    let at = |host: &str, door: Door| format!("{host}:{}", real.door(door));
+    let (tls, sasl_tls, open, by_number) = (at("localhost", Door::Tls), at("localhost", Door::SaslTls), at("localhost", Door::Sasl), at("127.0.0.1", Door::Tls));
+    let user = |mechanism: &str, password: &str| json!({"mechanism": mechanism, "username": "tester", "password": password});
+    let none = json!({});
+    let stage = Stage::of(Cluster::Own(real), "secured", 2)?;
+
+    works(&stage, &config(&stage, &tls, &client, &none)?)?;
+    works(&stage, &config(&stage, &sasl_tls, &ca, &user("PLAIN", "tester-secret"))?)?;
+    works(&stage, &config(&stage, &sasl_tls, &ca, &user("SCRAM-SHA-512", "tester-secret"))?)?;
+    works(&stage, &config(&stage, &open, &none, &user("SCRAM-SHA-256", "tester-secret"))?)?;
+    // The certificate names localhost alone.
+    let mut careless = client.clone();
+    careless["verify_hostname"] = json!(false);
+    works(&stage, &config(&stage, &by_number, &careless, &none)?)?;
+
+    ends(&config(&stage, &by_number, &client, &none)?, 3, &["certificate verify failed"])?;
+    ends(&config(&stage, &tls, &json!({"enabled": true}), &none)?, 3, &["certificate verify failed"])?;
+    ends(&config(&stage, &tls, &wrong_key(&client), &none)?, 78, &["refused its configuration"])?;
+    ends(&config(&stage, &open, &none, &user("SCRAM-SHA-256", "wrong"))?, 3, &["do not let us in"])?;
+    ends(&config(&stage, &sasl_tls, &ca, &user("PLAIN", "wrong"))?, 3, &["do not let us in"])?;
+    shows_no_secret(&config(&stage, &sasl_tls, &client, &user("PLAIN", "tester-secret"))?)
+}
+
+/// Operators' commands take the same configuration, and none of them shows a secret.
+fn shows_no_secret(config: &Config) -> Result<(), String> {
+    let folder = tempfile::TempDir::new_in(harness::scratch()).map_err(|error| error.to_string())?;
+    let file = folder.path().join("secured.yaml");
+    std::fs::write(&file, config.body.to_string()).map_err(|error| error.to_string())?;
+    let file = text(&file);
+    for (arguments, word) in [(&["config", "show", "--config", &file][..], "mechanism"), (&["dlq", "list", "--config", &file], "")] {
+        let (code, stdout, stderr) = service::run(arguments, SOON)?;
+        ensure(code == Some(0) && stdout.contains(word), || format!("{arguments:?} ended with {code:?}: {stdout}{stderr}"))?;
+        hides(&[&stdout, &stderr])?;
+    }
+    Ok(())
+}
