@@ -4,6 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
@@ -191,12 +192,16 @@ fn script() -> String {
 
 /// A port such that the brokers' and the controllers' are free just now.
 fn free_ports(brokers: u16) -> Result<u16, String> {
+    /// Clusters that were given ports; two that start at once must not find the same ones free.
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
     let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     // Below the range from which the system hands out ports to clients, so that none of those takes a place in between.
-    let own_start = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap_or(0);
+    let own_start = 20_000 + (u16::try_from(std::process::id() % 10_000).unwrap_or(0) + GIVEN.fetch_add(1, Ordering::Relaxed) % 100 * 40) % 10_000;
     (0..200)
         .map(|step| 20_000 + (own_start - 20_000 + step * 7) % 10_000)
-        .find(|&port| (0..brokers).all(|node| [0, BEHIND_ABOVE, FRONT_ABOVE, CONTROLLER_ABOVE].iter().chain(&SECURED_ABOVE).all(|above| is_free(port + node + above))))
+        .find(|&port| {
+            (0..brokers).all(|node| [0, BEHIND_ABOVE, FRONT_ABOVE, CONTROLLER_ABOVE].iter().chain(&SECURED_ABOVE).all(|above| is_free(port + node + above)))
+        })
         .ok_or_else(|| "no free ports for a broker".to_owned())
 }
 

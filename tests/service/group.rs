@@ -34,9 +34,9 @@ impl Way {
     fn config(self, stage: &Stage) -> Result<Config, String> {
         let config = stage.config("errands")?;
         Ok(match self {
-            Self::Classic(strategy) => config
-                .with("kafka/client_options/partition.assignment.strategy", strategy)
-                .with("kafka/client_options/session.timeout.ms", SHORT_SESSION),
+            Self::Classic(strategy) => {
+                config.with("kafka/client_options/partition.assignment.strategy", strategy).with("kafka/client_options/session.timeout.ms", SHORT_SESSION)
+            }
             Self::Consumer => config.with("kafka/group_protocol", "consumer").with("kafka/client_options", json!({"auto.commit.interval.ms": "200"})),
         })
     }

@@ -64,7 +64,8 @@ pub(crate) fn tls_and_sasl_let_the_right_ones_in(_: &Shared) -> Result<(), Strin
     }
     client["key_pass"] = json!("key-secret");
     let at = |host: &str, door: Door| format!("{host}:{}", real.door(door));
-    let (tls, sasl_tls, open, by_number) = (at("localhost", Door::Tls), at("localhost", Door::SaslTls), at("localhost", Door::Sasl), at("127.0.0.1", Door::Tls));
+    let (tls, sasl_tls, open, by_number) =
+        (at("localhost", Door::Tls), at("localhost", Door::SaslTls), at("localhost", Door::Sasl), at("127.0.0.1", Door::Tls));
     let user = |mechanism: &str, password: &str| json!({"mechanism": mechanism, "username": "tester", "password": password});
     let none = json!({});
     let stage = Stage::of(Cluster::Own(real), "secured", 2)?;

@@ -1,5 +1,6 @@
 //! Configurations, the consumer's context, and the differences between the two rebalance protocols.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -133,6 +134,7 @@ pub(crate) trait Rebalancer: Send + Sync {
 pub(crate) struct Context {
     rebalancer: OnceLock<Arc<dyn Rebalancer>>,
     statistics: Mutex<Vec<u8>>,
+    statistics_told: AtomicU64,
     last_error: Mutex<Option<(ErrorCode, String)>>,
 }
 
@@ -140,6 +142,11 @@ impl Context {
     /// What the client said of itself last, as JSON; empty before it has, and where it was not told to.
     pub(crate) fn statistics(&self) -> Vec<u8> {
         self.statistics.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How often the client has told its statistics.
+    pub(crate) fn statistics_told(&self) -> u64 {
+        self.statistics_told.load(Ordering::Relaxed)
     }
 
     /// The last problem that the client told, in its own words.
@@ -155,7 +162,8 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         log_error(&error, reason);
-        if let Some(code) = error.rdkafka_error_code() {
+        // That all brokers are down follows from what was told before, and says less.
+        if let Some(code) = error.rdkafka_error_code().filter(|code| *code != ErrorCode::AllBrokersDown) {
             *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some((code, reason.to_owned()));
         }
     }
@@ -164,6 +172,7 @@ impl ClientContext for Context {
         let mut last = self.statistics.lock().unwrap_or_else(PoisonError::into_inner);
         last.clear();
         last.extend_from_slice(statistics);
+        self.statistics_told.fetch_add(1, Ordering::Relaxed);
     }
 }
 

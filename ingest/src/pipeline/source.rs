@@ -55,6 +55,8 @@ pub(super) struct Source {
     pub(super) replacement: Option<(u64, Joining)>,
     /// Since when the broker keeps our name for another.
     pub(super) name_taken_ns: Option<u64>,
+    /// How often this client has told its statistics, and when it was seen to have last.
+    pub(super) statistics: (u64, u64),
     /// Partitions for which the client was replaced, until they move.
     pub(super) suspects: Vec<stuck::Key>,
     /// When the client was replaced; later, when it was first given partitions.
@@ -142,6 +144,15 @@ impl Source {
         }
     }
 
+    /// When the client told the statistics that are the last ones now.
+    fn statistics_told_ns(&mut self, now_ns: u64) -> u64 {
+        let told = self.consumer.handle().context().statistics_told();
+        if told != self.statistics.0 {
+            self.statistics = (told, now_ns);
+        }
+        self.statistics.1
+    }
+
     /// Looks after the shards and the partitions, and says whether the pipeline is ready.
     fn look(&mut self, now_ns: u64) {
         let mut reasons = Vec::new();
@@ -175,16 +186,18 @@ impl Source {
         let sights: Vec<_> =
             placed.iter().map(|placed| placed.progress.sight((placed.topic, placed.partition), placed.epoch, found_none(placed.shard))).collect();
         self.acquit(now_ns, &sights);
+        let told_ns = self.statistics_told_ns(now_ns);
         let standing = self.watch.look(now_ns, &sights);
         if standing.is_empty() || self.replacement.is_some() {
             return Vec::new();
         }
         let statistics = Statistics::parse(&self.consumer.handle().context().statistics());
         let name = |key: &stuck::Key| self.settings.source_topics[usize::try_from(key.0).expect("a topic's number fits into memory")].as_str();
-        let is_stuck = |standing: &&Standing| !statistics.is_at_end(name(&standing.key), standing.key.1, standing.end);
+        let is_stuck =
+            |standing: &&Standing| self.watch.may_speak(told_ns, standing) && !statistics.has_read_past(name(&standing.key), standing.key.1, standing.next);
         let stuck: Vec<_> = standing.iter().filter(is_stuck).collect();
         let mut reasons = Vec::new();
-        for Standing { key, next, end, seconds } in &stuck {
+        for Standing { key, next, end, seconds, .. } in &stuck {
             let (topic, partition) = (name(key), key.1);
             let client = statistics.describe(topic, partition);
             tracing::error!(topic, partition, next, end, seconds, client, "partition has records to read and delivers none");
@@ -235,6 +248,7 @@ impl Source {
         self.coordinator.connect(self.consumer.handle(), &handles, queues);
         self.joining = joining;
         self.replaced_ns = self.clock.now().monotonic_ns;
+        self.statistics = (0, 0);
         self.watch.forget();
         self.subscribe();
         tracing::info!(protocol = joining.name(), "the Kafka client was made anew");
@@ -243,6 +257,9 @@ impl Source {
 
     /// Leaves the group, draining what is assigned; whether that came to its end in time.
     fn close(&self, until_ns: u64) -> bool {
+        if self.consumer.fatal_error().is_some() {
+            return self.close_fatal(until_ns);
+        }
         if let Err(error) = self.consumer.handle().close_queue() {
             tracing::warn!(%error, "consumer could not be closed in order");
         }
@@ -252,6 +269,14 @@ impl Source {
             }
         }
         self.consumer.handle().closed()
+    }
+
+    /// A client that is of no use any more refuses to be closed. It has given up what was assigned, which is served here.
+    fn close_fatal(&self, until_ns: u64) -> bool {
+        while !self.coordinator.placed().is_empty() && self.clock.now().monotonic_ns < until_ns {
+            self.serve();
+        }
+        self.coordinator.placed().is_empty()
     }
 
     fn leave(&mut self) -> Result<(), Error> {

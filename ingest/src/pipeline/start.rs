@@ -25,10 +25,12 @@ use crate::kafka::{Consumer, ConsumerCalls as _, ErrorCode, Producer, Rebalancer
 use crate::tasks::Integrations;
 use crate::thread::{self, JoinHandle};
 
-/// How long the first answer of a broker may take.
-const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one question may take; the next one asks over the connections that this one has made.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 /// Below this even a broker that is well has no chance to answer.
 const METADATA_TIMEOUT_MIN: Duration = Duration::from_millis(500);
+/// How long the client may take to say what is wrong.
+const EVENTS_WAIT: Duration = Duration::from_millis(100);
 /// Between two questions of a start that finds no broker.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Commands that wait for a shard: an assignment's partitions, at most.
@@ -103,7 +105,7 @@ fn find_topics(settings: &Settings) -> Result<Topics, Error> {
         let found = ask(settings, &probe, &brokers, METADATA_TIMEOUT.min(timeout.saturating_sub(waited)).max(METADATA_TIMEOUT_MIN));
         let Err(Error::Unreachable { source, .. }) = &found else { return found };
         // The client tells more than the call does, once it is asked.
-        while probe.handle().poll(Duration::ZERO).is_some() {}
+        while probe.handle().poll(EVENTS_WAIT).is_some() {}
         let (code, detail) = probe.handle().context().last_error().unwrap_or_else(|| (ErrorCode::Unknown, source.to_string()));
         if code == ErrorCode::Authentication {
             return Err(Error::Refused { brokers, detail });
@@ -210,6 +212,7 @@ fn spawn<P: Processor>(assembly: Assembly<P>) -> Result<Pipeline, Error> {
         watch: Watch::new(settings.stuck_timeout),
         replacement: None,
         name_taken_ns: None,
+        statistics: (0, 0),
         suspects: Vec::new(),
         replaced_ns: 0,
     };

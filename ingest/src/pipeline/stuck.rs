@@ -1,6 +1,6 @@
 //! Finds partitions that stand still: records to read, a shard that waits for some, and none that comes.
 //!
-//! Two witnesses must agree. Ours: the broker has named an end above the position that the shard has reached, and since the last record the shard has looked for more, with room for them, and found its queue empty. So neither a shard that is busy or blocked nor a partition that is paused counts as standing, and a broker that does not answer is no reason to blame the client. And the client's: by its own statistics it has not read up to that end, or it holds records that do not come out. Without that, what lies between could be the end markers of transactions or offsets that compaction has emptied, where nothing will ever come.
+//! Two witnesses must agree. Ours: the broker has named an end above the position that the shard has reached, and since the last record the shard has looked for more, with room for them, and found its queue empty. So neither a shard that is busy or blocked nor a partition that is paused counts as standing, and a broker that does not answer is no reason to blame the client. And the client's, by statistics that it has told after it had as much time as is allowed: it has not read past that position, or it holds records that do not come out. A client that has read past it and holds nothing has found nothing there: end markers of transactions, records that were given up with one, offsets that compaction has emptied.
 //!
 //! Pure: no clock, no client.
 
@@ -54,6 +54,7 @@ pub(super) struct Standing {
     pub(super) key: Key,
     pub(super) next: i64,
     pub(super) end: i64,
+    pub(super) since_ns: u64,
     pub(super) seconds: u64,
 }
 
@@ -83,7 +84,18 @@ impl Watch {
         // An end that was named before the partition came to a stand says nothing, nor does a queue that was empty before.
         let is_witnessed = asked_ns > seen.since_ns && sight.found_none_ns > seen.since_ns;
         let stood_ns = now_ns.saturating_sub(seen.since_ns);
-        (is_witnessed && stood_ns >= self.timeout_ns).then_some(Standing { key: sight.key, next: sight.next, end, seconds: stood_ns / 1_000_000_000 })
+        (is_witnessed && stood_ns >= self.timeout_ns).then_some(Standing {
+            key: sight.key,
+            next: sight.next,
+            end,
+            since_ns: seen.since_ns,
+            seconds: stood_ns / 1_000_000_000,
+        })
+    }
+
+    /// Whether statistics told at that time can speak about what stands still since then.
+    pub(super) fn may_speak(&self, told_ns: u64, standing: &Standing) -> bool {
+        told_ns >= standing.since_ns.saturating_add(self.timeout_ns)
     }
 
     /// Begins anew, for all partitions.
@@ -105,10 +117,10 @@ impl Statistics {
         &self.0["topics"][topic]["partitions"][partition.to_string()]
     }
 
-    /// Whether the client has read up to `end` and holds nothing back, so that there is nothing that could come.
-    pub(super) fn is_at_end(&self, topic: &str, partition: i32, end: i64) -> bool {
+    /// Whether the client has read past `next` and holds nothing back, so that there was nothing to deliver.
+    pub(super) fn has_read_past(&self, topic: &str, partition: i32, next: i64) -> bool {
         let partition = self.partition(topic, partition);
-        partition["next_offset"].as_i64().is_some_and(|next| next >= end) && partition["fetchq_cnt"].as_i64() == Some(0)
+        partition["next_offset"].as_i64().is_some_and(|fetched| fetched > next) && partition["fetchq_cnt"].as_i64() == Some(0)
     }
 
     /// The client's state of a partition, for the log.
@@ -154,7 +166,7 @@ mod tests {
         assert_eq!(found(sight), Some(11));
         let mut watch = Watch::new(Duration::from_secs(1));
         assert!((1..=2).all(|at| watch.look(at * SECOND, &[sight(at)]).is_empty() == (at == 1)));
-        assert_eq!(watch.look(3 * SECOND, &[sight(3)]), [Standing { key: (0, 1), next: 10, end: 20, seconds: 2 }]);
+        assert_eq!(watch.look(3 * SECOND, &[sight(3)]), [Standing { key: (0, 1), next: 10, end: 20, since_ns: SECOND, seconds: 2 }]);
     }
 
     #[test]
@@ -183,6 +195,14 @@ mod tests {
     }
 
     #[test]
+    fn statistics_speak_once_the_client_had_its_time() {
+        let watch = Watch::new(Duration::from_secs(10));
+        let standing = Standing { key: (0, 1), next: 10, end: 20, since_ns: SECOND, seconds: 12 };
+        assert!(watch.may_speak(11 * SECOND, &standing));
+        assert!(!watch.may_speak(10 * SECOND, &standing), "told before");
+    }
+
+    #[test]
     fn time_in_which_nobody_looked_does_not_count() {
         let mut watch = Watch::new(Duration::from_secs(10));
         (1..=5).for_each(|at| assert!(watch.look(at * SECOND, &[sight(at)]).is_empty()));
@@ -192,16 +212,16 @@ mod tests {
     }
 
     #[test]
-    fn the_client_knows_a_tail_without_records() {
+    fn the_client_knows_where_there_was_nothing_to_deliver() {
         let of = |next: i64, queued: i64| {
             let json = serde_json::json!({"topics": {"t": {"partitions": {"3": {"next_offset": next, "fetchq_cnt": queued, "fetch_state": "active"}}}}});
             Statistics::parse(json.to_string().as_bytes())
         };
-        assert!(of(20, 0).is_at_end("t", 3, 20));
-        assert!(!of(19, 0).is_at_end("t", 3, 20), "there is something to fetch");
-        assert!(!of(20, 4).is_at_end("t", 3, 20), "fetched, and nobody gets it");
-        assert!(!of(20, 0).is_at_end("t", 4, 20), "another partition");
-        assert!(!Statistics::parse(b"").is_at_end("t", 3, 20), "it has said nothing");
+        assert!(of(20, 0).has_read_past("t", 3, 10));
+        assert!(!of(10, 0).has_read_past("t", 3, 10), "it fetches nothing");
+        assert!(!of(20, 4).has_read_past("t", 3, 10), "fetched, and nobody gets it");
+        assert!(!of(20, 0).has_read_past("t", 4, 10), "another partition");
+        assert!(!Statistics::parse(b"").has_read_past("t", 3, 10), "it has said nothing");
         assert!(of(12, 0).describe("t", 3).starts_with("fetch active, fetched up to 12"));
         assert_eq!(Statistics::parse(b"{").describe("t", 3), "the client does not know the partition");
     }
