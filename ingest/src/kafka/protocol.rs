@@ -61,7 +61,7 @@ impl Joining {
     }
 
     /// The options among those given that this protocol does not know, with what stands in their place.
-    pub(crate) fn clashing<'o>(self, options: &'o [(String, String)]) -> impl Iterator<Item = (&'o str, &'static str)> {
+    pub(crate) fn clashing(self, options: &[(String, String)]) -> impl Iterator<Item = (&str, &'static str)> {
         options.iter().filter_map(move |(option, _)| Some((option.as_str(), self.unknown().iter().find(|(name, _)| name == option)?.1)))
     }
 

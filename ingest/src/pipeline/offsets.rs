@@ -31,6 +31,31 @@ impl Mark {
     }
 }
 
+/// What has been handed to the client to commit, for one position of one assignment: it never goes back.
+///
+/// A window's mark does not go back either, so this is a second lock on the same door: a commit below an earlier one would have everything between run again, and with it whatever another member has done there since. Only a client that has itself gone back, because the log was cut, begins anew.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Stored(Option<Mark>);
+
+impl Stored {
+    /// The mark to hand over, `None` when it has been already.
+    ///
+    /// # Errors
+    /// The mark lies below what has been handed over, which is given.
+    pub(crate) fn next(self, mark: Mark) -> Result<Option<Mark>, Mark> {
+        match self.0 {
+            Some(stored) if mark < stored => Err(stored),
+            Some(stored) if mark == stored => Ok(None),
+            _ => Ok(Some(mark)),
+        }
+    }
+
+    /// The client has taken it.
+    pub(crate) fn set(&mut self, mark: Mark) {
+        self.0 = Some(mark);
+    }
+}
+
 /// Why a record cannot be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
@@ -148,6 +173,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_is_committed_never_goes_back() {
+        let mut stored = Stored::default();
+        assert_eq!(stored.next(Mark(0)), Ok(Some(Mark(0))));
+        stored.set(Mark(7));
+        assert_eq!(stored.next(Mark(7)), Ok(None));
+        assert_eq!(stored.next(Mark(6)), Err(Mark(7)));
+        assert_eq!(stored.next(Mark(8)), Ok(Some(Mark(8))), "and goes on from there");
+    }
 
     #[test]
     fn mark_of_an_empty_window_is_its_start() {

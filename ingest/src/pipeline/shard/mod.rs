@@ -435,9 +435,7 @@ impl<P: Processor> Shard<P> {
         let mut partition = self.partitions[place].take().expect("the caller has found it in the table");
         tracing::warn!(partition = partition.describe(), offset, "position went back");
         self.forget_waiting(place, &mut partition);
-        partition.epoch = epoch;
-        partition.books.given_up += partition.window.open();
-        partition.window = super::offsets::Window::new(offset, records_max);
+        partition.go_back(offset, epoch, records_max);
         self.partitions[place] = Some(partition);
         self.tally.add(Count::Rewinds, 1);
         self.take_record(place, message, now);

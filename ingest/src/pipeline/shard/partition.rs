@@ -11,7 +11,7 @@ use crate::kafka::queue::TopicToken;
 use crate::kafka::{ConsumerCalls as _, Message, ShardQueue};
 use crate::pipeline::PartitionBooks;
 use crate::pipeline::assignment::Progress;
-use crate::pipeline::offsets::{Mark, Window};
+use crate::pipeline::offsets::{Stored, Window};
 use crate::pipeline::settings::Ordering;
 
 /// Longest execution name; a longer one is cut by the engine.
@@ -60,7 +60,7 @@ pub(crate) struct Partition {
     /// The books that others see.
     kept: PartitionBooks,
     list: TopicPartitionList,
-    stored: Option<Mark>,
+    stored: Stored,
 }
 
 /// What an assignment says about a partition.
@@ -103,7 +103,7 @@ impl Partition {
             books: PartitionBooks::default(),
             kept: PartitionBooks::default(),
             list,
-            stored: None,
+            stored: Stored::default(),
         }
     }
 
@@ -146,10 +146,10 @@ impl Partition {
 
     /// Hands the mark to the client, which commits it with its next commit. Returns an error's text.
     pub(crate) fn store_mark(&mut self, queue: &ShardQueue) -> Option<String> {
-        let mark = self.window.mark();
-        if self.stored == Some(mark) {
-            return None;
-        }
+        let mark = match self.stored.next(self.window.mark()) {
+            Ok(mark) => mark?,
+            Err(stored) => return Some(format!("{} lies below {}, which was stored before", self.window.mark().next_to_read(), stored.next_to_read())),
+        };
         let set = self.list.set_partition_offset(&self.name, self.number, Offset::Offset(mark.next_to_read()));
         let stored = set.and_then(|()| queue.consumer().store_offsets(&self.list));
         // An error of one partition stands in the list, and only sometimes in the call's own answer.
@@ -157,8 +157,16 @@ impl Partition {
         if let Some(error) = stored.err().or(element) {
             return Some(error.to_string());
         }
-        self.stored = Some(mark);
+        self.stored.set(mark);
         None
+    }
+
+    /// The client's position has gone back to `start`: a new window under a new epoch, and the marks go back with it.
+    pub(crate) fn go_back(&mut self, start: i64, epoch: u32, window_records_max: u32) {
+        self.epoch = epoch;
+        self.books.given_up += self.window.open();
+        self.window = Window::new(start, window_records_max);
+        self.stored = Stored::default();
     }
 
     /// Stops fetching, dropping what the client has fetched ahead; it is fetched again after [`resume`](Partition::resume).
