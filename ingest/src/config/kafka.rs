@@ -174,7 +174,7 @@ fn tls(section: &Section<'_>) -> (bool, Vec<(String, String)>) {
 }
 
 fn sasl(section: &Section<'_>) -> Vec<(String, String)> {
-    const MECHANISMS: [&str; 4] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"];
+    const MECHANISMS: [&str; 3] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
     let mechanism = section.optional_text("mechanism");
     let given = [("username", "sasl.username", section.optional_text("username")), ("password", "sasl.password", section.optional_text("password"))];
     let Some(mechanism) = mechanism else {
@@ -184,15 +184,7 @@ fn sasl(section: &Section<'_>) -> Vec<(String, String)> {
     if !MECHANISMS.contains(&mechanism.as_str()) {
         section.fault("mechanism", format!("\"{mechanism}\" is not allowed; it takes {}", MECHANISMS.join(" or ")));
     }
-    // A token comes from elsewhere: the client's options sasl.oauthbearer.….
-    let by_token = mechanism == "OAUTHBEARER";
-    for (key, _, value) in &given {
-        match value {
-            None if !by_token => section.fault(key, format!("required with mechanism {mechanism}, but not set")),
-            Some(_) if by_token => section.fault(key, "OAUTHBEARER takes no name and password, but the options sasl.oauthbearer.… in client_options"),
-            _ => {}
-        }
-    }
+    given.iter().filter(|(_, _, value)| value.is_none()).for_each(|(key, ..)| section.fault(key, "required with a mechanism, but not set"));
     let given = given.into_iter().filter_map(|(_, option, value)| Some((option.to_owned(), value?)));
     std::iter::once(("sasl.mechanism".to_owned(), mechanism)).chain(given).collect()
 }

@@ -192,6 +192,68 @@ fn client_options_add_up_over_layers() {
 }
 
 #[test]
+fn tls_and_sasl_become_options_of_the_client() {
+    let options = |file: &str| from(file).expect("valid").config.kafka.client_options;
+    let has = |options: &[(String, String)], option: &str, value: &str| options.contains(&(option.to_owned(), value.to_owned()));
+    assert!(!options("{}").iter().any(|(option, _)| option == "security.protocol"), "the client's own default");
+    let tls = options("kafka: {tls: {enabled: true, ca_file: ca.pem, crt_file: c.pem, key_file: c.key, key_pass: hunter2}}");
+    for (option, value) in [
+        ("security.protocol", "ssl"),
+        ("ssl.ca.location", "dir/ca.pem"),
+        ("ssl.certificate.location", "dir/c.pem"),
+        ("ssl.key.location", "dir/c.key"),
+        ("ssl.key.password", "hunter2"),
+        ("ssl.endpoint.identification.algorithm", "https"),
+    ] {
+        assert!(has(&tls, option, value), "{option} in {tls:?}");
+    }
+    assert!(has(&options("kafka: {tls: {enabled: true, verify_hostname: false}}"), "ssl.endpoint.identification.algorithm", "none"));
+    let sasl = "sasl: {mechanism: SCRAM-SHA-512, username: u, password: p}";
+    let both = options(&format!("kafka: {{tls: {{enabled: true}}, {sasl}}}"));
+    assert!(has(&both, "security.protocol", "sasl_ssl") && has(&both, "sasl.mechanism", "SCRAM-SHA-512") && has(&both, "sasl.password", "p"));
+    assert!(has(&options(&format!("kafka: {{{sasl}}}")), "security.protocol", "sasl_plaintext"));
+    assert!(has(&options("kafka: {client_options: {security.protocol: ssl}}"), "security.protocol", "ssl"), "the client's own names still do");
+}
+
+#[test]
+fn half_of_a_security_is_refused() {
+    refused("kafka: {tls: {ca_file: ca.pem}}", &["kafka.tls.ca_file", "without enabled: true"]);
+    refused("kafka: {tls: {enabled: true, crt_file: c.pem}}", &["kafka.tls.key_file", "required with crt_file"]);
+    refused("kafka: {sasl: {mechanism: PLAIN, username: u}}", &["kafka.sasl.password", "required"]);
+    refused("kafka: {sasl: {password: hunter2}}", &["kafka.sasl.password", "without a mechanism"]);
+    refused("kafka: {sasl: {mechanism: GSSAPI, username: u, password: p}}", &["kafka.sasl.mechanism", "PLAIN or SCRAM-SHA-256"]);
+    refused("kafka: {tls: {enabled: true}, client_options: {security.protocol: ssl}}", &["kafka.client_options.security.protocol", "kafka.tls and kafka.sasl"]);
+    let error = from("kafka: {sasl: {mechanism: NONE, username: u, password: hunter2}}").expect_err("refused").to_string();
+    assert!(!error.contains("hunter2"), "{error}");
+}
+
+#[test]
+fn security_is_masked_and_can_come_from_the_environment() {
+    let environment = pairs(&[("EXPRESSWAY_KAFKA_SASL_PASSWORD", "hunter2"), ("EXPRESSWAY_KAFKA_TLS_ENABLED", "true")]);
+    let file = Some(("dir/a.yaml", "kafka: {sasl: {mechanism: PLAIN, username: u}}"));
+    let loaded = load(&Layers { file, environment: &environment, ..Layers::default() }).expect("valid");
+    assert!(loaded.config.kafka.client_options.contains(&("sasl.password".to_owned(), "hunter2".to_owned())));
+    assert!(loaded.config.kafka.client_options.contains(&("security.protocol".to_owned(), "sasl_ssl".to_owned())));
+    assert!(!loaded.show().contains("hunter2"), "{}", loaded.show());
+    assert!(unknown_variables(&environment, &[]).is_empty());
+}
+
+#[test]
+fn a_group_protocol_takes_only_its_own_options() {
+    use crate::kafka::GroupProtocol;
+    let protocol = |file: &str| from(file).expect("valid").config.kafka.group_protocol;
+    assert_eq!(protocol("{}"), GroupProtocol::Classic);
+    assert_eq!(protocol("kafka: {group_protocol: consumer, client_options: {group.remote.assignor: range}}"), GroupProtocol::Consumer);
+    assert_eq!(protocol("kafka: {group_protocol: auto, client_options: {session.timeout.ms: 6000}}"), GroupProtocol::Auto);
+    refused("kafka: {group_protocol: newest}", &["kafka.group_protocol", "classic or consumer or auto"]);
+    let clash = "kafka: {group_protocol: consumer, client_options: {session.timeout.ms: 6000}}";
+    refused(clash, &["kafka.client_options.session.timeout.ms", "group.consumer.session.timeout.ms counts"]);
+    refused("kafka: {client_options: {group.remote.assignor: range}}", &["group.remote.assignor", "partition.assignment.strategy"]);
+    refused("kafka: {group_instance_id: 'a b'}", &["kafka.group_instance_id", "letters, digits"]);
+    refused("kafka: {client_options: {group.instance.id: a}}", &["set kafka.group_instance_id"]);
+}
+
+#[test]
 fn a_profile_adds_options_below_those_that_are_set() {
     let options = |file: &str| from(file).expect("valid").config.kafka.client_options;
     assert_eq!(options("kafka: {profile: throughput}"), options("{}"));
