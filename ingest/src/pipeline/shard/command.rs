@@ -125,6 +125,13 @@ impl<P: Processor> Shard<P> {
     /// Takes a partition out of the table. What is open of it is given back uncommitted: executions end, answers and reports to come find nothing.
     fn release(&mut self, place: usize, now: &Now) {
         let Some(mut partition) = self.partitions[place].take() else { return };
+        // The client keeps a pause beyond the assignment: the partition would stand still when it came back, even after it was lost.
+        if partition.paused
+            && let Err(error) = partition.resume(&self.queue)
+        {
+            tracing::warn!(partition = partition.describe(), error, "partition could not be resumed");
+            self.tally.add(Count::ClientErrors, 1);
+        }
         self.forget_waiting(place, &mut partition);
         let (records, epoch) = (&self.records, partition.epoch);
         let is_its = |record: RecordId| records.find(record).is_some_and(|open| open.partition == place && open.epoch == epoch);
@@ -156,7 +163,7 @@ impl<P: Processor> Shard<P> {
                     let finished = partition.is_finished();
                     if finished || *deadline_ns <= now.monotonic_ns {
                         let (done, finished) = (done.clone(), finished && partition.unbegun == 0);
-                        self.release_drained(place, now);
+                        self.release(place, now);
                         done.try_send(finished).ok();
                     }
                 }
@@ -169,18 +176,6 @@ impl<P: Processor> Shard<P> {
                 Phase::Consuming => {}
             }
         }
-    }
-
-    fn release_drained(&mut self, place: usize, now: &Now) {
-        let queue = Arc::clone(&self.queue);
-        let partition = self.partition(place);
-        if partition.paused
-            && let Err(error) = partition.resume(&queue)
-        {
-            tracing::warn!(partition = partition.describe(), error, "partition could not be resumed");
-            self.tally.add(Count::ClientErrors, 1);
-        }
-        self.release(place, now);
     }
 
     fn store_marks(&mut self) {
