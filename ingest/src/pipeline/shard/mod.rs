@@ -477,6 +477,7 @@ impl<P: Processor> Shard<P> {
         self.begin(record, now);
     }
 
+    #[inline(always)]
     fn begin(&mut self, record: RecordId, now: &Now) {
         self.running = Some((record, None));
         let version = self.versions.current();
