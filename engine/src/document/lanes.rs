@@ -13,8 +13,11 @@ pub(super) const WIDTH: usize = 16;
 /// Bytes of a [`Window`].
 const WINDOW: usize = 64;
 
-/// Bytes of a literal that is compared within a window, at most; behind it there is room for a value's quote and first bytes.
-pub(super) const LITERAL: usize = 31;
+/// Bytes of a literal that is compared within a window, at most; behind it there is room for a value's quote, two blocks and a byte.
+pub(super) const LITERAL: usize = 30;
+
+/// Where a look into a window begins, at most.
+const LOOK: usize = 31;
 
 /// [`WIDTH`] bytes.
 pub(super) type Block = [u8; WIDTH];
@@ -48,12 +51,6 @@ impl Marks {
     #[inline]
     pub(super) fn at_start(self) -> usize {
         (self.0 & 1) as usize
-    }
-
-    /// All marks but one of the first byte.
-    #[inline]
-    pub(super) fn behind_start(self) -> Self {
-        Self(self.0 & !1)
     }
 
     /// All but the first mark.
@@ -149,7 +146,7 @@ impl<'t> Window<'t> {
     /// The byte at `at`, which is at most [`LITERAL`].
     #[inline]
     pub(super) fn byte(self, at: usize) -> u8 {
-        self.bytes[at & LITERAL]
+        self.bytes[at & LOOK]
     }
 
     /// The byte at `at`, anywhere in the window.
@@ -174,21 +171,21 @@ impl<'t> Window<'t> {
     /// Two blocks from behind the byte at `at`, which is at most [`LITERAL`].
     #[inline(always)]
     fn blocks_behind(self, at: usize) -> &'t Literal {
-        let start = (at & LITERAL) + 1;
+        let start = (at & LOOK) + 1;
         self.bytes[start..start + 2 * WIDTH].first_chunk().expect("twice WIDTH bytes are two blocks")
     }
 
     /// [`WIDTH`] bytes from `at`, which is at most [`LITERAL`].
     #[inline]
     pub(super) fn block(self, at: usize) -> &'t Block {
-        let start = at & LITERAL;
+        let start = at & LOOK;
         self.bytes[start..start + WIDTH].first_chunk().expect("WIDTH bytes are a block")
     }
 
     /// As many bytes behind those.
     #[inline]
     pub(super) fn block_behind(self, at: usize) -> &'t Block {
-        let start = (at & LITERAL) + 1;
+        let start = (at & LOOK) + 1;
         self.bytes[start..start + WIDTH].first_chunk().expect("WIDTH bytes are a block")
     }
 }
@@ -487,7 +484,7 @@ mod plain {
 
 // A window from the end of the text is all padding; the longest over-read besides is that of the four digits of a unicode escape.
 const _: () = assert!(PADDING >= WINDOW);
-const _: () = assert!(LITERAL + 1 + 2 * WIDTH <= WINDOW);
+const _: () = assert!(LITERAL + 1 + 2 * WIDTH < WINDOW && LITERAL < LOOK && LOOK + 1 + 2 * WIDTH <= WINDOW);
 
 #[cfg(test)]
 mod tests {

@@ -113,16 +113,19 @@ pub(super) fn short_number_len(block: &Block) -> Option<usize> {
 /// The same for the number `ahead` bytes into a window, whose first byte is at hand.
 #[inline(always)]
 pub(super) fn quick_number<L: Lanes>(window: Window<'_>, ahead: usize, byte: u8) -> Option<usize> {
-    let ends = L::number_ends(window.block(ahead));
-    // The sign is no digit, and so the first mark, if it is there.
+    let mut ends = L::number_ends(window.block(ahead));
+    let mut lead = byte;
     let sign = ends.at_start();
-    if sign == 1 && byte != b'-' {
-        return None;
+    if sign == 1 {
+        // The sign is no digit, and so the first mark; what follows is one.
+        ends = ends.rest();
+        lead = window.far_byte(ahead + 1);
+        if byte != b'-' || !lead.is_ascii_digit() {
+            return None;
+        }
     }
-    let mut ends = ends.behind_start();
     let mut end = ends.first();
-    let digits = end - sign;
-    if digits != 1 && (digits == 0 || window.far_byte(ahead + sign) == b'0') {
+    if lead == b'0' && end != sign + 1 {
         return None;
     }
     let mut behind = window.far_byte(ahead + end);
@@ -135,7 +138,7 @@ pub(super) fn quick_number<L: Lanes>(window: Window<'_>, ahead: usize, byte: u8)
         }
         behind = window.far_byte(ahead + end);
     }
-    (end < WIDTH && behind | 0x20 != b'e').then_some(end)
+    (behind | 0x20 != b'e' && end < WIDTH).then_some(end)
 }
 
 #[inline(never)]

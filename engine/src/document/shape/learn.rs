@@ -80,7 +80,8 @@ impl Shapes {
             uses: 0,
         };
         self.keep_places(place, document, resolve);
-        self.tokens = self.tokens.max(tokens.next_multiple_of(8));
+        // One more for the end of the text.
+        self.tokens = self.tokens.max((tokens + 1).next_multiple_of(8));
         self.counts.learned += 1;
         self.policy.learned += 1;
         match self.shapes.get_mut(place) {
@@ -201,19 +202,16 @@ fn pieces<'l>(leaves: &'l [Leaf], text: &'l [u8]) -> impl Iterator<Item = Piece>
 
 /// Where the containers of a document lie, seen from its leaves.
 fn all_containers(document: &Document) -> impl Iterator<Item = Container> {
-    let edge = |leaf: Option<Token>, at: u32| {
-        let offset = at - leaf.map_or(0, |leaf| document.span(leaf).end());
-        Edge { behind: leaf.map_or(0, |leaf| short(leaf) + 1), offset: u16::try_from(offset).expect("LITERAL_BYTES_MAX is a small number") }
+    let count = document.tape.count();
+    let edge = move |behind: u32, at: u32| {
+        let leaf = (behind..count).map(Token).find(|&token| is_leaf(document, token));
+        let place = leaf.map_or(document.text().len(), |leaf| document.start(leaf));
+        let bytes = u16::try_from(place - at as usize).expect("LITERAL_BYTES_MAX is a small number");
+        Edge { before: short(leaf.unwrap_or(Token(count))), bytes }
     };
-    // The last leaf in front of each container's first token, and of the token behind it.
-    let mut before = None;
-    all_tokens(document).filter_map(move |token| {
-        if is_leaf(document, token) {
-            before = Some(token);
-            return None;
-        }
+    all_tokens(document).filter(|&token| !is_leaf(document, token)).map(move |token| {
         let span = document.span(token);
-        let last = (token.0..document.next(token).0).rev().map(Token).find(|&token| is_leaf(document, token)).or(before);
-        Some(Container { token: short(token), start: edge(before, span.start), end: edge(last, span.end()), is_array: span.kind() == Kind::Array })
+        let end = edge(document.next(token).0, span.end());
+        Container { token: short(token), kind: span.kind() as u16, start: edge(token.0, span.start), end }
     })
 }

@@ -136,21 +136,21 @@ struct Shape {
     uses: u8,
 }
 
-/// Where a container lies: so many bytes behind the ends of certain leaves.
+/// Where a container lies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Container {
     token: u16,
+    kind: u16,
     start: Edge,
     end: Edge,
-    is_array: bool,
 }
 
-/// A place in a literal.
+/// A place in a literal: so many bytes in front of the leaf behind it, or of the end of the text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Edge {
-    /// One more than the leaf in front of the literal; 0 for the first literal.
-    behind: u16,
-    offset: u16,
+    /// The leaf, or the number of tokens.
+    before: u16,
+    bytes: u16,
 }
 
 /// Bytes of a compact text: those of a literal, and then those of a leaf. What a literal has more than fits goes before in pieces without a leaf.
@@ -337,7 +337,8 @@ impl Document {
     #[inline]
     fn fit(&mut self, shapes: &mut Shapes) -> bool {
         let text = Text::new(&self.bytes[..self.len + PADDING]);
-        let Some(found) = shapes.trie.follow(text, self.tape.room_for_spans(shapes.tokens)) else { return false };
+        let room = self.tape.room_for_spans(shapes.tokens);
+        let Some(found) = shapes.trie.follow(text, &mut room[..shapes.tokens]) else { return false };
         let shape = &mut shapes.shapes[found as usize];
         if shape.uses < USES_MAX {
             shape.uses += 1;
@@ -346,13 +347,18 @@ impl Document {
         if !shape.pieces.is_empty() {
             self.join(shapes.pieces.of(shape.pieces));
         }
-        let containers = shapes.containers.of(shape.containers).flatten();
-        for container in containers.take(usize::from(shape.container_count)) {
-            let (start, end) = (self.tape.place(container.start), self.tape.place(container.end));
-            let kind = if container.is_array { Kind::Array } else { Kind::Object };
-            self.tape.set_span(u32::from(container.token), Span::new(start as usize, (end - start) as usize, kind, 0));
+        let count = usize::from(shape.tokens);
+        let spans = self.tape.room_for_spans(count + 1);
+        // A leaf of no bytes stands for the end of the text.
+        spans[count] = Span::of(self.len, 0);
+        let mut left = usize::from(shape.container_count);
+        for block in shapes.containers.of(shape.containers) {
+            for container in &block[..left.min(block.len())] {
+                container.place(spans);
+            }
+            left = left.saturating_sub(block.len());
         }
-        self.tape.set_count(usize::from(shape.tokens));
+        self.tape.set_count(count);
         if self.shape != shape.number {
             self.shape = shape.number;
             for (at, statics) in (0..).step_by(8).zip(shapes.statics.of(shape.statics)) {
@@ -396,10 +402,12 @@ impl Document {
     }
 }
 
-impl super::tape::Tape {
-    #[inline]
-    fn place(&self, edge: Edge) -> u32 {
-        let before = if edge.behind == 0 { 0 } else { self.span(u32::from(edge.behind) - 1).end() };
-        before + u32::from(edge.offset)
+impl Container {
+    /// Writes its span down, where those of all leaves are.
+    #[inline(always)]
+    fn place(&self, spans: &mut [Span]) {
+        let at = |edge: Edge| spans[usize::from(edge.before)].start as usize - usize::from(edge.bytes);
+        let (start, end) = (at(self.start), at(self.end));
+        spans[usize::from(self.token)] = Span::of(start, Span::packed(end - start, Kind::Null) | u32::from(self.kind));
     }
 }

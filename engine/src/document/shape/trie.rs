@@ -19,6 +19,9 @@ const END: u16 = u16::MAX;
 /// Bit of a node's length: the literal goes on in its children.
 const GOES_ON: u16 = 1 << 15;
 
+/// Last byte of the head of such a node: it is compared, and no text has it there, so that a run always halts.
+const NO_TEXT: u8 = 0xff;
+
 /// Literals at one place that are compared one after the other; more of them are found by their hash.
 const SIBLINGS_MAX: usize = 4;
 
@@ -52,6 +55,16 @@ struct Node {
     /// Whether the children but the first are in the table.
     is_wide: bool,
 }
+
+/// Where a run along the trie has halted: in front of the literal of a node, or, with [`AT_END`], behind that of the last one.
+#[derive(Debug, Clone, Copy)]
+struct Halt {
+    at: u32,
+    node: u32,
+}
+
+/// Bit of a node's number: the end of the text has been reached.
+const AT_END: u32 = 1 << 31;
 
 // One line of the cache.
 const _: () = assert!(size_of::<Node>() == 64);
@@ -101,49 +114,83 @@ impl Trie {
 
     #[inline(always)]
     fn follow_with<L: Lanes>(&self, text: Text<'_>, spans: &mut [Span]) -> Option<u32> {
-        let (mut at, mut next) = (0, self.nodes.first()?.child);
+        let mut halt = Halt::new(0, self.nodes.first()?.child);
         loop {
-            let node = self.nodes.get(next as usize)?;
-            let window = text.window(at);
-            if L::begins_with(window, &node.head, node.mask) {
-                let len = usize::from(node.len);
-                if len > LITERAL {
-                    (at, next) = (at + (len & LITERAL), node.child);
-                    continue;
-                }
-                let start = at + len;
-                if let Some((packed, end)) = leaf_behind::<L>(text, window, start, len, node.token) {
-                    // Behind the literal of an end there is no leaf to be written down.
-                    *spans.get_mut(usize::from(node.token))? = Span::of(start, packed);
-                    (at, next) = (end, node.child);
-                    continue;
-                }
-                if node.token == END && start == text.len() {
-                    return Some(node.child);
-                }
-                // The literal goes on in the text where here it ends.
+            halt = self.run::<L>(text, halt, spans);
+            if let Some(end) = self.nodes.get((halt.node ^ AT_END) as usize) {
+                return Some(end.child);
             }
-            next = self.turn(text, at, next);
+            halt = self.step_over(text, halt, spans)?;
         }
     }
 
-    /// The next node to be tried at the place of a node that does not fit.
-    #[inline(never)]
-    fn turn(&self, text: Text<'_>, at: usize, from: u32) -> u32 {
-        let node = &self.nodes[from as usize];
-        let parent = &self.nodes[node.parent as usize];
-        if !parent.is_wide {
-            return node.other;
-        }
-        let window = text.window(at);
-        let mut next = if parent.child == from { self.table[slot(node.parent, parent.child_len, window.block(0))] } else { node.link };
-        while let Some(found) = self.nodes.get(next as usize) {
-            if found.parent == node.parent && Here::begins_with(window, &found.head, found.mask) {
+    /// Reads as far as every literal is the one that is known first at its place, and every leaf is a plain one. It calls nothing, so all that it needs stays in registers.
+    #[inline(always)]
+    fn run<L: Lanes>(&self, text: Text<'_>, from: Halt, spans: &mut [Span]) -> Halt {
+        let (mut at, mut next) = (from.at as usize, from.node);
+        while let Some(node) = self.nodes.get(next as usize) {
+            let window = text.window(at);
+            if !L::begins_with(window, &node.head, node.mask) {
                 break;
             }
-            next = found.link;
+            let ahead = usize::from(node.len);
+            let start = at + ahead;
+            let byte = window.far_byte(ahead);
+            let (packed, len) = if byte == b'"' {
+                let len = L::string_ends(window, ahead).first();
+                // Where nothing is marked this is the byte behind all that were looked at, and nothing but text.
+                if window.far_byte(ahead + 1 + len) != b'"' {
+                    break;
+                }
+                (Span::packed(len + 2, Kind::String), len + 2)
+            } else if let Some(len) = leaf::quick_number::<L>(window, ahead, byte) {
+                (Span::packed(len, Kind::Number), len)
+            } else {
+                if node.token == END && start == text.len() {
+                    next |= AT_END;
+                }
+                break;
+            };
+            // Behind the literal of an end there is no leaf to be written down.
+            let Some(span) = spans.get_mut(usize::from(node.token)) else { break };
+            *span = Span::of(start, packed);
+            (at, next) = (start + len, node.child);
         }
-        next
+        Halt::new(at, next)
+    }
+
+    /// Goes on where a run has halted: reads a leaf that is not so plain, or finds the literal that fits instead.
+    #[inline(never)]
+    fn step_over(&self, text: Text<'_>, halt: Halt, spans: &mut [Span]) -> Option<Halt> {
+        let at = halt.at as usize;
+        let node = self.nodes.get(halt.node as usize)?;
+        let window = text.window(at);
+        if node.fits(window) {
+            let start = at + node.literal_len();
+            if node.len & GOES_ON != 0 {
+                return Some(Halt::new(start, node.child));
+            }
+            if node.token != END
+                && let Some((span, end)) = any_leaf(text, start)
+            {
+                *spans.get_mut(usize::from(node.token))? = span;
+                return Some(Halt::new(end, node.child));
+            }
+            // The literal goes on in the text where here it ends.
+        }
+        let parent = &self.nodes[node.parent as usize];
+        let mut next = match parent.child {
+            first if parent.is_wide && first == halt.node => self.table[slot(node.parent, parent.child_len, window.block(0))],
+            _ if parent.is_wide => node.link,
+            _ => node.other,
+        };
+        loop {
+            let found = self.nodes.get(next as usize)?;
+            if found.parent == node.parent && found.fits(window) {
+                return Some(Halt::new(at, next));
+            }
+            next = if parent.is_wide { found.link } else { found.other };
+        }
     }
 
     /// Whether there is room for a shape of so many nodes.
@@ -315,17 +362,35 @@ impl Trie {
     }
 }
 
+impl Halt {
+    #[inline]
+    fn new(at: usize, node: u32) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "documents are at most 2^24 - 1 bytes long")]
+        Self { at: at as u32, node }
+    }
+}
+
 impl Node {
     fn new(literal: &[u8], len: u16, token: u16, parent: u32) -> Self {
         let mut head = [0; 2 * WIDTH];
         head[..literal.len()].copy_from_slice(literal);
-        let mask = (1 << literal.len()) - 1;
+        let mut mask = (1 << literal.len()) - 1;
+        if len & GOES_ON != 0 {
+            head[2 * WIDTH - 1] = NO_TEXT;
+            mask |= 1 << (2 * WIDTH - 1);
+        }
         let child_len = u8::try_from(WIDTH).expect("WIDTH is a small number");
         Self { head, mask, child: NONE, other: NONE, parent, link: NONE, len, token, shapes: 0, child_len, is_wide: false }
     }
 
     fn literal_len(&self) -> usize {
         usize::from(self.len & !GOES_ON)
+    }
+
+    /// Whether the window begins with the literal, as far as it lies here.
+    #[inline]
+    fn fits(&self, window: Window<'_>) -> bool {
+        Here::begins_with(window, &self.head, self.mask & !(1 << (2 * WIDTH - 1)))
     }
 }
 
@@ -338,34 +403,12 @@ fn slot(parent: u32, len: u8, block: &[u8; WIDTH]) -> usize {
     (hash(first ^ u64::from(parent).rotate_left(32), second, 0) >> (64 - TABLE_BITS)) as usize
 }
 
-/// The leaf at `start`, `ahead` bytes into the window: its packed span and where it ends; nothing where there is no leaf, as behind the text.
-#[inline(always)]
-fn leaf_behind<L: Lanes>(text: Text<'_>, window: Window<'_>, start: usize, ahead: usize, token: u16) -> Option<(u32, usize)> {
-    let byte = window.far_byte(ahead);
-    if byte == b'"' {
-        let ends = L::string_ends(window, ahead);
-        let len = ends.first();
-        if ends.any() && window.far_byte(ahead + 1 + len) == b'"' {
-            return Some((Span::packed(len + 2, Kind::String), start + len + 2));
-        }
-    } else if let Some(len) = leaf::quick_number::<L>(window, ahead, byte) {
-        return Some((Span::packed(len, Kind::Number), start + len));
-    } else if token == END {
-        return None;
+/// The leaf at `start`, of any kind, and where it ends; nothing where there is none.
+fn any_leaf(text: Text<'_>, start: usize) -> Option<(Span, usize)> {
+    match text.byte(start) {
+        b'"' => leaf::string(text, start, text.block(start + 1), 0).ok(),
+        b'-' | b'0'..=b'9' => leaf::number(text, start, text.block(start), 0).ok(),
+        b'a'..=b'z' => leaf::word(text, start, 0).ok(),
+        _ => None,
     }
-    other_leaf(text, start)
-}
-
-/// A leaf that is not so plain.
-#[inline(never)]
-fn other_leaf(text: Text<'_>, start: usize) -> Option<(u32, usize)> {
-    let byte = text.byte(start);
-    let (span, end) = if byte == b'"' {
-        leaf::string(text, start, text.block(start + 1), 0).ok()?
-    } else if byte.is_ascii_digit() || byte == b'-' {
-        leaf::number(text, start, text.block(start), 0).ok()?
-    } else {
-        leaf::word(text, start, 0).ok()?
-    };
-    Some((span.packed, end))
 }
