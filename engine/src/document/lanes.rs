@@ -13,11 +13,8 @@ pub(super) const WIDTH: usize = 16;
 /// Bytes of a [`Window`].
 const WINDOW: usize = 64;
 
-/// Bytes of a literal that is compared within a window, at most; behind it there is room for a value's quote, two blocks and a byte.
-pub(super) const LITERAL: usize = 30;
-
-/// Where a look into a window begins, at most.
-const LOOK: usize = 31;
+/// Bytes of a literal that is compared within a window, at most; behind it there is room for a value's quote and first bytes.
+pub(super) const LITERAL: usize = 31;
 
 /// [`WIDTH`] bytes.
 pub(super) type Block = [u8; WIDTH];
@@ -146,13 +143,13 @@ impl<'t> Window<'t> {
     /// The byte at `at`, which is at most [`LITERAL`].
     #[inline]
     pub(super) fn byte(self, at: usize) -> u8 {
-        self.bytes[at & LOOK]
+        self.bytes[at & LITERAL]
     }
 
-    /// The byte at `at`, anywhere in the window.
+    /// The byte behind a look from the front, or any other in the window.
     #[inline(always)]
-    pub(super) fn far_byte(self, at: usize) -> u8 {
-        self.bytes[at & (WINDOW - 1)]
+    pub(super) fn byte_behind(self, at: usize) -> u8 {
+        self.bytes[at]
     }
 
     /// Eight bytes from `at`, which is at most [`LITERAL`], the first one lowest.
@@ -168,25 +165,30 @@ impl<'t> Window<'t> {
         self.bytes.first_chunk().expect("a window is longer than a literal")
     }
 
-    /// Two blocks from behind the byte at `at`, which is at most [`LITERAL`].
-    #[inline(always)]
-    fn blocks_behind(self, at: usize) -> &'t Literal {
-        let start = (at & LOOK) + 1;
-        self.bytes[start..start + 2 * WIDTH].first_chunk().expect("twice WIDTH bytes are two blocks")
-    }
-
     /// [`WIDTH`] bytes from `at`, which is at most [`LITERAL`].
     #[inline]
     pub(super) fn block(self, at: usize) -> &'t Block {
-        let start = at & LOOK;
+        let start = at & LITERAL;
         self.bytes[start..start + WIDTH].first_chunk().expect("WIDTH bytes are a block")
     }
 
     /// As many bytes behind those.
     #[inline]
     pub(super) fn block_behind(self, at: usize) -> &'t Block {
-        let start = (at & LOOK) + 1;
+        let start = (at & LITERAL) + 1;
         self.bytes[start..start + WIDTH].first_chunk().expect("WIDTH bytes are a block")
+    }
+
+    /// The first block.
+    #[inline(always)]
+    pub(super) fn first_block(self) -> &'t Block {
+        self.bytes.first_chunk().expect("a window is longer than a block")
+    }
+
+    /// Two blocks from behind the first byte.
+    #[inline(always)]
+    fn blocks_behind(self) -> &'t Literal {
+        self.bytes[1..].first_chunk().expect("a window is longer than two blocks and a byte")
     }
 }
 
@@ -195,10 +197,10 @@ pub(super) trait Lanes {
     /// Whether the window begins with the bytes of `literal` that have a bit in `mask`.
     fn begins_with(window: Window<'_>, literal: &Literal, mask: u32) -> bool;
 
-    /// Marks, in the first two blocks from behind the byte at `at`, what ends the fast run of a string: quote, backslash, control character or a byte above ASCII. Nothing is marked behind a block that has a mark.
-    fn string_ends(window: Window<'_>, at: usize) -> Marks;
+    /// Marks, in the two blocks behind the first byte, what ends the fast run of a string: quote, backslash, control character or a byte above ASCII. Nothing is marked behind a block that has a mark.
+    fn string_ends(window: Window<'_>) -> Marks;
 
-    /// Marks the bytes of a block that are no digits, and the one behind it.
+    /// Marks the bytes of a block that are no digits, and the two behind it.
     fn number_ends(block: &Block) -> Marks;
 }
 
@@ -229,6 +231,12 @@ pub(super) use lanes::Here;
 #[cfg(target_arch = "x86_64")]
 pub(super) use avx2::{Wide, is_wide};
 
+/// Whether there is anything wider than [`Here`].
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) fn is_wide() -> bool {
+    false
+}
+
 /// What processors with AVX2 do. Its functions become part of a caller that is compiled for such a processor, which is what makes them fast.
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
@@ -254,9 +262,9 @@ mod avx2 {
         }
 
         #[inline(always)]
-        fn string_ends(window: Window<'_>, at: usize) -> Marks {
+        fn string_ends(window: Window<'_>) -> Marks {
             // SAFETY: as above.
-            Marks(unsafe { string_lanes(load(window.blocks_behind(at))) })
+            Marks(unsafe { string_lanes(load(window.blocks_behind())) })
         }
 
         #[inline(always)]
@@ -317,8 +325,8 @@ mod sse2 {
         }
 
         #[inline(always)]
-        fn string_ends(window: Window<'_>, at: usize) -> Marks {
-            let ([first, second], _) = window.blocks_behind(at).as_chunks::<WIDTH>() else { return Marks(0) };
+        fn string_ends(window: Window<'_>) -> Marks {
+            let ([first, second], _) = window.blocks_behind().as_chunks::<WIDTH>() else { return Marks(0) };
             // SAFETY: SSE2 is part of the architecture that this module is compiled for.
             let ends = unsafe { end_lanes(load(first)) };
             // SAFETY: as above.
@@ -328,7 +336,7 @@ mod sse2 {
         #[inline(always)]
         fn number_ends(block: &Block) -> Marks {
             // SAFETY: SSE2 is part of the architecture that this module is compiled for.
-            Marks(unsafe { digit_lanes(load(block)) } ^ 0x1_ffff)
+            Marks(unsafe { digit_lanes(load(block)) } ^ 0x3_ffff)
         }
     }
 
@@ -443,15 +451,15 @@ mod plain {
         }
 
         #[inline]
-        fn string_ends(window: Window<'_>, at: usize) -> Marks {
+        fn string_ends(window: Window<'_>) -> Marks {
             let ends = |block: &Block| marks(block, |byte| stops(byte) || byte >= 0x80).0;
-            let (blocks, _) = window.blocks_behind(at).as_chunks();
+            let (blocks, _) = window.blocks_behind().as_chunks();
             Marks(if ends(&blocks[0]) != 0 { ends(&blocks[0]) } else { ends(&blocks[1]) << super::WIDTH })
         }
 
         #[inline]
         fn number_ends(block: &Block) -> Marks {
-            Marks(marks(block, |byte| !byte.is_ascii_digit()).0 | 1 << super::WIDTH)
+            Marks(marks(block, |byte| !byte.is_ascii_digit()).0 | 3 << super::WIDTH)
         }
     }
 
@@ -484,7 +492,7 @@ mod plain {
 
 // A window from the end of the text is all padding; the longest over-read besides is that of the four digits of a unicode escape.
 const _: () = assert!(PADDING >= WINDOW);
-const _: () = assert!(LITERAL + 1 + 2 * WIDTH < WINDOW && LITERAL < LOOK && LOOK + 1 + 2 * WIDTH <= WINDOW);
+const _: () = assert!(LITERAL + 1 + WIDTH <= WINDOW && 2 * WIDTH + 1 < WINDOW);
 
 #[cfg(test)]
 mod tests {
@@ -510,7 +518,7 @@ mod tests {
 
     /// What lanes say of a window, by all that the scanners ask.
     fn told<L: Lanes>(window: Window<'_>, literal: &Literal, mask: u32, at: usize) -> (bool, usize, Marks) {
-        (L::begins_with(window, literal, mask), L::string_ends(window, at).first(), L::number_ends(window.block(at)))
+        (L::begins_with(window, literal, mask), L::string_ends(window).first(), L::number_ends(window.block(at)))
     }
 
     fn check(window: Window<'_>, literal: &Literal, mask: u32, at: usize) -> bool {

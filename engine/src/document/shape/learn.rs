@@ -190,12 +190,7 @@ fn pieces<'l>(leaves: &'l [Leaf], text: &'l [u8]) -> impl Iterator<Item = Piece>
         (0..count).map(move |number| {
             let start = number * Piece::LITERAL;
             let part = &literal[start..literal.len().min(start + Piece::LITERAL)];
-            let mut piece = Piece { leaf: 0, len: u16::try_from(part.len()).expect("a piece is short"), ..Piece::default() };
-            piece.literal[..part.len()].copy_from_slice(part);
-            if number + 1 == count {
-                piece.leaf = leaf.token.map_or(0, |token| token + 1);
-            }
-            piece
+            Piece::new(part, leaf.token.filter(|_| number + 1 == count))
         })
     })
 }

@@ -156,14 +156,30 @@ struct Edge {
 /// Bytes of a compact text: those of a literal, and then those of a leaf. What a literal has more than fits goes before in pieces without a leaf.
 #[derive(Debug, Clone, Copy, Default)]
 struct Piece {
-    literal: [u8; Self::LITERAL],
-    len: u16,
-    /// One more than the leaf; 0 where there is none.
-    leaf: u16,
+    /// The literal's bytes, then, in the last three, how many there are and one more than the leaf, 0 where there is none: so all is copied at once.
+    bytes: [u8; 32],
 }
 
 impl Piece {
-    const LITERAL: usize = 28;
+    const LITERAL: usize = 29;
+
+    fn new(literal: &[u8], leaf: Option<u16>) -> Self {
+        let mut bytes = [0; 32];
+        bytes[..literal.len()].copy_from_slice(literal);
+        bytes[29] = u8::try_from(literal.len()).expect("a piece has at most LITERAL bytes");
+        bytes[30..].copy_from_slice(&leaf.map_or(0, |leaf| leaf + 1).to_le_bytes());
+        Self { bytes }
+    }
+
+    #[inline]
+    fn literal_len(&self) -> usize {
+        usize::from(self.bytes[29])
+    }
+
+    #[inline]
+    fn leaf(&self) -> Option<u32> {
+        u32::from(u16::from_le_bytes([self.bytes[30], self.bytes[31]])).checked_sub(1)
+    }
 }
 
 /// When to match and when to learn.
@@ -224,7 +240,10 @@ impl Shapes {
     /// What has been counted.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        self.counts
+        // What the window has seen so far is counted at its end.
+        let Policy { left, hits, .. } = self.policy;
+        let misses = WINDOW - left - hits;
+        Counts { hits: self.counts.hits + u64::from(hits), misses: self.counts.misses + u64::from(misses), ..self.counts }
     }
 
     /// Shapes known at present.
@@ -250,7 +269,7 @@ impl Shapes {
     /// Forgets everything that was learned with other names.
     #[cold]
     fn adopt(&mut self, symbols: &Symbols) {
-        *self = Self { is_off: self.is_off, symbols: symbols.number(), counts: self.counts, ..Self::default() };
+        *self = Self { is_off: self.is_off, symbols: symbols.number(), counts: self.counts(), ..Self::default() };
     }
 
     /// Whether the next message is to be matched.
@@ -269,8 +288,6 @@ impl Shapes {
 
     #[inline]
     fn count(&mut self, is_hit: bool) {
-        self.counts.hits += u64::from(is_hit);
-        self.counts.misses += u64::from(!is_hit);
         self.policy.hits += u32::from(is_hit);
         self.policy.left -= 1;
         if self.policy.left == 0 {
@@ -280,6 +297,7 @@ impl Shapes {
 
     #[cold]
     fn end_window(&mut self) {
+        self.counts = self.counts();
         let policy = &mut self.policy;
         let is_learning = policy.credit > 0 && policy.learned * 2 > WINDOW - policy.hits;
         policy.credit = (policy.credit + 1 + policy.fruitful * 2).min(CREDIT_MAX);
@@ -334,7 +352,7 @@ impl Document {
     }
 
     /// Fills the tape by the shape that fits the text; false when there is none.
-    #[inline]
+    #[inline(always)]
     fn fit(&mut self, shapes: &mut Shapes) -> bool {
         let text = Text::new(&self.bytes[..self.len + PADDING]);
         let room = self.tape.room_for_spans(shapes.tokens);
@@ -345,10 +363,10 @@ impl Document {
             shapes.policy.fruitful += u32::from(shape.uses == USES_FRUITFUL);
         }
         if !shape.pieces.is_empty() {
-            self.join(shapes.pieces.of(shape.pieces));
+            self.join(shapes.pieces.of(shape.pieces), shapes.tokens);
         }
         let count = usize::from(shape.tokens);
-        let spans = self.tape.room_for_spans(count + 1);
+        let spans = &mut self.tape.room_for_spans(0)[..=count];
         // A leaf of no bytes stands for the end of the text.
         spans[count] = Span::of(self.len, 0);
         let mut left = usize::from(shape.container_count);
@@ -373,23 +391,24 @@ impl Document {
 
     /// Makes a text compact whose leaves are known.
     #[inline(never)]
-    fn join<'p>(&mut self, pieces: impl Iterator<Item = &'p [Piece; 8]>) {
+    fn join<'p>(&mut self, pieces: impl Iterator<Item = &'p [Piece; 8]>, spans_max: usize) {
         self.make_spare();
+        let spans = &mut self.tape.room_for_spans(spans_max)[..spans_max];
+        let (from, to) = (self.bytes.as_slice(), self.spare.as_mut_slice());
         let mut end = 0;
         for piece in pieces.flatten() {
-            self.spare[end..end + Piece::LITERAL].copy_from_slice(&piece.literal);
-            end += usize::from(piece.len);
-            let Some(leaf) = piece.leaf.checked_sub(1) else { continue };
-            let span = self.tape.span(u32::from(leaf));
+            to[end..end + 32].copy_from_slice(&piece.bytes);
+            end += piece.literal_len();
+            let Some(leaf) = piece.leaf() else { continue };
+            let span = &mut spans[leaf as usize];
             let (start, len) = (span.start as usize, span.len() as usize);
+            *span = Span::of(end, span.packed);
             // Both buffers go on behind the text.
-            let copied = if len <= 32 { 32 } else { len };
-            if copied == 32 {
-                self.spare[end..end + 32].copy_from_slice(&self.bytes[start..start + 32]);
+            if len <= 32 {
+                to[end..end + 32].copy_from_slice(&from[start..start + 32]);
             } else {
-                self.spare[end..end + len].copy_from_slice(&self.bytes[start..start + len]);
+                to[end..end + len].copy_from_slice(&from[start..start + len]);
             }
-            self.tape.set_span(u32::from(leaf), Span::of(end, span.packed));
             end += len;
         }
         self.swap_spare(end);

@@ -1,8 +1,9 @@
 //! The literals of all shapes, by what comes before them.
 
 use super::super::lanes::{Here, LITERAL, Lanes, Literal, Text, WIDTH, Window};
+use super::super::lanes::is_wide;
 #[cfg(target_arch = "x86_64")]
-use super::super::lanes::{Wide, is_wide};
+use super::super::lanes::Wide;
 use super::super::symbols::{hash, prefix};
 use super::super::tape::Span;
 use super::super::{Kind, leaf};
@@ -78,6 +79,8 @@ pub(super) struct Trie {
     free_count: usize,
     /// First nodes of the slots; empty as long as nothing is in the table.
     table: Vec<u32>,
+    /// Whether the processor has said that it is.
+    is_wide: bool,
 }
 
 impl Trie {
@@ -85,38 +88,15 @@ impl Trie {
     pub(super) const NODES_MAX: usize = 20 << 10;
 
     pub(super) fn new() -> Self {
-        Self { nodes: Vec::new(), free: NONE, free_count: 0, table: Vec::new() }
+        Self { nodes: Vec::new(), free: NONE, free_count: 0, table: Vec::new(), is_wide: is_wide() }
     }
 
     /// Reads a text along the literals, writes down the spans of its leaves, and returns the place of the shape that it has.
     #[inline]
     pub(super) fn follow(&self, text: Text<'_>, spans: &mut [Span]) -> Option<u32> {
-        #[cfg(target_arch = "x86_64")]
-        if is_wide() {
-            #[expect(unsafe_code, reason = "32 bytes at once: a heartbeat read by its shape takes a fifth fewer instructions than with SSE2")]
-            // SAFETY: the processor has been asked.
-            return unsafe { self.follow_wide(text, spans) };
-        }
-        self.follow_here(text, spans)
-    }
-
-    #[inline(never)]
-    fn follow_here(&self, text: Text<'_>, spans: &mut [Span]) -> Option<u32> {
-        self.follow_with::<Here>(text, spans)
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[inline(never)]
-    #[target_feature(enable = "avx2,bmi1,bmi2")]
-    fn follow_wide(&self, text: Text<'_>, spans: &mut [Span]) -> Option<u32> {
-        self.follow_with::<Wide>(text, spans)
-    }
-
-    #[inline(always)]
-    fn follow_with<L: Lanes>(&self, text: Text<'_>, spans: &mut [Span]) -> Option<u32> {
         let mut halt = Halt::new(0, self.nodes.first()?.child);
         loop {
-            halt = self.run::<L>(text, halt, spans);
+            halt = self.run(text, halt, spans);
             if let Some(end) = self.nodes.get((halt.node ^ AT_END) as usize) {
                 return Some(end.child);
             }
@@ -124,39 +104,15 @@ impl Trie {
         }
     }
 
-    /// Reads as far as every literal is the one that is known first at its place, and every leaf is a plain one. It calls nothing, so all that it needs stays in registers.
-    #[inline(always)]
-    fn run<L: Lanes>(&self, text: Text<'_>, from: Halt, spans: &mut [Span]) -> Halt {
-        let (mut at, mut next) = (from.at as usize, from.node);
-        while let Some(node) = self.nodes.get(next as usize) {
-            let window = text.window(at);
-            if !L::begins_with(window, &node.head, node.mask) {
-                break;
-            }
-            let ahead = usize::from(node.len);
-            let start = at + ahead;
-            let byte = window.far_byte(ahead);
-            let (packed, len) = if byte == b'"' {
-                let len = L::string_ends(window, ahead).first();
-                // Where nothing is marked this is the byte behind all that were looked at, and nothing but text.
-                if window.far_byte(ahead + 1 + len) != b'"' {
-                    break;
-                }
-                (Span::packed(len + 2, Kind::String), len + 2)
-            } else if let Some(len) = leaf::quick_number::<L>(window, ahead, byte) {
-                (Span::packed(len, Kind::Number), len)
-            } else {
-                if node.token == END && start == text.len() {
-                    next |= AT_END;
-                }
-                break;
-            };
-            // Behind the literal of an end there is no leaf to be written down.
-            let Some(span) = spans.get_mut(usize::from(node.token)) else { break };
-            *span = Span::of(start, packed);
-            (at, next) = (start + len, node.child);
+    #[inline]
+    fn run(&self, text: Text<'_>, from: Halt, spans: &mut [Span]) -> Halt {
+        #[cfg(target_arch = "x86_64")]
+        if self.is_wide {
+            #[expect(unsafe_code, reason = "32 bytes at once: a heartbeat read by its shape takes a fifth fewer instructions than with SSE2")]
+            // SAFETY: the processor has been asked.
+            return unsafe { run_wide(&self.nodes, text, from, spans) };
         }
-        Halt::new(at, next)
+        run_here(&self.nodes, text, from, spans)
     }
 
     /// Goes on where a run has halted: reads a leaf that is not so plain, or finds the literal that fits instead.
@@ -360,6 +316,52 @@ impl Trie {
     pub(super) fn capacity_bytes(&self) -> usize {
         self.nodes.capacity() * size_of::<Node>() + self.table.capacity() * size_of::<u32>()
     }
+}
+
+#[inline(never)]
+fn run_here(nodes: &[Node], text: Text<'_>, from: Halt, spans: &mut [Span]) -> Halt {
+    run_with::<Here>(nodes, text, from, spans)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline(never)]
+#[target_feature(enable = "avx2,bmi1,bmi2")]
+fn run_wide(nodes: &[Node], text: Text<'_>, from: Halt, spans: &mut [Span]) -> Halt {
+    run_with::<Wide>(nodes, text, from, spans)
+}
+
+/// Reads as far as every literal is the one that is known first at its place, and every leaf is a plain one. It calls nothing, so all that it needs stays in registers.
+#[inline(always)]
+fn run_with<L: Lanes>(nodes: &[Node], text: Text<'_>, from: Halt, spans: &mut [Span]) -> Halt {
+    let (mut at, mut next) = (from.at as usize, from.node);
+    while let Some(node) = nodes.get(next as usize) {
+        if !L::begins_with(text.window(at), &node.head, node.mask) {
+            break;
+        }
+        let start = at + usize::from(node.len);
+        let window = text.window(start);
+        let byte = window.byte(0);
+        let (packed, len) = if byte == b'"' {
+            let len = L::string_ends(window).first();
+            // Where nothing is marked this is the byte behind all that were looked at, and those are nothing but text.
+            if window.byte_behind(1 + len) != b'"' {
+                break;
+            }
+            (Span::packed(len + 2, Kind::String), len + 2)
+        } else if let Some(len) = leaf::quick_number::<L>(window, byte) {
+            (Span::packed(len, Kind::Number), len)
+        } else {
+            if node.token == END && start == text.len() {
+                next |= AT_END;
+            }
+            break;
+        };
+        // Behind the literal of an end there is no leaf to be written down.
+        let Some(span) = spans.get_mut(usize::from(node.token)) else { break };
+        *span = Span::of(start, packed);
+        (at, next) = (start + len, node.child);
+    }
+    Halt::new(at, next)
 }
 
 impl Halt {
