@@ -197,3 +197,43 @@ fn a_map_with_functions_and_the_context_object_allocates_nothing() {
         r#"{"v":23,"s":"item-22 of I"}"#,
     );
 }
+
+/// A message in one of many shapes, an order of members and a style of whitespace, with a value of its own.
+fn shaped(shape: usize, value: usize) -> String {
+    let names = ["deviceId", "type", "ts", "battery", "firmware-version-of-the-second-processor", "x", "site", "list"];
+    let count = names.len();
+    let members = (0..count).map(|at| {
+        let name = names[(at * [1, 3, 5, 7][shape % 4] + shape / 4) % count];
+        let value = match name {
+            "type" => "\"heartbeat\"".to_owned(),
+            "site" => format!("{{\"id\": {value},\"zone\":null}}"),
+            "list" => format!("[{}]", vec!["7"; shape / 32 % 64].join(", ")),
+            _ if at % 2 == 0 => value.to_string(),
+            _ => format!("\"text {value}\""),
+        };
+        format!("\"{name}\"{}{value}", if shape % 3 == 0 { ": " } else { ":" })
+    });
+    format!("{{{}}}", members.collect::<Vec<_>>().join(if shape % 5 == 0 { ", " } else { "," }))
+}
+
+/// Messages in turns, as many shapes of them as are kept, and more: learning has its room, and gives what is evicted to what is learned.
+#[test]
+fn a_thousand_shapes_and_more_allocate_nothing() {
+    let program = program(include_str!("../../configs/definitions/heartbeat.asl.json"));
+    for (count, learned_again) in [(1_000, false), (3_000, true)] {
+        let messages: Vec<String> = (0..count).map(|shape| shaped(shape, shape * 7)).collect();
+        let (mut shapes, mut slot, mut effects, mut out) = (Shapes::new(), Slot::new(0), Effects::default(), Vec::new());
+        let mut pass = |shapes: &mut Shapes| {
+            for message in &messages {
+                execute(&program, &mut slot, shapes, message, |_, _| unreachable!("nothing is called"), &mut effects, &mut out);
+            }
+        };
+        (0..30).for_each(|_| pass(&mut shapes));
+        let (before, learned) = (ALLOCATIONS.with(Cell::get), shapes.counts().learned);
+        (0..20).for_each(|_| pass(&mut shapes));
+        let held = shapes.capacity_bytes();
+        assert_eq!(ALLOCATIONS.with(Cell::get) - before, 0, "{count} shapes: {:?}, {held} bytes", shapes.counts());
+        assert_eq!(shapes.counts().learned > learned, learned_again, "{:?}", shapes.counts());
+        assert!(held < 5 << 20, "{held} bytes for {} shapes", shapes.len());
+    }
+}

@@ -46,8 +46,8 @@ impl Marks {
 
     /// Whether the first byte is marked.
     #[inline]
-    pub(super) fn at_start(self) -> usize {
-        (self.0 & 1) as usize
+    pub(super) fn at_start(self) -> bool {
+        self.0 & 1 != 0
     }
 
     /// All but the first mark.
@@ -120,6 +120,19 @@ impl<'t> Text<'t> {
         Window { bytes: unsafe { &*first.cast::<[u8; WINDOW]>() } }
     }
 
+    /// The windows from `at` and from `ahead` bytes behind it; nothing when the second one would begin behind the text. One check for both.
+    #[inline(always)]
+    pub(super) fn windows(self, at: u32, ahead: u16) -> Option<(Window<'t>, Window<'t>)> {
+        let (at, start) = (at as usize, (at as usize).checked_add(usize::from(ahead))?);
+        if start > self.len {
+            return None;
+        }
+        // SAFETY: `at` is at most `start`, and that at most the length of the text, behind which new() has found PADDING bytes.
+        let first = unsafe { self.bytes.as_ptr().add(at) };
+        // SAFETY: as in window().
+        Some((Window { bytes: unsafe { &*first.cast::<[u8; WINDOW]>() } }, self.window(start)))
+    }
+
     /// The [`WIDTH`] bytes from `at`.
     #[inline]
     pub(super) fn block(self, at: usize) -> &'t Block {
@@ -169,13 +182,6 @@ impl<'t> Window<'t> {
     #[inline]
     pub(super) fn block(self, at: usize) -> &'t Block {
         let start = at & LITERAL;
-        self.bytes[start..start + WIDTH].first_chunk().expect("WIDTH bytes are a block")
-    }
-
-    /// As many bytes behind those.
-    #[inline]
-    pub(super) fn block_behind(self, at: usize) -> &'t Block {
-        let start = (at & LITERAL) + 1;
         self.bytes[start..start + WIDTH].first_chunk().expect("WIDTH bytes are a block")
     }
 
@@ -304,7 +310,7 @@ mod avx2 {
 #[cfg(target_arch = "x86_64")]
 mod sse2 {
     use std::arch::x86_64::{
-        __m128i, _mm_cmpeq_epi8, _mm_cmplt_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8, _mm_sub_epi8,
+        __m128i, _mm_add_epi8, _mm_cmpeq_epi8, _mm_cmpgt_epi8, _mm_cmplt_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8,
     };
 
     use super::{Block, Lanes, Literal, Marks, NumberMarks, WIDTH, Window};
@@ -336,7 +342,7 @@ mod sse2 {
         #[inline(always)]
         fn number_ends(block: &Block) -> Marks {
             // SAFETY: SSE2 is part of the architecture that this module is compiled for.
-            Marks(unsafe { digit_lanes(load(block)) } ^ 0x3_ffff)
+            Marks(unsafe { other_lanes(load(block)) } | 3 << WIDTH)
         }
     }
 
@@ -411,13 +417,16 @@ mod sse2 {
     #[target_feature(enable = "sse2")]
     fn number_lanes(block: __m128i) -> NumberMarks {
         let exponents = are(_mm_or_si128(block, _mm_set1_epi8(0x20)), b'e');
-        NumberMarks { others: Marks(digit_lanes(block) ^ 0xffff), points: marks(are(block, b'.')), exponents: marks(exponents) }
+        NumberMarks { others: Marks(other_lanes(block)), points: marks(are(block, b'.')), exponents: marks(exponents) }
     }
 
+    /// Bytes that are no digits.
     #[inline]
     #[target_feature(enable = "sse2")]
-    fn digit_lanes(block: __m128i) -> u32 {
-        marks(are_at_most(_mm_sub_epi8(block, _mm_set1_epi8(b'0'.cast_signed())), 9)).0
+    fn other_lanes(block: __m128i) -> u32 {
+        // As signed numbers, the digits are now the ten least ones.
+        let shifted = _mm_add_epi8(block, _mm_set1_epi8((0x80 - b'0').cast_signed()));
+        marks(_mm_cmpgt_epi8(shifted, _mm_set1_epi8(i8::MIN + 9))).0
     }
 
     #[inline]

@@ -114,20 +114,17 @@ pub(super) fn short_number_len(block: &Block) -> Option<usize> {
 #[inline(always)]
 pub(super) fn quick_number<L: Lanes>(window: Window<'_>, byte: u8) -> Option<usize> {
     let mut ends = L::number_ends(window.first_block());
-    let mut lead = byte;
-    let sign = ends.at_start();
-    if sign == 1 {
+    if ends.at_start() {
         // The sign is no digit, and so the first mark; what follows is one.
         ends = ends.rest();
-        lead = window.byte(1);
-        if byte != b'-' || !lead.is_ascii_digit() {
+        let lead = window.byte(1);
+        if byte != b'-' || !lead.is_ascii_digit() || lead == b'0' && ends.first() != 2 {
             return None;
         }
-    }
-    let mut end = ends.first();
-    if lead == b'0' && end != sign + 1 {
+    } else if byte == b'0' && ends.first() != 1 {
         return None;
     }
+    let mut end = ends.first();
     let mut behind = window.byte_behind(end);
     if behind == b'.' {
         ends = ends.rest();

@@ -2,7 +2,7 @@
 //!
 //! What it keeps in hand is the container it is in; the ones around it wait on a stack. Values are read by [`leaf`], bytes are looked at through [`Text`].
 
-use super::lanes::Text;
+use super::lanes::{Text, is_wide};
 use super::symbols::{hash, prefix};
 use super::tape::{KEY_ESCAPED, Tape};
 use super::{DOCUMENT_DEPTH_MAX, Document, Fault, FaultKind, Kind, PADDING, Span, Static, Symbol, Symbols, Unescaped, leaf, members};
@@ -63,6 +63,7 @@ struct Scanner<'s> {
     seen: &'s mut Vec<(u64, u32)>,
     /// Whether the text may have insignificant whitespace: else the scan ends where there is some.
     is_lenient: bool,
+    is_wide: bool,
     whitespace: u32,
     findings: Findings,
 }
@@ -77,6 +78,7 @@ impl Document {
             stack: &mut self.stack,
             seen: &mut self.seen,
             is_lenient,
+            is_wide: is_wide(),
             whitespace: 0,
             findings: Findings { repeats_key: false, escapes_key: false },
         };
@@ -162,7 +164,7 @@ impl Scanner<'_> {
     /// Reads as many members as are plain; whether `at` is then behind the value of one.
     #[inline]
     fn plain_members(&mut self, at: &mut usize, object: &mut Open) -> bool {
-        let run = members::run(self.text, self.symbols, self.tape, *at, object.bloom);
+        let run = members::run(self.text, self.symbols, self.tape, *at, object.bloom, self.is_wide);
         object.bloom = run.bloom;
         object.members += run.members;
         *at = run.at;

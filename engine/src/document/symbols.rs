@@ -155,6 +155,19 @@ impl Symbols {
         }
     }
 
+    /// The same for a key of at most sixteen bytes, which its ends hold.
+    #[inline(always)]
+    pub(crate) fn probe_ends(&self, prefix: u64, suffix: u64, hash: u64, len: u32) -> Symbol {
+        let mut slot = self.slot(hash);
+        while let Some(entry) = self.table.get(slot) {
+            if entry.prefix == prefix && entry.suffix == suffix && entry.len == len || entry.symbol == 0 {
+                return Symbol(entry.symbol);
+            }
+            slot = (slot + 1) & (self.table.len() - 1);
+        }
+        Symbol::NONE
+    }
+
     /// The same for any key, with its ends and hash already at hand.
     #[inline]
     pub(crate) fn probe(&self, prefix: u64, suffix: u64, hash: u64, key: &[u8]) -> Symbol {

@@ -191,9 +191,10 @@ impl Tape {
         }
     }
 
+    /// Room for tokens, both halves, and how many of them are in use.
     #[inline]
-    pub(super) fn set_span(&mut self, token: u32, span: Span) {
-        self.spans[token as usize] = span;
+    pub(super) fn parts(&mut self) -> (&mut [Span], &mut [Static], &mut u32) {
+        (&mut self.spans, &mut self.statics, &mut self.count)
     }
 
     /// Sets the static half of tokens from `at` on, for which there is room.

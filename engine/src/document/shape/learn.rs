@@ -61,7 +61,10 @@ impl Shapes {
         let text = document.text();
         let nodes = leaves.iter().map(|leaf| Trie::nodes_of(leaf.literal(raw).len())).sum();
         let tokens = document.token_count();
-        let containers = tokens + 1 - leaves.len();
+        let root = document.kind(document.root());
+        let is_leaf = !matches!(root, Kind::Array | Kind::Object);
+        // One of the leaves is the end, and the root is not in the list.
+        let containers = tokens + usize::from(is_leaf) - leaves.len();
         let piece_count = if is_compact { 0 } else { pieces(leaves, text).count() };
         let has_room = |shapes: &Self| {
             let lists = shapes.statics.has_room(tokens) && shapes.containers.has_room(containers) && shapes.pieces.has_room(piece_count);
@@ -74,8 +77,9 @@ impl Shapes {
             end: self.trie.insert(leaves.iter().map(|leaf| (leaf.literal(raw), leaf.token)), u32::try_from(place).expect("SHAPES_MAX is a small number")),
             statics: self.statics.keep(all_tokens(document).map(|token| *document.fixed(token))),
             tokens: number_of(tokens),
-            containers: self.containers.keep(all_containers(document)),
+            containers: self.containers.keep(inner_containers(document)),
             container_count: number_of(containers),
+            root: if is_leaf { 0 } else { root as u8 },
             pieces: self.pieces.keep(pieces(leaves, text).take(piece_count)),
             uses: 0,
         };
@@ -195,8 +199,8 @@ fn pieces<'l>(leaves: &'l [Leaf], text: &'l [u8]) -> impl Iterator<Item = Piece>
     })
 }
 
-/// Where the containers of a document lie, seen from its leaves.
-fn all_containers(document: &Document) -> impl Iterator<Item = Container> {
+/// Where the containers of a document lie but the root, seen from its leaves.
+fn inner_containers(document: &Document) -> impl Iterator<Item = Container> {
     let count = document.tape.count();
     let edge = move |behind: u32, at: u32| {
         let leaf = (behind..count).map(Token).find(|&token| is_leaf(document, token));
@@ -204,7 +208,7 @@ fn all_containers(document: &Document) -> impl Iterator<Item = Container> {
         let bytes = u16::try_from(place - at as usize).expect("LITERAL_BYTES_MAX is a small number");
         Edge { before: short(leaf.unwrap_or(Token(count))), bytes }
     };
-    all_tokens(document).filter(|&token| !is_leaf(document, token)).map(move |token| {
+    all_tokens(document).skip(1).filter(|&token| !is_leaf(document, token)).map(move |token| {
         let span = document.span(token);
         let end = edge(document.next(token).0, span.end());
         Container { token: short(token), kind: span.kind() as u16, start: edge(token.0, span.start), end }

@@ -128,8 +128,11 @@ struct Shape {
     /// The static half of the tape, and how many tokens it has.
     statics: List,
     tokens: u16,
+    /// The containers but the root.
     containers: List,
     container_count: u16,
+    /// Kind of the root where it is a container, else 0.
+    root: u8,
     /// What a text with whitespace is made compact of; empty for a text that is compact.
     pieces: List,
     /// Hits, halved whenever the hand comes by.
@@ -369,6 +372,9 @@ impl Document {
         let spans = &mut self.tape.room_for_spans(0)[..=count];
         // A leaf of no bytes stands for the end of the text.
         spans[count] = Span::of(self.len, 0);
+        if shape.root != 0 {
+            spans[0] = Span::of(0, Span::packed(self.len, Kind::Null) | u32::from(shape.root));
+        }
         let mut left = usize::from(shape.container_count);
         for block in shapes.containers.of(shape.containers) {
             for container in &block[..left.min(block.len())] {

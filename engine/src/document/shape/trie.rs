@@ -92,15 +92,29 @@ impl Trie {
     }
 
     /// Reads a text along the literals, writes down the spans of its leaves, and returns the place of the shape that it has.
-    #[inline]
+    #[inline(always)]
     pub(super) fn follow(&self, text: Text<'_>, spans: &mut [Span]) -> Option<u32> {
-        let mut halt = Halt::new(0, self.nodes.first()?.child);
+        let halt = self.run(text, Halt { at: 0, node: self.nodes.first()?.child }, spans);
+        match self.end_of(halt) {
+            Some(end) => Some(end.child),
+            None => self.follow_on(text, halt, spans),
+        }
+    }
+
+    /// The node of an end that has been reached.
+    #[inline]
+    fn end_of(&self, halt: Halt) -> Option<&Node> {
+        self.nodes.get((halt.node ^ AT_END) as usize)
+    }
+
+    #[inline(never)]
+    fn follow_on(&self, text: Text<'_>, mut halt: Halt, spans: &mut [Span]) -> Option<u32> {
         loop {
+            halt = self.step_over(text, halt, spans)?;
             halt = self.run(text, halt, spans);
-            if let Some(end) = self.nodes.get((halt.node ^ AT_END) as usize) {
+            if let Some(end) = self.end_of(halt) {
                 return Some(end.child);
             }
-            halt = self.step_over(text, halt, spans)?;
         }
     }
 
@@ -116,7 +130,6 @@ impl Trie {
     }
 
     /// Goes on where a run has halted: reads a leaf that is not so plain, or finds the literal that fits instead.
-    #[inline(never)]
     fn step_over(&self, text: Text<'_>, halt: Halt, spans: &mut [Span]) -> Option<Halt> {
         let at = halt.at as usize;
         let node = self.nodes.get(halt.node as usize)?;
@@ -333,13 +346,13 @@ fn run_wide(nodes: &[Node], text: Text<'_>, from: Halt, spans: &mut [Span]) -> H
 /// Reads as far as every literal is the one that is known first at its place, and every leaf is a plain one. It calls nothing, so all that it needs stays in registers.
 #[inline(always)]
 fn run_with<L: Lanes>(nodes: &[Node], text: Text<'_>, from: Halt, spans: &mut [Span]) -> Halt {
-    let (mut at, mut next) = (from.at as usize, from.node);
+    let Halt { mut at, node: mut next } = from;
     while let Some(node) = nodes.get(next as usize) {
-        if !L::begins_with(text.window(at), &node.head, node.mask) {
+        let Some((before, window)) = text.windows(at, node.len) else { break };
+        if !L::begins_with(before, &node.head, node.mask) {
             break;
         }
-        let start = at + usize::from(node.len);
-        let window = text.window(start);
+        let start = at as usize + usize::from(node.len);
         let byte = window.byte(0);
         let (packed, len) = if byte == b'"' {
             let len = L::string_ends(window).first();
@@ -359,9 +372,9 @@ fn run_with<L: Lanes>(nodes: &[Node], text: Text<'_>, from: Halt, spans: &mut [S
         // Behind the literal of an end there is no leaf to be written down.
         let Some(span) = spans.get_mut(usize::from(node.token)) else { break };
         *span = Span::of(start, packed);
-        (at, next) = (start + len, node.child);
+        Halt { at, node: next } = Halt::new(start + len, node.child);
     }
-    Halt::new(at, next)
+    Halt { at, node: next }
 }
 
 impl Halt {
