@@ -78,7 +78,8 @@ impl Emitter<'_> {
                     return self.refuse("a timestamp of a Choice rule is not an RFC 3339 instant".to_owned(), state);
                 };
                 let test = TestId(next_id(&self.pools.tests));
-                self.pools.tests.push(Test { path, check });
+                let first = self.pools.paths[path.index()].first();
+                self.pools.tests.push(Test { path, first, check });
                 self.emit(Op::Test { test, then: then.target(), otherwise: otherwise.target() });
             }
         }

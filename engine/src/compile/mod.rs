@@ -109,6 +109,7 @@ pub fn compile(machine: &StateMachine, deployment: &Deployment) -> Result<Progra
     };
     program.verify().map_err(|broken| vec![refusal(format!("the compiler made a broken program: {broken}"), None)])?;
     program.link_switches();
+    program.link_plans();
     Ok(program)
 }
 

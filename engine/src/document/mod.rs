@@ -225,6 +225,12 @@ impl Document {
         self.bytes.get(..self.len).unwrap_or_default()
     }
 
+    /// Bytes of the text and of its tape.
+    #[inline]
+    pub(crate) fn bytes_held(&self) -> usize {
+        self.len + self.token_count() * (size_of::<Span>() + size_of::<Static>())
+    }
+
     /// The bytes of the text from offset `start` to `end`.
     #[inline]
     pub(crate) fn slice(&self, start: u32, end: u32) -> &[u8] {

@@ -89,6 +89,12 @@ impl Span {
         self.start + self.len()
     }
 
+    /// Whether it is that of a string that holds escapes.
+    #[inline]
+    pub(crate) fn is_escaped(self) -> bool {
+        self.packed & ESCAPED != 0
+    }
+
     #[inline]
     pub(crate) fn kind(self) -> Kind {
         Kind::numbered(u64::from(self.packed & 0xf))
@@ -239,6 +245,14 @@ impl Document {
         self.tape.fixed(token.0)
     }
 
+    /// Where the scalar lies that path number `path` leads to from the root, if the shape tells and there is one.
+    #[inline(always)]
+    pub(crate) fn scalar_of(&self, path: usize) -> Option<Span> {
+        // What stands for no place is larger than any tape.
+        let span = *self.tape.spans.get(*self.places.get(path)? as usize)?;
+        (span.kind() < Kind::Array).then_some(span)
+    }
+
     /// The kind of a value.
     #[must_use]
     #[inline]
@@ -309,6 +323,12 @@ impl Document {
     #[inline]
     pub fn compact_len(&self, token: Token) -> u32 {
         self.span(token).len()
+    }
+
+    /// The same of the token with this number, if there is one.
+    #[inline]
+    pub(crate) fn compact_len_at(&self, token: u32) -> Option<u32> {
+        (token < self.tape.count).then(|| self.compact_len(Token(token)))
     }
 
     /// Levels of containers from this value down; 0 for a scalar.

@@ -21,7 +21,7 @@ use crate::limits::Limits;
 use crate::value::Value;
 use op::{ConstantId, IntrinsicId, MergeId, Op, OpId, TestId};
 use pool::{ArgumentCode, AssignCode, CallCode, FailCode, ForkCode, IntrinsicCode, MapCode, MergeCode, Node, PathCode, StateCode, Switch, Test, WaitCode};
-use pool::{Literal, SwitchEntry};
+use pool::{Literal, Plan, PlanPath, SwitchEntry};
 
 /// A compiled definition: immutable, `Send + Sync`, shared in an `Arc`.
 #[derive(Debug)]
@@ -50,6 +50,8 @@ pub struct Program {
 pub(crate) struct Pools {
     pub(crate) paths: Vec<PathCode>,
     pub(crate) nodes: Vec<Node>,
+    /// For each node the plan of the template whose root it is, where it has one. Filled in when the constants are known.
+    pub(crate) plans: Vec<Option<Plan>>,
     /// Members of template objects: the key as a cell, and the node of its value.
     pub(crate) members: Vec<(Value, Node)>,
     pub(crate) intrinsics: Vec<IntrinsicCode>,
@@ -181,6 +183,14 @@ impl Program {
         unsafe { *self.ops.get_unchecked(at.index()) }
     }
 
+    /// The same, to be looked at where it lies.
+    #[inline(always)]
+    pub(crate) fn op_at(&self, at: OpId) -> &Op {
+        debug_assert!(at.index() < self.ops.len(), "verify() proves every target");
+        // SAFETY: as for `op`.
+        unsafe { self.ops.get_unchecked(at.index()) }
+    }
+
     /// A constant as a value.
     #[inline]
     pub(crate) fn constant(&self, id: ConstantId) -> Value {
@@ -246,6 +256,33 @@ impl Program {
             }
             switch.table = table;
         }
+    }
+
+    /// Makes the plans of the templates, once the constants are known.
+    pub(crate) fn link_plans(&mut self) {
+        self.pools.plans = self.pools.nodes.iter().map(|node| self.plan(node)).collect();
+    }
+
+    fn plan(&self, node: &Node) -> Option<Plan> {
+        let Node::Record { first, count, frame } = *node else { return None };
+        let members = &self.pools.members[first as usize..(first + count) as usize];
+        let (mut cells, mut paths, mut names) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut size, mut depth) = (u64::from(frame), 0);
+        for (cell, &(key, member)) in (1..).step_by(2).zip(members) {
+            let mut value = Value::NULL;
+            match member {
+                Node::Constant(constant) => {
+                    value = self.constant(constant);
+                    size += u64::from(value.size());
+                    depth = depth.max(value.depth());
+                }
+                Node::Path { path, .. } if self.path(path).plain => paths.push(PlanPath { cell, path, first: self.path(path).first() }),
+                Node::Path { path, .. } if self.path(path).is_name() => names.push(cell),
+                _ => return None,
+            }
+            cells.extend([key, value]);
+        }
+        Some(Plan { cells: cells.into(), paths: paths.into(), names: names.into(), size, depth })
     }
 
     #[inline]

@@ -4,8 +4,8 @@ use super::function::Function;
 use super::op::{ConstantId, IntrinsicId, NodeId, OpId, PathId};
 use crate::document::Symbol;
 use crate::hir::{Comparison, TypeTest};
-use crate::value::Name;
 use crate::value::time::Instant;
+use crate::value::{Name, Value};
 use crate::vm::ResourceId;
 
 /// A compiled path.
@@ -25,6 +25,21 @@ pub(crate) struct PathCode {
     pub(crate) merges: Option<Merging>,
     /// As written, for error texts.
     pub(crate) text: Box<str>,
+}
+
+impl PathCode {
+    /// The member that is the first step, if it is one.
+    pub(crate) fn first(&self) -> Symbol {
+        match self.steps.first() {
+            Some(Step::Member(symbol)) => *symbol,
+            _ => Symbol::NONE,
+        }
+    }
+
+    /// Whether it is the execution's name, and nothing below it.
+    pub(crate) fn is_name(&self) -> bool {
+        self.root == PathRoot::Context(ContextField::ExecutionName) && self.steps.is_empty() && self.definite
+    }
 }
 
 /// How a path ends that takes several members together.
@@ -157,6 +172,30 @@ pub(crate) enum Node {
     },
 }
 
+/// How the usual template is filled in without a look at its nodes: an object of constants, of paths on the data, and of the execution's name.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// Its keys and values, with null in the places of those that are to be found.
+    pub(crate) cells: Box<[Value]>,
+    pub(crate) paths: Box<[PlanPath]>,
+    /// The cells that take the execution's name.
+    pub(crate) names: Box<[u32]>,
+    /// Bytes of all but what is to be found.
+    pub(crate) size: u64,
+    /// Levels of the constants.
+    pub(crate) depth: u16,
+}
+
+/// A path of a plan.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlanPath {
+    /// The cell that takes what it finds.
+    pub(crate) cell: u32,
+    pub(crate) path: PathId,
+    /// The member that is the first step of the path, if it is one.
+    pub(crate) first: Symbol,
+}
+
 /// A call of an intrinsic function.
 #[derive(Debug, Clone)]
 pub(crate) struct IntrinsicCode {
@@ -204,6 +243,8 @@ pub(crate) struct MergeCode {
 pub(crate) struct Test {
     /// `Variable`
     pub(crate) path: PathId,
+    /// The member that is the first step of the path, if it is one.
+    pub(crate) first: Symbol,
     pub(crate) check: Check,
 }
 

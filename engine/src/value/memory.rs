@@ -3,7 +3,7 @@
 use super::pen::STRIDE;
 use super::write::put;
 use super::{Member, NO_TOKEN, Source, Tag, Value, View};
-use crate::document::{ABSENT, Document, Fault, Shapes, Symbol, Symbols, Token, UNKNOWN};
+use crate::document::{ABSENT, Document, Fault, Shapes, Span, Symbol, Symbols, Token, UNKNOWN};
 
 /// The slot's memory limit is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,15 +51,27 @@ impl Memory {
         self.bytes_max = bytes_max.min(1 << 31);
     }
 
-    /// Forgets everything; memory above `keep_bytes` is given back.
+    /// Whether a reset has more to do than to forget.
     #[inline]
-    pub(crate) fn reset(&mut self, keep_bytes: usize) {
+    pub(crate) fn is_large(&self) -> bool {
+        self.documents.len() > DOCUMENTS_KEPT || self.spare_cells.capacity() > 0
+    }
+
+    /// Forgets everything, keeping all memory.
+    #[inline]
+    pub(crate) fn rewind(&mut self) {
         self.cells.clear();
         self.text.clear();
         self.own = None;
         self.documents_used = 0;
         self.documents_free.clear();
         self.document_bytes = 0;
+    }
+
+    /// Forgets everything; memory above `keep_bytes` is given back.
+    #[inline(never)]
+    pub(crate) fn reset(&mut self, keep_bytes: usize) {
+        self.rewind();
         if self.documents.len() > DOCUMENTS_KEPT {
             self.documents.truncate(DOCUMENTS_KEPT);
         }
@@ -109,7 +121,8 @@ impl Memory {
         self.add(text, |document| document.fill(text, symbols))
     }
 
-    /// The same for the record, by a learned shape where one fits. `resolve` appends the tokens that the program's paths lead to.
+    /// The same for the record, which is the first document, by a learned shape where one fits. `resolve` appends the tokens that the program's paths lead to.
+    #[inline(always)]
     pub(crate) fn add_record(
         &mut self,
         text: &[u8],
@@ -117,7 +130,19 @@ impl Memory {
         shapes: &mut Shapes,
         resolve: impl FnOnce(&Document, &mut Vec<u32>),
     ) -> Result<Result<Value, Fault>, Quota> {
-        self.add(text, |document| document.fill_by_shape(text, symbols, shapes, resolve))
+        debug_assert!(self.documents_used == 0, "nothing comes before the record");
+        self.room_for(text.len() * 8)?;
+        self.documents_used = 1;
+        if self.documents.is_empty() {
+            self.documents.push(Document::new());
+        }
+        let document = &mut self.documents[0];
+        if let Err(fault) = document.fill_by_shape(text, symbols, shapes, resolve) {
+            self.documents_free.push(Source::RECORD.0);
+            return Ok(Err(fault));
+        }
+        self.document_bytes = document.bytes_held();
+        Ok(Ok(super::view::token_value(document, Source::RECORD, document.root())))
     }
 
     #[inline]
@@ -139,8 +164,23 @@ impl Memory {
             self.documents_free.push(Source::document(index).0);
             return Ok(Err(fault));
         }
-        self.document_bytes += document.text().len() + document.token_count() * 28;
+        self.document_bytes += document.bytes_held();
         Ok(Ok(super::view::token_value(document, Source::document(index), document.root())))
+    }
+
+    /// Where the scalar lies in the record, and the record, that path number `path` leads to from the record, or from an object with other members over it: nearly every read. `first` is the member that the path begins with. `None` says nothing.
+    #[inline(always)]
+    pub(crate) fn scalar_below(&self, path: usize, first: Symbol, base: Value) -> Option<(&Document, Span)> {
+        if !base.is_record() {
+            if base.tag() != Tag::Overlay || first == Symbol::NONE || self.pairs(base.a() + 1, base.b()).iter().any(|[key, _]| key.key_symbol() == first) {
+                return None;
+            }
+            if !self.cell(base.a()).is_record() {
+                return None;
+            }
+        }
+        let record = self.documents.first()?;
+        Some((record, record.scalar_of(path)?))
     }
 
     /// What path number `path` leads to from `base`, when that is the record and the record's shape tells; a definite path may lead nowhere.
@@ -246,6 +286,15 @@ impl Memory {
     #[inline]
     pub(crate) fn set(&mut self, cell: u32, value: Value) {
         self.cells[cell as usize] = value;
+    }
+
+    /// Appends cells; returns the index of the first, if there is room.
+    #[inline]
+    pub(crate) fn append(&mut self, cells: &[Value]) -> Option<u32> {
+        self.room_for(size_of_val(cells)).ok()?;
+        let start = self.cells.len();
+        self.cells.extend_from_slice(cells);
+        Some(narrow(start))
     }
 
     /// Appends a pair of key and value cells; returns the index of the first. The caller has asked for the room.
@@ -400,7 +449,7 @@ impl Memory {
         self.documents_free.clear();
         for index in 0..self.documents_used {
             if self.reached[index] {
-                self.document_bytes += self.documents[index].text().len() + self.documents[index].token_count() * 28;
+                self.document_bytes += self.documents[index].bytes_held();
             } else {
                 self.documents[index].clear();
                 self.documents_free.push(Source::document(index).0);

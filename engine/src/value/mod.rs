@@ -180,6 +180,12 @@ impl Value {
         }
     }
 
+    /// The scalar of a span of the record.
+    #[inline]
+    pub(crate) fn of_record(span: Span) -> Self {
+        Self::scalar(Source::RECORD, span)
+    }
+
     /// The container at a token, `depth` levels deep.
     #[inline]
     fn token(tag: Tag, source: Source, token: u32, depth: u16, size: u32) -> Self {
@@ -302,10 +308,11 @@ impl Value {
         Source(self.b() as u16)
     }
 
-    /// Whether it is the record itself, a container.
-    #[inline]
+    /// Whether it is the record itself, an object.
+    #[inline(always)]
     fn is_record(self) -> bool {
-        matches!(self.tag(), Tag::TokenArray | Tag::TokenObject) && (self.a() | self.b()) == 0
+        // Tag and token in one word, the source in the other.
+        self.head.get() & (u64::from(u32::MAX) << 32 | 0xff) == Tag::TokenObject as u64 && self.b() == u32::from(Source::RECORD.0)
     }
 
     /// Levels of containers from this value down; 0 for a scalar.

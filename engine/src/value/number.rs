@@ -71,6 +71,30 @@ pub(crate) fn small_integer(text: &[u8]) -> Option<i64> {
     digits(first, rest).map(|value| -value)
 }
 
+/// The value of an integer of `len` characters at the beginning of `text`, if it has at most seven digits; all are read at once.
+#[inline(always)]
+pub(crate) fn short_integer(text: &[u8; 8], len: u32) -> Option<i64> {
+    if len == 0 || len > 7 {
+        return None;
+    }
+    let word = u64::from_le_bytes(*text);
+    let is_negative = word & 0xff == u64::from(b'-');
+    let (word, len) = if is_negative { (word >> 8, len - 1) } else { (word, len) };
+    if len == 0 {
+        return None;
+    }
+    // The last digit comes to the top byte; what is behind the number leaves the word, and zeros come in at its other end.
+    let digits = (word ^ 0x3030_3030_3030_3030) << (64 - 8 * len);
+    if (digits.wrapping_add(0x7676_7676_7676_7676) | digits) & 0x8080_8080_8080_8080 != 0 {
+        return None;
+    }
+    let pairs = (digits.wrapping_mul(10 << 8 | 1) >> 8) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs.wrapping_mul(100 << 16 | 1) >> 16) & 0x0000_ffff_0000_ffff;
+    let value = fours.wrapping_mul(10_000 << 32 | 1) >> 32;
+    let value = i64::try_from(value).ok()?;
+    Some(if is_negative { -value } else { value })
+}
+
 /// The value of at most 18 digits.
 #[inline]
 fn digits(first: u8, rest: &[u8]) -> Option<i64> {
@@ -295,6 +319,29 @@ mod tests {
         for text in ["", "-", ".", "e", "1e", "0x1", " 1", "1f"] {
             assert!(of_java(text).is_none(), "{text}");
         }
+    }
+
+    #[test]
+    fn short_integers_are_those_of_the_slow_twin() {
+        let characters = b"-0159.e,\xff";
+        let mut texts: Vec<Vec<u8>> = vec![Vec::new()];
+        for _ in 0..4 {
+            texts = texts.iter().flat_map(|text| characters.iter().map(move |&next| [&text[..], &[next]].concat())).collect();
+        }
+        texts.extend([0, 7, 42, 999, 1_000, 65_535, 999_999, 9_876_543, -1, -999_999, -1_234_567, 12_345_678].map(|value: i64| value.to_string().into_bytes()));
+        let mut found = 0;
+        for text in texts {
+            for (len, behind) in (0..=text.len()).flat_map(|len| [(len, b'0'), (len, b','), (len, 0)]) {
+                let mut padded = [behind; 8];
+                let Some(front) = padded.get_mut(..len) else { continue };
+                front.copy_from_slice(&text[..len]);
+                let value = short_integer(&padded, u32::try_from(len).expect("a short text"));
+                assert!(value.is_none() || value == small_integer(&text[..len]), "{}", text.escape_ascii());
+                assert_eq!(value.is_some(), len < 8 && small_integer(&text[..len]).is_some(), "{}", text[..len].escape_ascii());
+                found += u32::from(value.is_some());
+            }
+        }
+        assert!(found > 1_000, "the fast way is taken: {found}");
     }
 
     #[test]

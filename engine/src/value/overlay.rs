@@ -51,6 +51,28 @@ impl Memory {
         self.own = None;
     }
 
+    /// As [`set_member`](Self::set_member), or [`with_member`](Self::with_member), when the object is the record, its shape tells where the member is, and there is room: nearly every change. `None` says nothing.
+    #[inline(never)]
+    pub(crate) fn with_member_of_record(&mut self, object: Value, name: &Name, value: Value, is_last_use: bool) -> Option<Value> {
+        if !object.is_record() || value.tag() == Tag::Overlay {
+            return None;
+        }
+        let (key, size) = match self.documents.first()?.place_of(name.path) {
+            ABSENT => (name.key, size_with(object, name, None, value)),
+            place => {
+                let old = self.documents.first()?.compact_len_at(place)?;
+                (name.key.with_a(place), object.size().saturating_sub(old).saturating_add(value.size()))
+            }
+        };
+        self.room_for(size_of::<[Value; 3]>()).ok()?;
+        let start = narrow(self.cells.len());
+        self.cells.extend_from_slice(&[object, key, value]);
+        if is_last_use {
+            self.own = Some(start);
+        }
+        Some(Value::cells(Tag::Overlay, object.low().max(value.depth().saturating_add(1)), start, 1, size))
+    }
+
     /// As [`with_member`](Self::with_member) for an object that is dead afterwards.
     ///
     /// That nothing but the caller refers to the overlay made last is a promise kept by whoever stores or hands on a whole register: templates, arguments, forks and joins call [`share`](Self::share).

@@ -38,7 +38,7 @@ pub(super) fn token_value(document: &Document, source: Source, token: Token) -> 
     if span.kind() >= Kind::Array { container_value(document, source, token, span.kind()) } else { Value::scalar(source, span) }
 }
 
-#[inline(never)]
+#[inline]
 fn container_value(document: &Document, source: Source, token: Token, kind: Kind) -> Value {
     let tag = if kind == Kind::Array { Tag::TokenArray } else { Tag::TokenObject };
     Value::token(tag, source, token.0, document.depth(token), document.compact_len(token))

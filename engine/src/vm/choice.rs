@@ -8,9 +8,9 @@ use crate::document::{Kind, Unescaped};
 use crate::hir::{Comparison, TypeTest};
 use crate::program::Program;
 use crate::program::op::{ConstantId, OpId, PathId, SwitchId, TestId};
-use crate::program::pool::{Check, Literal, Side, Switch};
+use crate::program::pool::{Check, Literal, Side, Switch, Test};
 use crate::value::time::{self, Instant};
-use crate::value::{Value, View};
+use crate::value::{Memory, Value, View, number};
 
 #[inline]
 fn satisfies(comparison: Comparison, order: Option<Ordering>) -> bool {
@@ -24,25 +24,63 @@ fn satisfies(comparison: Comparison, order: Option<Ordering>) -> bool {
     }
 }
 
-/// The value that a Choice's last test read: the tests of a Choice stand one behind the other, and most ask for the same path.
+/// The value that a Choice's last test read slowly: the tests of a Choice stand one behind the other, and most ask for the same path.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Held {
-    path: Option<PathId>,
+    path: PathId,
     value: Option<Value>,
+    /// The number of events at that time: between the tests of a Choice there is none.
+    events: u64,
 }
 
 impl Held {
-    /// Nothing yet.
-    pub(super) const NOTHING: Self = Self { path: None, value: None };
+    /// Nothing yet: nobody counts that far.
+    pub(super) const NOTHING: Self = Self { path: PathId(0), value: None, events: u64::MAX };
+}
+
+/// Whether a test holds of `cur`, for the two most frequent tests of a scalar of the record that its shape tells the place of; `None` says nothing.
+#[inline(never)]
+fn quickly(memory: &Memory, test: &Test, cur: Value) -> Option<bool> {
+    let (document, span) = memory.scalar_below(test.path.index(), test.first, cur)?;
+    match &test.check {
+        Check::NumberWith(_, _, first, last) => {
+            if span.kind() != Kind::Number {
+                return Some(false);
+            }
+            let (bytes, _) = document.padded();
+            let found = number::short_integer(bytes.get(span.start as usize..)?.first_chunk()?, span.len())?;
+            Some(*first <= found && found <= *last)
+        }
+        Check::StringIs(_, literal, false) => {
+            if span.kind() != Kind::String || span.len() != literal.len && !span.is_escaped() {
+                return Some(false);
+            }
+            if span.is_escaped() || literal.len > Literal::WHOLE_MAX {
+                return None;
+            }
+            let (bytes, _) = document.padded();
+            Some(Literal::new(bytes.get(span.start as usize..span.end() as usize)?) == *literal)
+        }
+        _ => None,
+    }
 }
 
 impl Slot {
     /// Whether a test holds of `cur`; `held` is what the Choice has read before.
     #[inline]
     pub(super) fn holds(&mut self, program: &Program, id: u32, test: TestId, cur: Value, held: &mut Held) -> Result<bool, Raised> {
+        match quickly(&self.memory, program.test(test), cur) {
+            Some(holds) => Ok(holds),
+            None => self.holds_slowly(program, id, test, cur, held),
+        }
+    }
+
+    /// The same for any test of any value: the slow twin.
+    #[inline(never)]
+    fn holds_slowly(&mut self, program: &Program, id: u32, test: TestId, cur: Value, held: &mut Held) -> Result<bool, Raised> {
         let test = program.test(test);
-        if held.path != Some(test.path) {
-            *held = Held { path: Some(test.path), value: self.read(program, id, test.path, cur)? };
+        if held.path != test.path || held.events != self.events {
+            *held = Held { path: test.path, value: self.read(program, id, test.path, cur)?, events: self.events };
         }
         match (&test.check, held.value) {
             (Check::NumberWith(comparison, literal, first, last), Some(value)) => match self.view(program).small_integer(value) {

@@ -60,11 +60,13 @@ pub(super) enum Progress {
 impl Slot {
     /// Runs one strand, and others behind it, until one parks, yields or ends the execution.
     pub(super) fn advance<O: Observer>(&mut self, program: &Program, id: u32, fuel: &mut Fuel, effects: &mut Effects, observer: &mut O) -> Progress {
-        let delivered = match std::mem::replace(&mut self.strands[id as usize].inbox, Inbox::Empty) {
-            Inbox::Empty => Ok(()),
-            inbox => self.deliver(program, id, inbox, observer),
-        };
-        if self.pending_failure.take_if(|owner| *owner == id).is_some() {
+        let mut delivered = Ok(());
+        if !matches!(self.strands[id as usize].inbox, Inbox::Empty) {
+            let inbox = std::mem::replace(&mut self.strands[id as usize].inbox, Inbox::Empty);
+            delivered = self.deliver(program, id, inbox, observer);
+        }
+        if self.pending_failure == Some(id) {
+            self.pending_failure = None;
             return self.recover(program, id, effects, observer);
         }
         // The strand that the loop is at when it comes back: it goes on with others by itself.
@@ -101,7 +103,7 @@ impl Slot {
         let mut held = Held::NOTHING;
         loop {
             let following = OpId(pc.0 + 1);
-            match program.op(pc) {
+            match *program.op_at(pc) {
                 // Nobody hears of the states on the way, and the value that would be checked at their ends is checked here.
                 Op::Pass { next, count, .. } if !O::LISTENS && self.is_passable(cur) && self.spend(fuel, count) => {
                     self.events += 2 * u64::from(count);
@@ -112,7 +114,6 @@ impl Slot {
                         Some(value) => cur = value,
                         None => return Ok(Progress::Yielded),
                     }
-                    held = Held::NOTHING;
                     pc = following;
                 }
                 Op::Test { test, then, otherwise } => {
@@ -153,7 +154,6 @@ impl Slot {
                     pc = self.left(program, id, following, cur, observer)?;
                 }
                 op => {
-                    held = Held::NOTHING;
                     pc = following;
                     match self.work(program, id, op, cur, effects, observer)? {
                         Some(value) => cur = value,
@@ -185,7 +185,7 @@ impl Slot {
     /// Where to go on from `pc`: behind the Exit there, if it is one, which is carried out on the way.
     #[inline]
     fn left<O: Observer>(&mut self, program: &Program, id: u32, pc: OpId, cur: Value, observer: &mut O) -> Result<OpId, Raised> {
-        let Op::Exit { next } = program.op(pc) else { return Ok(pc) };
+        let Op::Exit { next } = *program.op_at(pc) else { return Ok(pc) };
         self.leave(program, id, pc, cur, observer)?;
         Ok(next)
     }
@@ -216,6 +216,7 @@ impl Slot {
     }
 
     /// From here on the loop stops where the budget of bytes ends or the memory is to be compacted, whatever is nearer.
+    #[inline]
     pub(super) fn set_stop(&mut self, fuel: &Fuel) {
         self.stop_at = fuel.bytes_until.min(self.compact_at);
     }

@@ -195,6 +195,7 @@ impl Slot {
     }
 
     /// Takes the output of a strand that has ended; the last one lets the owner go on.
+    #[inline(never)]
     pub(super) fn join<O: Observer>(&mut self, program: &Program, id: u32, output: Value, observer: &mut O) {
         self.memory.share();
         let strand = self.strand_mut(id);

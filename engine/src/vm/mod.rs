@@ -106,6 +106,8 @@ pub struct Slot {
     frames_free: Vec<u32>,
     /// Strands that can go on, in the order in which they will.
     queue: VecDeque<u32>,
+    /// Whether the first strand has yet to run: then it alone can, without having been in the queue.
+    is_fresh: bool,
     failure: FailureText,
     now: Timestamp,
     started: Timestamp,
@@ -159,6 +161,7 @@ impl Slot {
             frames: Vec::new(),
             frames_free: Vec::new(),
             queue: VecDeque::new(),
+            is_fresh: false,
             failure: FailureText::default(),
             now: Timestamp(0),
             started: Timestamp(0),
@@ -207,14 +210,20 @@ impl Slot {
         self.begin(program, read, start)
     }
 
-    #[inline]
+    #[inline(always)]
     fn clear_for(&mut self, program: &Program) {
-        self.forget(usize::MAX);
+        if self.strands.len() > 1 || !self.queue.is_empty() || self.memory.is_large() {
+            self.forget(usize::MAX);
+        } else {
+            self.memory.rewind();
+            self.forget_turn();
+            self.strands[0].life = Life::Free;
+        }
         self.limits = program.limits;
         self.memory.set_bytes_max(program.limits.slot_bytes_max);
     }
 
-    #[inline]
+    #[inline(always)]
     fn begin(&mut self, program: &Program, read: Result<Result<Value, Fault>, Quota>, start: &Start<'_>) -> Result<(), Fault> {
         self.input = read.unwrap_or_else(|_| Err(Fault::too_large(self.limits.slot_bytes_max)))?;
         if self.input.size() > self.limits.payload_bytes_max {
@@ -226,7 +235,7 @@ impl Slot {
         self.random = start.seed;
         self.set_name(start.name);
         self.strands[0].begin(program.entry, self.input, NO_FRAME, 0, 0);
-        self.queue.push_back(0);
+        self.is_fresh = true;
         self.ended = None;
         Ok(())
     }
@@ -254,7 +263,8 @@ impl Slot {
 
     fn run_queue<O: Observer>(&mut self, program: &Program, fuel: &mut dispatch::Fuel, kept: &mut u32, effects: &mut Effects, observer: &mut O) -> Step {
         let is_bounded = program.workflow_type == WorkflowType::Standard;
-        while let Some(strand) = self.queue.pop_front() {
+        let mut next = if std::mem::take(&mut self.is_fresh) { Some(0) } else { self.queue.pop_front() };
+        while let Some(strand) = next {
             let is_full = is_bounded && self.events + 1 >= HISTORY_EVENTS_MAX;
             let progress = if is_full { self.fail_history(program, strand, effects, observer) } else { self.advance(program, strand, fuel, effects, observer) };
             match progress {
@@ -270,6 +280,7 @@ impl Slot {
                     return step;
                 }
             }
+            next = self.queue.pop_front();
         }
         if !self.deadline_asked && self.deadline.0 != u64::MAX {
             self.deadline_asked = true;
@@ -384,18 +395,9 @@ impl Slot {
     }
 
     fn forget(&mut self, keep_bytes: usize) {
-        self.generation = self.generation.wrapping_add(1);
         self.memory.reset(keep_bytes);
         self.queue.clear();
-        self.failure.clear();
-        self.deadline_asked = false;
-        self.events = 0;
-        self.sequence = 0;
-        self.transitions = 0;
-        self.selecting = None;
-        self.pending_failure = None;
-        self.variable_bytes = 0;
-        self.compact_at = COMPACT_FROM;
+        self.forget_turn();
         if self.strands.len() > 1 {
             self.strands.truncate(64);
             self.strands_free.clear();
@@ -407,6 +409,22 @@ impl Slot {
             self.frames_free.clear();
         }
         self.strands[0].life = Life::Free;
+    }
+
+    /// Forgets what is not in memory, strands or queue.
+    #[inline(always)]
+    fn forget_turn(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
+        self.failure.clear();
+        self.is_fresh = false;
+        self.deadline_asked = false;
+        self.events = 0;
+        self.sequence = 0;
+        self.transitions = 0;
+        self.selecting = None;
+        self.pending_failure = None;
+        self.variable_bytes = 0;
+        self.compact_at = COMPACT_FROM;
     }
 
     #[inline]

@@ -81,7 +81,7 @@ impl Slot {
     }
 
     /// What a path selects for a template, an argument or a variable, which will refer to it; `field` is where the path stands, for the error when it finds nothing.
-    #[inline]
+    #[inline(never)]
     pub(super) fn take(&mut self, program: &Program, id: u32, path: PathId, field: &str, base: Value) -> Result<Value, Raised> {
         let code = program.path(path);
         if code.plain
@@ -219,6 +219,18 @@ impl Slot {
     pub(super) fn merge(&mut self, program: &Program, id: u32, target: MergeId, value: Value) -> Result<Value, Raised> {
         let raw = self.strand(id).raw;
         let code = program.merge(target);
+        if let Some(name) = &code.member
+            && let Some(merged) = self.memory.with_member_of_record(raw, name, value, code.is_last_use)
+        {
+            return Ok(merged);
+        }
+        self.merge_otherwise(program, id, code, value)
+    }
+
+    /// Any other change.
+    #[inline(never)]
+    fn merge_otherwise(&mut self, program: &Program, id: u32, code: &MergeCode, value: Value) -> Result<Value, Raised> {
+        let raw = self.strand(id).raw;
         if let (Some(name), Kind::Object) = (&code.member, raw.kind()) {
             let merged = if code.is_last_use {
                 self.memory.set_member(raw, name, value, &program.constants, &program.symbols)

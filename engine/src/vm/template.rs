@@ -4,21 +4,55 @@ use super::Slot;
 use super::failure::Raised;
 use crate::program::Program;
 use crate::program::op::NodeId;
-use crate::program::pool::Node;
-use crate::value::Value;
+use crate::program::pool::{Node, Plan};
+use crate::value::{Tag, Value};
 
 impl Slot {
     /// Fills in a whole template over `cur`.
-    #[inline]
+    #[inline(never)]
     pub(super) fn build_root(&mut self, program: &Program, id: u32, node: NodeId, cur: Value) -> Result<Value, Raised> {
-        let value = match program.pools.nodes[node.index()] {
-            // The usual template, without a further call.
-            Node::Record { first, count, frame } => {
-                let members = &program.pools.members[first as usize..(first + count) as usize];
-                self.build_record(program, id, members, frame, cur)?
-            }
-            node => self.build(program, id, node, cur)?,
-        };
+        if let Some(Some(plan)) = program.pools.plans.get(node.index())
+            && let Some(value) = self.build_planned(program, plan, cur)
+            && value.is_within(self.limits.payload_bytes_max)
+        {
+            return Ok(value);
+        }
+        self.build_otherwise(program, id, node, cur)
+    }
+
+    /// The usual template; nothing when something is not found, or there is no room: then [`build`](Self::build), its slow twin, says what is wrong.
+    #[inline]
+    fn build_planned(&mut self, program: &Program, plan: &Plan, cur: Value) -> Option<Value> {
+        let start = self.memory.append(&plan.cells)?;
+        let (mut size, mut depth) = (plan.size, plan.depth);
+        for at in &plan.paths {
+            let value = match self.memory.scalar_below(at.path.index(), at.first, cur) {
+                Some((_, span)) => Value::of_record(span),
+                None => {
+                    let found = self.read_plain(program, at.path, cur)?;
+                    if found.tag() == Tag::Overlay {
+                        self.memory.share();
+                    }
+                    depth = depth.max(found.depth());
+                    found
+                }
+            };
+            size += u64::from(value.size());
+            self.memory.set(start + at.cell, value);
+        }
+        for &cell in &plan.names {
+            let name = self.name_value().ok()?;
+            size += u64::from(name.size());
+            self.memory.set(start + cell, name);
+        }
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        Some(Value::object(depth.saturating_add(1), start, self.memory.cell_count().wrapping_sub(start) / 2, size))
+    }
+
+    /// Any other template.
+    #[inline(never)]
+    fn build_otherwise(&mut self, program: &Program, id: u32, node: NodeId, cur: Value) -> Result<Value, Raised> {
+        let value = self.build(program, id, program.pools.nodes[node.index()], cur)?;
         self.within_limit(program, id, value)?;
         Ok(value)
     }
