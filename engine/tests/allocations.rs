@@ -207,7 +207,7 @@ fn shaped(shape: usize, value: usize) -> String {
         let value = match name {
             "type" => "\"heartbeat\"".to_owned(),
             "site" => format!("{{\"id\": {value},\"zone\":null}}"),
-            "list" => format!("[{}]", vec!["7"; shape / 32 % 12].join(", ")),
+            "list" => format!("[{}]", vec!["7"; shape / 32 % 13].join(", ")),
             _ if at % 2 == 0 => value.to_string(),
             _ => format!("\"text {value}\""),
         };

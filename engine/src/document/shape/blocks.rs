@@ -64,8 +64,8 @@ impl<T: Copy + Default, const N: usize> Blocks<T, N> {
             return block;
         }
         assert!(self.values.len() < self.blocks_max, "has_room() is asked before a list is kept");
-        self.values.push([T::default(); N]);
-        self.next.push(NONE);
+        super::push_within(&mut self.values, [T::default(); N], self.blocks_max);
+        super::push_within(&mut self.next, NONE, self.blocks_max);
         u16::try_from(self.values.len() - 1).expect("blocks_max is a 16-bit number")
     }
 

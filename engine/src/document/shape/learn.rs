@@ -90,7 +90,7 @@ impl Shapes {
         self.policy.learned += 1;
         match self.shapes.get_mut(place) {
             Some(free) => *free = shape,
-            None => self.shapes.push(shape),
+            None => super::push_within(&mut self.shapes, shape, SHAPES_MAX),
         }
     }
 

@@ -227,6 +227,14 @@ impl Default for Shapes {
     }
 }
 
+/// Appends to a list that grows to `count_max` and not beyond, its memory included.
+fn push_within<T>(list: &mut Vec<T>, value: T, count_max: usize) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(list.len().max(16).min(count_max - list.len()));
+    }
+    list.push(value);
+}
+
 impl Shapes {
     /// No shapes yet.
     #[must_use]

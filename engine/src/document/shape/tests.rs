@@ -149,6 +149,58 @@ fn one_document_read(shapes: &mut Shapes, symbols: &Symbols, text: &str, documen
     }
 }
 
+/// A message of shape `shape`: an order of keys of which many begin alike, some longer than a node, in a style of whitespace.
+fn tangled(shape: u64, value: u64) -> String {
+    let mut state = shape.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut random = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 33) % below
+    };
+    let (open, colon, comma) = [("", ":", ","), ("", ": ", ", "), ("\n  ", ": ", ",\n  ")][usize::try_from(random(3)).expect("small")];
+    let mut text = format!("{{{open}");
+    for member in 0..1 + random(9) {
+        if member > 0 {
+            text += comma;
+        }
+        let key = ["a", "ab", "abcdefgh", "abcdefghi", "abcdefghijklmnopqrstuvwxyz-abcdefghijklmnopqrstuvwxyz-abcdefghijklmnopqrstuvwxyz"]
+            [usize::try_from(random(5)).expect("small")];
+        text += &format!("\"{key}{member}\"{colon}");
+        match random(5) {
+            0 => text += &format!("[{value}{comma}{{}}{comma}[]{comma}\"{value}\"]"),
+            1 => text += &format!("{{\"x\"{colon}-{value}.5e1{comma}\"y\"{colon}null}}"),
+            2 => text += &format!("\"a text that is longer than two blocks, with \\\" and \u{e9} {value}\""),
+            3 => text += &value.to_string(),
+            _ => text += &format!("\"{value}\""),
+        }
+    }
+    text + open + "}"
+}
+
+/// Many shapes at every place, evicted and learned again, in memory for fewer of them: what is read by shapes is what the full pass reads.
+#[test]
+fn a_crowded_trie_reads_as_the_full_pass_does() {
+    let mut reader = Reader::new();
+    reader.symbols.intern("ab1").expect("room for a name");
+    let mut expected = Document::new();
+    let mut draw = 1_u64;
+    for round in 0..25_000_u64 {
+        draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        // The shapes in use move on.
+        let shape = round / 40 + (draw >> 33) % 900;
+        let text = tangled(shape, draw >> 40);
+        reader.read(&text);
+        expected.fill(text.as_bytes(), &reader.symbols).expect(&text);
+        assert_eq!((reader.document.text(), reader.document.token_count()), (expected.text(), expected.token_count()));
+        for token in (0..expected.tape.count()).map(Token) {
+            let told = |document: &Document| (document.span(token), *document.fixed(token));
+            assert_eq!(told(&reader.document), told(&expected), "token {} of {text}", token.0);
+        }
+    }
+    let counts = reader.shapes.counts();
+    assert!(counts.hits > 5_000 && counts.evicted > 100, "{counts:?}");
+    assert!(reader.shapes.capacity_bytes() < BYTES_MAX + (64 << 10), "{}", reader.shapes.capacity_bytes());
+}
+
 #[test]
 fn shapes_that_are_off_learn_nothing() {
     let mut reader = Reader { shapes: Shapes::off(), ..Reader::new() };

@@ -23,7 +23,7 @@ const GOES_ON: u16 = 1 << 15;
 /// Last byte of the head of such a node: it is compared, and no text has it there, so that a run always halts.
 const NO_TEXT: u8 = 0xff;
 
-/// Literals at one place that are compared one after the other; more of them are found by their hash.
+/// Literals at one place, behind the first, that are compared one after the other; more of them are found by their hash.
 const SIBLINGS_MAX: usize = 4;
 
 /// Slots of the table of literals that are found by their hash. Every shape leaves the ones before it at one place only, so there are no more such literals than shapes.
@@ -175,7 +175,7 @@ impl Trie {
     /// Adds a shape for which there is room: its literals, each with the leaf behind it, and the one at the end, which has none. Returns its last node.
     pub(super) fn insert<'l>(&mut self, literals: impl Iterator<Item = (&'l [u8], Option<u16>)>, shape: u32) -> u32 {
         if self.nodes.is_empty() {
-            self.nodes.push(Node::new(b"", 0, END, NONE));
+            super::push_within(&mut self.nodes, Node::new(b"", 0, END, NONE), Self::NODES_MAX);
         }
         let mut last = ROOT;
         for (literal, token) in literals {
@@ -215,7 +215,7 @@ impl Trie {
             self.nodes[place as usize] = node;
             place
         } else {
-            self.nodes.push(node);
+            super::push_within(&mut self.nodes, node, Self::NODES_MAX);
             u32::try_from(self.nodes.len() - 1).expect("NODES_MAX is a 32-bit number")
         };
         let (mut last, mut siblings) = (self.nodes[parent as usize].child, 0);
@@ -236,6 +236,11 @@ impl Trie {
     fn note_child(&mut self, parent: u32, child: u32, siblings: usize) {
         let len = u8::try_from(self.nodes[child as usize].literal_len().min(WIDTH)).expect("WIDTH is a small number");
         let Node { child_len, is_wide, child: first, .. } = self.nodes[parent as usize];
+        if first == child {
+            // Nothing else is there, so nothing is in the table.
+            self.nodes[parent as usize].child_len = len;
+            return;
+        }
         if is_wide && len >= child_len {
             self.link(child);
             return;
