@@ -1,9 +1,9 @@
 //! The literals of all shapes, by what comes before them.
 
-use super::super::lanes::{Here, LITERAL, Lanes, Literal, Text, WIDTH, Window};
-use super::super::lanes::is_wide;
 #[cfg(target_arch = "x86_64")]
 use super::super::lanes::Wide;
+use super::super::lanes::is_wide;
+use super::super::lanes::{Here, LITERAL, Lanes, Literal, Text, WIDTH, Window};
 use super::super::symbols::{hash, prefix};
 use super::super::tape::Span;
 use super::super::{Kind, leaf};
