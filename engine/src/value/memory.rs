@@ -1,6 +1,6 @@
 //! The memory of one slot: documents, cells, computed text; bounded, reused, compacted.
 
-use super::pen::STRIDE;
+use super::pen::{Pen, STRIDE, Text};
 use super::write::put;
 use super::{Member, NO_TOKEN, Source, Tag, Value, View};
 use crate::document::{ABSENT, Document, Fault, Shapes, Span, Symbol, Symbols, Token, UNKNOWN};
@@ -248,19 +248,27 @@ impl Memory {
         Value::string(Source::COMPUTED, narrow(start), narrow(self.text.len() - start), escaped)
     }
 
-    /// A string of a text that needs no escapes with an integer behind it.
+    /// A string of a text that needs no escapes with an integer behind it; it is short work where the text's buffer has spare room.
     #[inline]
-    pub(crate) fn add_plain(&mut self, front: &[u8], integer: i64) -> Result<Value, Quota> {
-        let mut digits = [0; 20];
-        let digits = super::write::integer_text(integer, &mut digits);
-        let len = front.len() + digits.len() + 2;
+    pub(crate) fn add_plain(&mut self, front: &Vec<u8>, integer: i64) -> Result<Value, Quota> {
+        let mut room = [0; 20 + STRIDE];
+        let (digits, _) = room.split_first_chunk_mut().expect("there are more than 20 bytes");
+        let first = 20 - super::write::integer_text(integer, digits).len();
+        let len = front.len() + 20 - first + 2;
         self.room_for(len)?;
         let start = self.text.len();
-        self.text.reserve(len + STRIDE);
-        self.text.push(b'"');
-        put(&mut self.text, front);
-        put(&mut self.text, digits);
-        self.text.push(b'"');
+        // A stride more is kept behind the text, so that it is written like the record's.
+        let mut pen = Pen::new(&mut self.text, len + STRIDE);
+        if !pen.piece_behind(b'"', &Text::growing(front), 0, front.len()) {
+            pen.byte(b'"');
+            pen.bytes(front);
+        }
+        if !pen.piece(&Text::padded(&room, 20), first, 20 - first) {
+            pen.bytes(&room[first..20]);
+        }
+        pen.byte(b'"');
+        let is_written = pen.finish();
+        debug_assert!(is_written, "the room was asked for");
         Ok(Value::string(Source::COMPUTED, narrow(start), narrow(len), false))
     }
 

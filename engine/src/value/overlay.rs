@@ -51,26 +51,44 @@ impl Memory {
         self.own = None;
     }
 
-    /// As [`set_member`](Self::set_member), or [`with_member`](Self::with_member), when the object is the record, its shape tells where the member is, and there is room: nearly every change. `None` says nothing.
+    /// As [`set_member`](Self::set_member), or [`with_member`](Self::with_member), for the two usual changes: of the record, where its shape tells the place, and of a member set before, where it lies. Nothing is allocated; `None` says nothing, not even that there is no room.
     #[inline(never)]
-    pub(crate) fn with_member_of_record(&mut self, object: Value, name: &Name, value: Value, is_last_use: bool) -> Option<Value> {
-        if !object.is_record() || value.tag() == Tag::Overlay {
+    pub(crate) fn change_quickly(&mut self, object: Value, name: &Name, value: Value, is_last_use: bool) -> Option<Value> {
+        if value.tag() == Tag::Overlay {
             return None;
         }
-        let (key, size) = match self.documents.first()?.place_of(name.path) {
+        if !object.is_record() {
+            return if is_last_use { self.change_own(object, name, value) } else { None };
+        }
+        let record = self.documents.first()?;
+        let (key, size) = match record.place_of(name.path) {
             ABSENT => (name.key, size_with(object, name, None, value)),
-            place => {
-                let old = self.documents.first()?.compact_len_at(place)?;
-                (name.key.with_a(place), object.size().saturating_sub(old).saturating_add(value.size()))
-            }
+            place => (name.key.with_a(place), object.size().saturating_sub(record.compact_len_at(place)?).saturating_add(value.size())),
         };
-        self.room_for(size_of::<[Value; 3]>()).ok()?;
+        let cells = [object, key, value];
+        if self.cells.capacity() - self.cells.len() < cells.len() || self.room_for(size_of_val(&cells)).is_err() {
+            return None;
+        }
         let start = narrow(self.cells.len());
-        self.cells.extend_from_slice(&[object, key, value]);
+        self.cells.extend_from_slice(&cells);
         if is_last_use {
             self.own = Some(start);
         }
         Some(Value::cells(Tag::Overlay, object.low().max(value.depth().saturating_add(1)), start, 1, size))
+    }
+
+    /// Changes a member of an overlay that only the running strand's registers refer to, where it lies.
+    #[inline(always)]
+    fn change_own(&mut self, object: Value, name: &Name, value: Value) -> Option<Value> {
+        if object.tag() != Tag::Overlay || self.own != Some(object.a()) {
+            return None;
+        }
+        let (first, count) = (object.a() as usize + 1, object.b() as usize * 2);
+        let pairs = self.cells[first..first + count].as_chunks_mut::<2>().0;
+        let [_, old] = pairs.iter_mut().find(|[key, _]| key.key_symbol() == name.symbol())?;
+        let size = object.size().saturating_sub(old.size()).saturating_add(value.size());
+        *old = value;
+        Some(object.resized(size, value.depth().saturating_add(1)))
     }
 
     /// As [`with_member`](Self::with_member) for an object that is dead afterwards.
@@ -78,14 +96,10 @@ impl Memory {
     /// That nothing but the caller refers to the overlay made last is a promise kept by whoever stores or hands on a whole register: templates, arguments, forks and joins call [`share`](Self::share).
     #[inline]
     pub(crate) fn set_member(&mut self, object: Value, name: &Name, value: Value, constants: &Document, symbols: &Symbols) -> Result<Value, Quota> {
-        if object.tag() == Tag::Overlay && self.own == Some(object.a()) && value.tag() != Tag::Overlay {
-            let (first, count) = (object.a() as usize + 1, object.b() as usize * 2);
-            let pairs = &mut self.cells[first..first + count];
-            if let Some([_, old]) = pairs.as_chunks_mut::<2>().0.iter_mut().find(|[key, _]| key.key_symbol() == name.symbol()) {
-                let size = object.size().saturating_sub(old.size()).saturating_add(value.size());
-                *old = value;
-                return Ok(object.resized(size, value.depth().saturating_add(1)));
-            }
+        if value.tag() != Tag::Overlay
+            && let Some(changed) = self.change_own(object, name, value)
+        {
+            return Ok(changed);
         }
         let changed = self.with_member(object, name, value, constants, symbols)?;
         self.own = (changed.tag() == Tag::Overlay).then_some(changed.a());

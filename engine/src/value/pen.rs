@@ -135,8 +135,14 @@ impl<'o> Pen<'o> {
     }
 
     /// Any bytes.
-    #[inline]
+    #[inline(never)]
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        self.run(bytes);
+    }
+
+    /// The same where they are many.
+    #[inline(always)]
+    pub(super) fn run(&mut self, bytes: &[u8]) {
         if self.room() < bytes.len() {
             self.is_full = true;
             return;

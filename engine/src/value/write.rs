@@ -13,6 +13,10 @@ const SHORT_MAX: usize = 64;
 impl View<'_> {
     /// Appends `value` to `out` as compact JSON.
     pub(crate) fn write(self, value: Value, out: &mut Vec<u8>) {
+        if matches!(value.tag(), Tag::TokenArray | Tag::TokenObject) {
+            // An output that is a part of a document, or all of it.
+            return out.extend_from_slice(self.document(value.token_source()).raw(Token(value.a())));
+        }
         let mut room = value.size() as usize;
         // A value knows its length, so once is enough; were it wrong, the output would still be right.
         while !self.write_within(value, room, out) {
@@ -164,7 +168,7 @@ impl<'v> Writer<'v, '_> {
         if pairs.iter().any(|[key, _]| key.a() != NO_TOKEN) {
             at = self.splice(document, at, pairs);
         }
-        self.pen.bytes(document.slice(at, end));
+        self.pen.run(document.slice(at, end));
         // What has been written ends with the brace that opens the object when the document's has no members.
         let lead = if whole.len() > 2 {
             b','
@@ -381,7 +385,7 @@ mod tests {
             let view = View::new(&memory, &constants, &symbols);
             let mut values: Vec<Value> = constants.children(Token(0)).map(|token| view.constant(token)).collect();
             values.extend([record, reply, Value::integer(-70), Value::boolean(true), Value::NULL]);
-            values.push(memory.add_plain(b"front-", 12).expect("there is room"));
+            values.push(memory.add_plain(&b"front-".to_vec(), 12).expect("there is room"));
             values.push(memory.add_string(long.as_bytes()).expect("there is room"));
             for round in 0..40 {
                 let (object, name, value) = (values[values.len() - 1 - round % 3], names[round % names.len()], values[round * 7 % values.len()]);

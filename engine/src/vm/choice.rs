@@ -38,9 +38,9 @@ impl Held {
     pub(super) const NOTHING: Self = Self { path: PathId(0), value: None, events: u64::MAX };
 }
 
-/// Whether a test holds of `cur`, for the two most frequent tests of a scalar of the record that its shape tells the place of; `None` says nothing.
+/// Whether a test holds of `cur`, for the two most frequent tests of a scalar of the record that its shape tells the place of; `None` says nothing, and the slow twin [`Slot::holds`] is to be asked.
 #[inline(never)]
-fn quickly(memory: &Memory, test: &Test, cur: Value) -> Option<bool> {
+pub(super) fn quickly(memory: &Memory, test: &Test, cur: Value) -> Option<bool> {
     let (document, span) = memory.scalar_below(test.path.index(), test.first, cur)?;
     match &test.check {
         Check::NumberWith(_, _, first, last) => {
@@ -66,18 +66,9 @@ fn quickly(memory: &Memory, test: &Test, cur: Value) -> Option<bool> {
 }
 
 impl Slot {
-    /// Whether a test holds of `cur`; `held` is what the Choice has read before.
-    #[inline]
-    pub(super) fn holds(&mut self, program: &Program, id: u32, test: TestId, cur: Value, held: &mut Held) -> Result<bool, Raised> {
-        match quickly(&self.memory, program.test(test), cur) {
-            Some(holds) => Ok(holds),
-            None => self.holds_slowly(program, id, test, cur, held),
-        }
-    }
-
-    /// The same for any test of any value: the slow twin.
+    /// Whether a test holds of `cur`, for any test of any value; `held` is what the Choice has read before.
     #[inline(never)]
-    fn holds_slowly(&mut self, program: &Program, id: u32, test: TestId, cur: Value, held: &mut Held) -> Result<bool, Raised> {
+    pub(super) fn holds(&mut self, program: &Program, id: u32, test: TestId, cur: Value, held: &mut Held) -> Result<bool, Raised> {
         let test = program.test(test);
         if held.path != test.path || held.events != self.events {
             *held = Held { path: test.path, value: self.read(program, id, test.path, cur)?, events: self.events };

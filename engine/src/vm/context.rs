@@ -149,6 +149,7 @@ impl Slot {
         self.name_front.push(b'-');
         write_integer(i64::from(partition.unwrap_or(0)), &mut self.name_front);
         self.name_front.push(b'-');
+        self.name_front.reserve(NAME_CHARACTERS_MAX);
         let needs_no_escapes = text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'));
         self.is_name_plain = needs_no_escapes && self.name_front.len() + OFFSET_CHARACTERS_MAX <= NAME_CHARACTERS_MAX;
     }

@@ -1,6 +1,6 @@
 //! The loop: one `match`, one line an op where one line will do; the work is in the siblings.
 
-use super::choice::Held;
+use super::choice::{self, Held};
 use super::failure::Raised;
 use super::observe::{Decision, EventKind, Observer, Told};
 use super::strand::{Inbox, Life};
@@ -117,11 +117,14 @@ impl Slot {
                     pc = following;
                 }
                 Op::Test { test, then, otherwise } => {
-                    // A branch, not a select: the next op's address must not wait for the data.
-                    if self.holds(program, id, test, cur, &mut held)? {
-                        pc = self.left(program, id, then, cur, observer)?;
-                    } else {
-                        pc = self.left(program, id, otherwise, cur, observer)?;
+                    // Branches, not a select: the next op's address must not wait for the data.
+                    match choice::quickly(&self.memory, program.test(test), cur) {
+                        Some(true) => pc = self.left(program, id, then, cur, observer)?,
+                        Some(false) => pc = self.left(program, id, otherwise, cur, observer)?,
+                        None => {
+                            let target = if self.holds(program, id, test, cur, &mut held)? { then } else { otherwise };
+                            pc = self.left(program, id, target, cur, observer)?;
+                        }
                     }
                 }
                 Op::Switch { switch, otherwise } => {

@@ -81,7 +81,7 @@ impl Slot {
     }
 
     /// What a path selects for a template, an argument or a variable, which will refer to it; `field` is where the path stands, for the error when it finds nothing.
-    #[inline(never)]
+    #[inline]
     pub(super) fn take(&mut self, program: &Program, id: u32, path: PathId, field: &str, base: Value) -> Result<Value, Raised> {
         let code = program.path(path);
         if code.plain
@@ -220,7 +220,7 @@ impl Slot {
         let raw = self.strand(id).raw;
         let code = program.merge(target);
         if let Some(name) = &code.member
-            && let Some(merged) = self.memory.with_member_of_record(raw, name, value, code.is_last_use)
+            && let Some(merged) = self.memory.change_quickly(raw, name, value, code.is_last_use)
         {
             return Ok(merged);
         }

@@ -17,7 +17,15 @@ impl Slot {
         {
             return Ok(value);
         }
-        self.build_otherwise(program, id, node, cur)
+        let value = match program.pools.nodes[node.index()] {
+            // Without a further call.
+            Node::Record { first, count, frame } => {
+                self.build_record(program, id, &program.pools.members[first as usize..(first + count) as usize], frame, cur)?
+            }
+            node => self.build(program, id, node, cur)?,
+        };
+        self.within_limit(program, id, value)?;
+        Ok(value)
     }
 
     /// The usual template; nothing when something is not found, or there is no room: then [`build`](Self::build), its slow twin, says what is wrong.
@@ -47,14 +55,6 @@ impl Slot {
         }
         let size = u32::try_from(size).unwrap_or(u32::MAX);
         Some(Value::object(depth.saturating_add(1), start, self.memory.cell_count().wrapping_sub(start) / 2, size))
-    }
-
-    /// Any other template.
-    #[inline(never)]
-    fn build_otherwise(&mut self, program: &Program, id: u32, node: NodeId, cur: Value) -> Result<Value, Raised> {
-        let value = self.build(program, id, program.pools.nodes[node.index()], cur)?;
-        self.within_limit(program, id, value)?;
-        Ok(value)
     }
 
     /// Fills in a whole template over `cur`, for a caller that has limits of its own.
