@@ -7,7 +7,7 @@ use serde_saphyr::Spanned;
 
 use super::fault::{Error, Fault, join};
 use super::placeholder::{self, Outside, ReadFile};
-use super::tree::{Kind, Node, Place, Source};
+use super::tree::{Kind, Node, Place, Source, is_secret};
 use super::yaml::{self, Tree};
 use crate::kafka::Profile;
 
@@ -178,9 +178,13 @@ fn lay_over(path: &str, base: &mut Node, overlay: Node, template: &Node, faults:
         }
         // A section that is named but left empty changes nothing.
         (Kind::Map(_), Kind::Null) => {}
-        (Kind::Map(_), kind) => {
-            // A text in place of the client's options may hold a password.
-            let found = if is_open(path) { "the hidden value".to_owned() } else { Node { kind, source: overlay.source.clone() }.inline() };
+        (Kind::Map(members), kind) => {
+            // A text in place of the client's options, or of a section with secrets, may hold one.
+            let found = if is_open(path) || members.iter().any(|(key, _)| is_secret(key)) {
+                "the hidden value".to_owned()
+            } else {
+                Node { kind, source: overlay.source.clone() }.inline()
+            };
             faults.push(Fault::new(path, &overlay.source, format!("{found} is not allowed; it takes a mapping of keys")));
         }
         (_, Kind::List(items)) if path == "pipelines" => {

@@ -139,7 +139,8 @@ fn cut_short(group: &str, strategy: &str) {
     let second = waiting(settings);
     await_that("both have partitions", || first.assigned().len() == 2 && second.assigned().len() == 2);
     await_that("each runs what is its own", || first.counters().executions_open == 2 && second.counters().executions_open == 2);
-    assert_eq!((first.counters().drains_cut_short, second.counters().drains_cut_short), (1, 0));
+    // The group may take more than one round to come to rest, and an eager one revokes everything in each.
+    assert!(first.counters().drains_cut_short >= 1);
     assert!(first.counters().executions_abandoned >= 2);
     assert!(first.failed().is_none() && second.failed().is_none());
     finish(&second);
