@@ -172,5 +172,6 @@ pub(crate) fn gaps_between_offsets_do_no_harm(shared: &Shared) -> Result<(), Str
     // The last committed record lies before the marker of its transaction and a whole one that was given up.
     let last = results.iter().filter_map(|record| record.header("expressway-source").rsplit('/').next()?.parse::<i64>().ok()).max().unwrap_or(-1);
     deadline::until("the last record committed", SOON, || stage.committed().ok().filter(|committed| committed[0] > last))?;
+    crate::group::stayed(&service)?;
     service.stop(SOON)
 }

@@ -243,6 +243,7 @@ pub(crate) fn compacted_input_is_read_to_its_end(_: &Shared) -> Result<(), Strin
     let end = kafka::ends(&stage.bootstrap(), &source, 1)?;
     let committed = || kafka::committed(&stage.bootstrap(), &stage.group, &source, 1).ok();
     deadline::until("the end committed", SOON, || committed().filter(|committed| committed[0] == Some(end[0])))?;
+    stayed(&service)?;
     service.stop(SOON)?;
     let mut results = Reader::open(&stage.bootstrap(), &service::results(&source), 1)?;
     let results = results.read_to_end(&stage.bootstrap(), &service::results(&source), 1, SOON)?;
@@ -252,6 +253,12 @@ pub(crate) fn compacted_input_is_read_to_its_end(_: &Shared) -> Result<(), Strin
     // More may have been compacted away since, so what was there before must be there, or gone.
     let owed: BTreeSet<i64> = read()?.into_iter().collect();
     ensure(owed.is_subset(&distinct) && distinct.is_subset(&left), || format!("{} of {} records have a result", distinct.len(), owed.len()))
+}
+
+/// A gap is no position that went back.
+pub(crate) fn stayed(service: &Service) -> Result<(), String> {
+    let rewinds = service.metrics("expressway_rewinds")?.values().sum::<f64>();
+    ensure(rewinds < 0.5, || format!("{rewinds} positions went back:\n{}", service.stderr().join("\n")))
 }
 
 /// A tail of a topic in which nothing will ever come, for it was given up with its transaction, is no standstill.

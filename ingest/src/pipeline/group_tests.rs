@@ -12,6 +12,7 @@ use super::tests::{
     Cluster, PARTITIONS, PATIENCE, RESULTS, SOURCE, await_acks, await_distinct, await_that, distinct, finish, identity, program, rebalance, splice,
 };
 use super::*;
+use crate::kafka::Rebalancer as _;
 use crate::tasks::NoIntegrations;
 
 /// One record in each partition that waits for five minutes.
@@ -162,6 +163,22 @@ fn an_eager_drain_past_its_deadline_gives_back_uncommitted() {
 #[test]
 fn round_robin_members_come_and_go_without_loss() {
     rebalance("round-robin", "roundrobin");
+}
+
+/// Cooperative protocols announce changes that change nothing.
+#[test]
+fn an_empty_list_changes_nothing() {
+    let cluster = Cluster::new();
+    let (settings, _acknowledged) = cluster.settings("empty");
+    let pipeline = splice(settings);
+    await_that("all partitions are assigned", || pipeline.assigned().len() == 4);
+    let before = pipeline.counters().rebalances;
+    let (coordinator, consumer) = (Arc::clone(&pipeline.coordinator), pipeline.coordinator.consumer().expect("a client"));
+    coordinator.assign(&consumer, &mut TopicPartitionList::new());
+    coordinator.revoke(&consumer, &TopicPartitionList::new(), false);
+    assert_eq!((pipeline.counters().rebalances, pipeline.assigned().len()), (before, 4));
+    drop((coordinator, consumer));
+    finish(&pipeline);
 }
 
 #[test]
