@@ -47,3 +47,6 @@ pub mod random;
 pub mod tasks;
 pub mod telemetry;
 mod thread;
+#[cfg(test)]
+#[expect(unreachable_pub, reason = "the fuzz crate, which compiles the same file, calls its functions from its targets")]
+mod untrusted;

@@ -30,6 +30,9 @@ pub use tree::{Place, Source};
 pub(crate) use unit::display_duration;
 pub use unit::{parse_duration, parse_size};
 
+pub(crate) use layers::merged;
+pub(crate) use show::render;
+
 use section::Section;
 
 /// A configuration together with where its values come from.
@@ -50,7 +53,7 @@ impl Loaded {
     /// The merged configuration as YAML, the source of each value in a comment behind it, secrets masked.
     #[must_use]
     pub fn show(&self) -> String {
-        show::render(&self.tree)
+        render(&self.tree)
     }
 }
 
@@ -59,7 +62,7 @@ impl Loaded {
 /// # Errors
 /// [`Error`], with all faults that were found, when a layer is not YAML, a placeholder cannot be filled in, or a key or value is refused.
 pub fn load(layers: &Layers<'_>) -> Result<Loaded, Error> {
-    let tree = layers::merged(layers)?;
+    let tree = merged(layers)?;
     let faults = RefCell::new(Vec::new());
     let read = RefCell::default();
     let config = Config::read(&Section::root(&tree, &faults, &read));

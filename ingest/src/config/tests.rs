@@ -56,7 +56,7 @@ fn every_key_of_default_yaml_is_read_and_every_field_has_a_key() {
     let value = yaml::parse(DEFAULT_YAML).expect("YAML");
     let mut documented = BTreeSet::new();
     paths("", &Node::new(value, &Source::Default), &mut documented);
-    let tree = layers::merged(&Layers { file: Some(("a.yaml", PIPELINE)), ..Layers::default() }).expect("merged");
+    let tree = merged(&Layers { file: Some(("a.yaml", PIPELINE)), ..Layers::default() }).expect("merged");
     let (faults, read) = (RefCell::new(Vec::new()), RefCell::default());
     Config::read(&Section::root(&tree, &faults, &read));
     let read: BTreeSet<String> = read.into_inner().into_keys().collect();

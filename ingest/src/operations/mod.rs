@@ -6,6 +6,7 @@ pub(crate) mod audit;
 pub(crate) mod bring_back;
 pub(crate) mod cluster;
 pub(crate) mod header;
+pub(crate) mod header_list;
 pub(crate) mod interrupt;
 pub(crate) mod memory;
 pub(crate) mod reader;

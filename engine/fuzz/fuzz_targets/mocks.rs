@@ -1,0 +1,4 @@
+//! Drives `untrusted::mocks`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::untrusted::mocks(bytes));

@@ -1,0 +1,4 @@
+//! Mock files.
+
+#[path = "../../../ingest/src/tasks/mock.rs"]
+pub(crate) mod mock;
