@@ -170,7 +170,8 @@ impl Run {
         };
         self.active.push(fault);
         self.faults += 1;
-        self.tell(&format!("fault {}, {name}: {told}", self.faults));
+        let before: u64 = open(&self.stage.books).duplicates.values().sum();
+        self.tell(&format!("fault {}, {name}: {told}; {before} duplicates before it", self.faults));
         Ok(true)
     }
 

@@ -1,7 +1,7 @@
 //! Merging the layers: defaults, file, environment, flags. The defaults are also the list of what is allowed.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde_saphyr::Spanned;
 
@@ -31,6 +31,11 @@ pub struct Layers<'l> {
 
 /// The defaults as a tree in which `pipelines` is empty, and the template of one pipeline.
 pub(crate) fn defaults() -> (Node, Node) {
+    static DEFAULTS: LazyLock<(Node, Node)> = LazyLock::new(read_defaults);
+    DEFAULTS.clone()
+}
+
+fn read_defaults() -> (Node, Node) {
     let value = yaml::parse(DEFAULT_YAML).expect("default.yaml is compiled in, and a test parses it");
     let mut tree = Node::new(value, &Source::Default);
     let pipelines = tree.member_mut("pipelines").expect("default.yaml has the section pipelines");

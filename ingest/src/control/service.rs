@@ -174,3 +174,20 @@ fn settings(config: &Config, pipeline: &config::Pipeline) -> Settings {
 pub(crate) fn processors() -> u32 {
     std::thread::available_parallelism().ok().and_then(|count| u32::try_from(count.get()).ok()).unwrap_or(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{EXIT_CONFIG, EXIT_SURROUNDINGS};
+
+    #[test]
+    fn too_many_panics_end_the_process_as_failed_surroundings_do_and_settings_as_a_bad_configuration() {
+        let panics = operating("heartbeat", pipeline::Error::Panics { count: 11, last: "index out of bounds".to_owned() });
+        assert_eq!(
+            (panics.exit_code(), panics.sentence().as_str()),
+            (EXIT_SURROUNDINGS, "pipeline heartbeat: 11 panics within a minute, the last: index out of bounds")
+        );
+        let setting = operating("heartbeat", pipeline::Error::Setting { key: "shards", found: "0".to_owned(), allowed: "1 or more" });
+        assert_eq!(setting.exit_code(), EXIT_CONFIG);
+    }
+}

@@ -175,7 +175,6 @@ pub(super) struct Coordinator {
     drain_timeout: Duration,
     /// When the shutdown's drain ends, on the pipeline's monotonic clock; 0 while there is none.
     shutdown_at_ns: AtomicU64,
-    draining: AtomicU32,
     pub(super) rebalances: AtomicU64,
     pub(super) drains_cut_short: AtomicU64,
     pub(super) commit_errors: AtomicU64,
@@ -208,7 +207,6 @@ impl Coordinator {
             reset,
             drain_timeout,
             shutdown_at_ns: AtomicU64::new(0),
-            draining: AtomicU32::new(0),
             rebalances: AtomicU64::new(0),
             drains_cut_short: AtomicU64::new(0),
             commit_errors: AtomicU64::new(0),
@@ -264,11 +262,6 @@ impl Coordinator {
         let mut placed: Vec<_> = lock(&self.table).placed.values().cloned().collect();
         placed.sort_by_key(|placed| (placed.topic, placed.partition));
         placed
-    }
-
-    /// Whether a revocation is being served.
-    pub(super) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed) > 0
     }
 
     /// Gives a command to every shard.
@@ -442,9 +435,9 @@ impl Rebalancer for Coordinator {
             return;
         }
         self.rebalances.fetch_add(1, Ordering::Relaxed);
-        self.draining.fetch_add(1, Ordering::Relaxed);
+        let draining = self.health.drain();
         self.displace(partitions, lost);
-        self.draining.fetch_sub(1, Ordering::Relaxed);
+        drop(draining);
         tracing::info!(partitions = client::describe(partitions), lost, "partitions revoked");
     }
 

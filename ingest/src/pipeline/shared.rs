@@ -37,6 +37,8 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Debug, Default)]
 pub(super) struct Health {
     stopping: AtomicBool,
+    /// Revocations that are being served. The control thread serves them itself, so it cannot say so on its looks.
+    draining: AtomicU32,
     failure: Mutex<Option<Error>>,
     blocked: Mutex<BTreeMap<u32, String>>,
     reasons: Mutex<Vec<String>>,
@@ -66,6 +68,12 @@ impl Health {
         lock(&self.failure).clone()
     }
 
+    /// A revocation begins; it is over when the value is dropped.
+    pub(super) fn drain(&self) -> Draining<'_> {
+        self.draining.fetch_add(1, Ordering::Relaxed);
+        Draining(self)
+    }
+
     /// A shard cannot go on for now.
     pub(super) fn block(&self, shard: u32, reason: String) {
         lock(&self.blocked).insert(shard, reason);
@@ -83,10 +91,22 @@ impl Health {
 
     pub(super) fn readiness(&self) -> Readiness {
         let mut reasons = lock(&self.reasons).clone();
+        if self.draining.load(Ordering::Relaxed) > 0 {
+            reasons.push("partitions are draining".to_owned());
+        }
         reasons.extend(lock(&self.blocked).values().cloned());
         reasons.extend(lock(&self.failure).as_ref().map(ToString::to_string));
         reasons.dedup();
         if reasons.is_empty() { Readiness::Ready } else { Readiness::NotReady(reasons) }
+    }
+}
+
+/// A revocation that is being served.
+pub(super) struct Draining<'h>(&'h Health);
+
+impl Drop for Draining<'_> {
+    fn drop(&mut self) {
+        self.0.draining.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -208,6 +228,15 @@ mod tests {
         health.fail(Error::Thread("x".to_owned()));
         assert!(health.is_stopping());
         assert_eq!(health.readiness(), Readiness::NotReady(vec![Error::ShutdownTimeout.to_string()]));
+    }
+
+    #[test]
+    fn a_revocation_makes_unready_until_it_is_over() {
+        let health = Health::default();
+        let draining = health.drain();
+        assert_eq!(health.readiness(), Readiness::NotReady(vec!["partitions are draining".to_owned()]));
+        drop(draining);
+        assert_eq!(health.readiness(), Readiness::Ready);
     }
 
     #[test]

@@ -162,9 +162,6 @@ impl Source {
         } else {
             self.name_taken_ns = None;
         }
-        if self.coordinator.is_draining() {
-            reasons.push("partitions are draining".to_owned());
-        }
         for (index, (desk, thread)) in self.desks.iter().zip(&self.shards).enumerate() {
             let shard = u32::try_from(index).unwrap_or(u32::MAX);
             let still_ns = now_ns.saturating_sub(desk.beat.load(Ordering::Relaxed));

@@ -579,6 +579,19 @@ fn too_many_panics_stop_the_pipeline_in_order() {
     let pipeline = fragile(settings);
     assert!(matches!(pipeline.join(PATIENCE), Err(Error::Panics { .. })));
     assert!(matches!(pipeline.readiness(), Readiness::NotReady(_)));
+    // What was committed has its letter, bytes unchanged; the rest is for the next run.
+    let letters = cluster.read_all(DEAD);
+    assert!(letters.iter().all(|letter| letter.value.as_deref() == Some(b"{\"panic\":1}") && letter.headers["expressway-reason"] == "panic"));
+    let sources: BTreeSet<_> = letters.iter().map(|letter| letter.headers["expressway-source"].clone()).collect();
+    for (partition, committed) in cluster.committed("panicking").into_iter().enumerate() {
+        assert!((0..committed).all(|offset| sources.contains(&format!("heartbeats/{partition}/{offset}"))));
+    }
+    let (settings, acknowledged) = cluster.settings("panicking");
+    let next = splice(settings);
+    let committed: i64 = cluster.committed("panicking").into_iter().map(|offset| offset.max(0)).sum();
+    await_acks(&acknowledged, usize::try_from(40 - committed).unwrap());
+    finish(&next);
+    assert_eq!(cluster.committed("panicking"), vec![10; 4]);
 }
 
 #[test]
@@ -661,6 +674,28 @@ fn cooperative_members_come_and_go_without_loss() {
 #[test]
 fn eager_members_come_and_go_without_loss() {
     rebalance("eager", "range");
+}
+
+#[test]
+fn a_rebalance_that_drains_makes_unready_until_it_is_over() {
+    let cluster = Cluster::new();
+    cluster.send(&(0..4).map(|seq| (seq, Some(b"{}".to_vec()))).collect::<Vec<_>>());
+    let program = program(r#"{"StartAt":"W","States":{"W":{"Type":"Wait","Seconds":200,"End":true}}}"#);
+    let start = || {
+        let (mut settings, acknowledged) = cluster.settings("draining");
+        settings.client_options.push(("partition.assignment.strategy".to_owned(), "range".to_owned()));
+        (settings.drain_timeout, settings.shutdown_timeout) = (Duration::from_secs(4), Duration::from_secs(2));
+        (Pipeline::start(settings, Arc::clone(&program), Arc::new(NoIntegrations)).unwrap(), acknowledged)
+    };
+    let (first, _first_acks) = start();
+    await_that("all of them wait", || first.counters().executions_open == 4 && first.readiness() == Readiness::Ready);
+    let (second, _second_acks) = start();
+    let draining = |readiness| matches!(readiness, Readiness::NotReady(reasons) if reasons.iter().any(|reason| reason == "partitions are draining"));
+    await_that("it says that it drains", || draining(first.readiness()));
+    await_that("it is over", || first.readiness() == Readiness::Ready && second.readiness() == Readiness::Ready);
+    finish(&second);
+    finish(&first);
+    assert!(cluster.committed("draining").iter().all(|offset| *offset <= 0), "what waits is not committed");
 }
 
 #[test]
