@@ -92,7 +92,7 @@ fn a_running_service_says_and_serves_no_secret() {
     }
     let brokers = cluster.bootstrap_servers();
     // All that the client can tell of itself, at the level that lets all of it through.
-    let options = "{debug: all, sasl.username: u, sasl.password_file: secret}";
+    let options = "{debug: all, sasl.username: u, sasl.password_file: secret, ssl.key.password: '${SECRET}'}";
     let folder = folder(&format!("{{bootstrap_servers: '{brokers}', group_id: g, client_options: {options}}}"));
     let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
     command.args(["run", "--config", "config.yaml"]).current_dir(folder.path()).env_clear().env("SECRET", CANARY);

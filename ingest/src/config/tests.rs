@@ -432,3 +432,63 @@ fn a_secret_file_that_cannot_be_read_is_a_fault_of_its_key() {
     };
     assert!(error.to_string().contains("flag --set") && error.to_string().contains("/no/such"), "{error}");
 }
+
+/// A file in which one key, by its path, has a value.
+fn with_value(path: &str, value: u64) -> String {
+    match path.strip_prefix("pipelines[0].") {
+        Some(key) => format!("{PIPELINE}    {key}: {value}\n"),
+        None => path.rsplit('.').fold(value.to_string(), |inner, key| format!("{{{key}: {inner}}}")),
+    }
+}
+
+#[test]
+fn every_number_is_taken_at_its_bounds_and_refused_past_them() {
+    fn bounds(path: &str, schema: &serde_json::Value, out: &mut Vec<(String, u64, u64)>) {
+        if let (Some(least), Some(most)) = (schema["minimum"].as_u64(), schema["maximum"].as_u64()) {
+            out.push((path.to_owned(), least, most));
+        }
+        schema["anyOf"].as_array().into_iter().flatten().for_each(|schema| bounds(path, schema, out));
+        schema["properties"].as_object().into_iter().flatten().for_each(|(key, schema)| bounds(&fault::join(path, key), schema, out));
+        if schema["items"].is_object() {
+            bounds(&format!("{path}[0]"), &schema["items"], out);
+        }
+    }
+    let mut found = Vec::new();
+    bounds("", &schema(), &mut found);
+    let keys: Vec<&str> = found.iter().map(|(path, ..)| path.as_str()).collect();
+    for key in ["service.shards", "service.panics_per_minute_max", "pipelines[0].executions_open_max", "pipelines[0].window_records_max"] {
+        assert!(keys.contains(&key), "{key} is missing in {keys:?}");
+    }
+    for (path, least, most) in found {
+        for value in [least, most] {
+            let loaded = from(&with_value(&path, value));
+            assert!(loaded.is_ok(), "{path}: {value}: {:?}", loaded.err());
+        }
+        refused(&with_value(&path, most + 1), &[&path, &format!("a whole number from {least} to {most}")]);
+        if let Some(below) = least.checked_sub(1) {
+            refused(&with_value(&path, below), &[&path, &format!("a whole number from {least} to {most}")]);
+        }
+    }
+}
+
+#[test]
+fn durations_and_sizes_are_taken_at_their_bounds_and_refused_past_them() {
+    for (key, at, past) in [
+        ("service.drain_timeout", ["100ms", "290s"], ["99ms", "291s"]),
+        ("service.shutdown_timeout", ["1s", "24h"], ["999ms", "86401s"]),
+        ("service.result_topic_error_timeout", ["1s", "1d"], ["999ms", "86401s"]),
+        ("service.memory_limit", ["64MiB", "1024GiB"], ["67108863B", "63MiB"]),
+    ] {
+        let set = |value: &str| {
+            let flags = [(key.to_owned(), value.to_owned(), "--set".to_owned())];
+            load(&Layers { flags: &flags, ..Layers::default() }).map(drop)
+        };
+        for value in at {
+            assert!(set(value).is_ok(), "{key}: {value}: {:?}", set(value));
+        }
+        for value in past {
+            let error = set(value).expect_err("refused").to_string();
+            assert!(error.contains(key), "{key}: {value}: {error}");
+        }
+    }
+}

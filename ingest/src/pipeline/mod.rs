@@ -40,6 +40,8 @@ pub(crate) mod offsets;
 #[cfg(test)]
 mod order_tests;
 mod processor;
+#[cfg(test)]
+mod replace_tests;
 mod result_headers;
 pub(crate) mod router;
 mod settings;
