@@ -32,6 +32,7 @@
 //! ```
 
 pub mod authoring;
+pub mod cgroup;
 pub mod cli;
 pub mod clock;
 pub mod config;

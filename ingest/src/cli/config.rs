@@ -6,8 +6,11 @@ use clap::{Args, Subcommand};
 
 use super::output::Output;
 use super::{Environment, LogFlags};
-use crate::config;
+use crate::cgroup;
+use crate::config::{self, display_size};
+use crate::control::service;
 use crate::error::Error;
+use crate::pipeline::memory::Bounds;
 
 /// Flags of `config`.
 #[derive(Debug, Args)]
@@ -70,18 +73,49 @@ impl ConfigFlags {
         }
         flags.extend(self.set.iter().map(|(key, value)| (key.clone(), value.clone(), "--set".to_owned())));
         let files = config::Files { file: self.config.as_deref(), folder: self.config_dir.as_deref() };
-        Ok(config::load_files(files, environment, &flags)?)
+        let mut loaded = config::load_files(files, environment, &flags)?;
+        let memory_limit = &mut loaded.config.service.memory_limit;
+        *memory_limit = memory_limit.within(cgroup::memory_limit());
+        Ok(loaded)
     }
 }
 
 pub(super) fn run(flags: &Flags, log: &LogFlags, environment: &Environment) -> Result<(), Error> {
     let text = match &flags.verb {
-        Verb::Show(flags) => flags.load(log, environment)?.show(),
+        Verb::Show(flags) => {
+            let loaded = flags.load(log, environment)?;
+            loaded.show() + &derived(&loaded.config)
+        }
         Verb::Schema => format!("{:#}\n", config::schema()),
     };
     let mut out = Output::new();
     out.write(text.as_bytes())?;
     out.flush()
+}
+
+/// What the memory limit comes to, as comments behind the YAML. How much each partition gets is known once the broker has told how many there are; `run` logs it.
+fn derived(config: &config::Config) -> String {
+    let limit = config.service.memory_limit;
+    let Some(bytes) = limit.bytes() else {
+        return "\n# service.memory_limit: none, so each bound is as it is set\n".to_owned();
+    };
+    let origin =
+        if let config::MemoryLimit::Group(group) = limit { format!(", four fifths of the control group's {}", display_size(group)) } else { String::new() };
+    let mut text = format!("\n# service.memory_limit is {}{origin}; with one partition each, pipelines get\n", display_size(bytes));
+    for pipeline in &config.pipelines {
+        let bounds = Bounds::of(&service::settings(config, pipeline), 1);
+        text += &format!(
+            "#   {}: queue {}KiB; in each shard: producer {}KiB, open records {}KiB, executions_open_max {}, in_flight_max {}; window_records_max {}\n",
+            pipeline.name,
+            bounds.queued_kbytes,
+            bounds.buffering_kbytes,
+            bounds.open_bytes_max / 1_024,
+            bounds.executions_open_max,
+            bounds.in_flight_max,
+            bounds.window_records_max
+        );
+    }
+    text
 }
 
 pub(super) fn key_and_value(text: &str) -> Result<(String, String), String> {

@@ -119,12 +119,16 @@ impl<'t> Section<'t> {
         parsed.or_else(|| self.refuse(key, allowed())).unwrap_or_default()
     }
 
-    /// A size of at least `minimum` bytes.
-    pub(crate) fn size(&self, key: &str, minimum: u64) -> u64 {
+    /// A size of at least `minimum` bytes, or one of the words of `table`.
+    pub(crate) fn size_or_word<T: Copy>(&self, key: &str, minimum: u64, table: &[(&str, T)], size: impl FnOnce(u64) -> T) -> T {
+        if let Some((_, word)) = self.scalar(key).and_then(|text| table.iter().find(|(word, _)| *word == text)) {
+            return *word;
+        }
         let parsed = self.scalar(key).and_then(parse_size).filter(|bytes| *bytes >= minimum);
-        let allowed = || format!("a size with a unit (B, KiB, MiB, GiB, KB, MB, GB) of at least {}", display_size(minimum));
+        let words = || table.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
+        let allowed = || format!("{}, or a size with a unit (B, KiB, MiB, GiB, KB, MB, GB) of at least {}", words(), display_size(minimum));
         self.note(key, Shape::Text { allowed: allowed() });
-        parsed.or_else(|| self.refuse(key, allowed())).unwrap_or_default()
+        parsed.or_else(|| self.refuse(key, allowed())).map_or(table[0].1, size)
     }
 
     /// One of the words of `table`.

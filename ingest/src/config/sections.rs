@@ -53,12 +53,46 @@ pub struct Service {
     pub stuck_timeout: Duration,
     /// Longest life with a result topic that refuses records for good.
     pub result_topic_error_timeout: Duration,
-    /// Memory of the queues towards and from Kafka, in bytes.
-    pub memory_limit: u64,
+    /// What all that grows with the load may take.
+    pub memory_limit: MemoryLimit,
     /// Panics of the engine in a minute that are borne.
     pub panics_per_minute_max: u32,
     /// Whether definitions are read again when their files change.
     pub watch_definitions: bool,
+}
+
+/// `service.memory_limit`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemoryLimit {
+    /// Four fifths of the control group's limit, and none without one. Not looked up yet.
+    Auto,
+    /// None.
+    Off,
+    /// So many bytes.
+    Bytes(u64),
+    /// Four fifths of the control group's limit, which is this.
+    Group(u64),
+}
+
+impl MemoryLimit {
+    /// The limit in bytes, if there is one.
+    #[must_use]
+    pub fn bytes(self) -> Option<u64> {
+        match self {
+            Self::Auto | Self::Off => None,
+            Self::Bytes(bytes) => Some(bytes),
+            Self::Group(limit) => Some(limit / 5 * 4),
+        }
+    }
+
+    /// The same where the control group has that limit.
+    #[must_use]
+    pub fn within(self, group: Option<u64>) -> Self {
+        match self {
+            Self::Auto => group.map_or(Self::Off, Self::Group),
+            found => found,
+        }
+    }
 }
 
 /// Section `engine`.
@@ -217,7 +251,7 @@ impl Service {
             startup_timeout: section.duration("startup_timeout", second..=day),
             stuck_timeout: section.duration("stuck_timeout", second..=day),
             result_topic_error_timeout: section.duration("result_topic_error_timeout", second..=day),
-            memory_limit: section.size("memory_limit", 64 << 20),
+            memory_limit: section.size_or_word("memory_limit", 64 << 20, &[("auto", MemoryLimit::Auto), ("off", MemoryLimit::Off)], MemoryLimit::Bytes),
             panics_per_minute_max: section.count("panics_per_minute_max", 0..=1_000_000),
             watch_definitions: section.flag("watch_definitions"),
         }

@@ -123,7 +123,7 @@ fn all_faults_are_reported_at_once() {
 fn wrong_values_say_what_is_allowed() {
     refused("service: {shards: many}", &["service.shards", "many", "a whole number from 0 to 256"]);
     refused("service: {shutdown_timeout: 5}", &["5 is not allowed", "a duration with a unit"]);
-    refused("service: {memory_limit: 1MiB}", &["at least 64MiB"]);
+    refused("service: {memory_limit: 1MiB}", &["auto, off, or a size", "at least 64MiB"]);
     refused("log: {format: xml}", &["xml", "text or json"]);
     refused("kafka: {group_id: 12}", &["kafka.group_id", "put it in quotes"]);
     refused("kafka: {bootstrap_servers: localhost}", &["host:port"]);

@@ -124,7 +124,7 @@ fn operating(pipeline: &str, error: pipeline::Error) -> Error {
 }
 
 /// The pipeline's settings out of the configuration's sections.
-fn settings(config: &Config, pipeline: &config::Pipeline) -> Settings {
+pub(crate) fn settings(config: &Config, pipeline: &config::Pipeline) -> Settings {
     let instance = config.kafka.group_instance_id.as_ref().map(|id| ("group.instance.id", format!("{id}.{}", pipeline.name)));
     let own = [("bootstrap.servers", config.kafka.bootstrap_servers.clone()), ("group.id", pipeline.group_id.clone())];
     let own = own.into_iter().chain(instance).map(|(option, value)| (option.to_owned(), value));
@@ -162,7 +162,7 @@ fn settings(config: &Config, pipeline: &config::Pipeline) -> Settings {
         drain_timeout: config.service.drain_timeout,
         shutdown_timeout: config.service.shutdown_timeout,
         result_topic_error_timeout: config.service.result_topic_error_timeout,
-        memory_limit: config.service.memory_limit / pipelines,
+        memory_limit: config.service.memory_limit.bytes().map(|limit| pipeline::memory::pipeline_share(limit, pipelines)),
         pin_threads: config.service.pin_threads,
         learned_shapes: config.engine.learned_shapes,
         panics_per_minute_max: config.service.panics_per_minute_max,

@@ -82,7 +82,7 @@ type Count = fn(&Counters) -> u64;
 type TopicLag<'s> = (&'s str, u64, f64);
 
 /// The metrics that are one number of the counters.
-const COUNTED: [(&Metric, Count); 40] = [
+const COUNTED: [(&Metric, Count); 41] = [
     (&names::EXECUTIONS_STARTED, |counters| counters.executions_started),
     (&names::EXECUTIONS_SUCCEEDED, |counters| counters.executions_succeeded),
     (&names::EXECUTIONS_FAILED, |counters| counters.executions_failed),
@@ -96,6 +96,7 @@ const COUNTED: [(&Metric, Count); 40] = [
     (&names::RECORDS_HANDED_OVER, |counters| counters.records_dropped),
     (&names::RECORDS_OPEN, |counters| counters.records_open),
     (&names::RECORDS_DEFERRED, |counters| counters.records_deferred),
+    (&names::OPEN_RECORDS_SIZE, |counters| counters.open_bytes),
     (&names::WINDOW_DISTANCE, |counters| counters.mark_distance),
     (&names::TASK_CALLS, |counters| counters.task_calls),
     (&names::TASK_CALLS_OPEN, |counters| counters.task_calls_open),

@@ -97,6 +97,15 @@ pub static RECORDS_DEFERRED: Metric = gauge(
     PER_MACHINE,
     "Records taken up that wait for others of their key or partition: not begun yet, or with a result that is kept back",
 );
+/// Memory of open records.
+pub static OPEN_RECORDS_SIZE: Metric = with_unit(
+    gauge(
+        "expressway_open_records",
+        PER_MACHINE,
+        "Memory of open records, their results and the executions that wait, as counted against service.memory_limit",
+    ),
+    Unit::Bytes,
+);
 /// Records read of a partition.
 pub static PARTITION_RECORDS_READ: Metric = counter(
     "expressway_partition_records_read",
@@ -213,7 +222,7 @@ pub static UPTIME: Metric = with_unit(gauge("expressway_uptime", &[], "Time sinc
 pub static BUILD: Metric = gauge("expressway_build", &["version"], "Always 1; the version is in the label");
 
 /// All of them, in the order of the exposition.
-pub static ALL: [&Metric; 54] = [
+pub static ALL: [&Metric; 55] = [
     &EXECUTIONS_STARTED,
     &EXECUTIONS_SUCCEEDED,
     &EXECUTIONS_FAILED,
@@ -228,6 +237,7 @@ pub static ALL: [&Metric; 54] = [
     &RECORDS_HANDED_OVER,
     &RECORDS_OPEN,
     &RECORDS_DEFERRED,
+    &OPEN_RECORDS_SIZE,
     &PARTITION_RECORDS_READ,
     &PARTITION_RECORDS_ENDED,
     &PARTITION_RECORDS_OPEN,

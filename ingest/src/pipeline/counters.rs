@@ -45,6 +45,7 @@ pub(crate) enum Count {
     MarkDistance,
     DeadLettersStuck,
     RecordsDeferred,
+    OpenBytes,
     PartitionsPaused,
 }
 
@@ -65,6 +66,10 @@ impl Tally {
 
     pub(crate) fn add(&mut self, count: Count, amount: u64) {
         self.counts[count as usize] += amount;
+    }
+
+    pub(crate) fn get(&self, count: Count) -> u64 {
+        self.counts[count as usize]
     }
 
     pub(crate) fn set(&mut self, count: Count, level: u64) {
@@ -176,6 +181,8 @@ pub struct Counters {
     pub records_open: u64,
     /// Records taken that wait for others of their key or partition: to be begun, or for their result to be sent.
     pub records_deferred: u64,
+    /// Memory of the open records, their results and the executions that wait, as it is counted against the limit.
+    pub open_bytes: u64,
     /// Task calls open now.
     pub task_calls_open: u64,
     /// Timers set now.
@@ -233,6 +240,7 @@ impl Counters {
             shapes_evicted: sum(Count::ShapesEvicted),
             executions_open: sum(Count::ExecutionsOpen),
             records_open: sum(Count::RecordsOpen),
+            open_bytes: sum(Count::OpenBytes),
             records_deferred: sum(Count::RecordsDeferred),
             task_calls_open: sum(Count::CallsOpen),
             timers_open: sum(Count::TimersOpen),

@@ -36,6 +36,7 @@ pub(crate) mod header_name;
 mod intake;
 mod lag;
 pub(crate) mod lanes;
+pub mod memory;
 pub(crate) mod offsets;
 #[cfg(test)]
 mod order_tests;

@@ -13,6 +13,10 @@ use super::event_log::Listener;
 
 /// Memory that an idle slot keeps, in bytes: some typical executions' worth. What one large record needed beyond that is given back.
 const SLOT_KEEP_BYTES: usize = 256 << 10;
+/// The same where many executions have waited at once, so that there are many slots: an execution's worth. A record that ends in the call that begins it uses one slot again and again.
+const SLOT_KEEP_BYTES_MANY: usize = 8 << 10;
+/// From how many slots on.
+const SLOTS_MANY: usize = 64;
 
 /// Runs executions in numbered slots. Belongs to one shard.
 pub trait Processor: Send + 'static {
@@ -36,6 +40,12 @@ pub trait Processor: Send + 'static {
 
     /// The slot's execution has ended and its output was read. Returns how many states it entered.
     fn finish(&mut self, slot: u32) -> u64;
+
+    /// Memory of a slot.
+    fn bytes(&self, slot: u32) -> usize {
+        let _ = slot;
+        0
+    }
 
     /// Ends the slot's execution wherever it is.
     fn abandon(&mut self, slot: u32);
@@ -116,6 +126,11 @@ impl<L: Listener> Engine<L> {
         loaded_of(&self.current, &self.earlier, slot)
     }
 
+    /// What an idle slot keeps.
+    fn keep_bytes(&self) -> usize {
+        if self.slots.len() < SLOTS_MANY { SLOT_KEEP_BYTES } else { SLOT_KEEP_BYTES_MANY }
+    }
+
     fn used(&self, index: u32) -> &Slot {
         let place = usize::try_from(index).expect("a slot number fits into memory");
         self.slots[place].as_ref().expect("the slot has run an execution")
@@ -180,18 +195,24 @@ impl<L: Listener> Processor for Engine<L> {
         if !self.earlier.is_empty() {
             self.earlier.remove(&slot);
         }
+        let keep = self.keep_bytes();
         let slot = slot_of(&mut self.slots, slot);
         let transitions = slot.transitions();
         // The next start forgets everything anyway.
-        if slot.capacity_bytes() > SLOT_KEEP_BYTES {
-            slot.reset(SLOT_KEEP_BYTES);
+        if slot.capacity_bytes() > keep {
+            slot.reset(keep);
         }
         transitions
     }
 
+    fn bytes(&self, slot: u32) -> usize {
+        self.used(slot).capacity_bytes()
+    }
+
     fn abandon(&mut self, slot: u32) {
         self.earlier.remove(&slot);
-        slot_of(&mut self.slots, slot).reset(SLOT_KEEP_BYTES);
+        let keep = self.keep_bytes();
+        slot_of(&mut self.slots, slot).reset(keep);
     }
 
     fn discard(&mut self, slot: u32) {

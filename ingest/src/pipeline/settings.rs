@@ -101,8 +101,8 @@ pub struct Settings {
     pub result_topic_error_timeout: Duration,
     /// Panics of the engine that are tolerated in a minute, each a dead letter. One more ends the pipeline.
     pub panics_per_minute_max: u32,
-    /// Memory that the clients' buffers share out, in bytes.
-    pub memory_limit: u64,
+    /// The pipeline's share of memory, in bytes, from which [`memory::Bounds`](super::memory::Bounds) are derived; `None` for no limit.
+    pub memory_limit: Option<u64>,
     /// Whether each shard is pinned to a core.
     pub pin_threads: bool,
     /// Whether shards learn the shapes of their messages.
@@ -138,7 +138,7 @@ impl Default for Settings {
             shutdown_timeout: Duration::from_secs(30),
             result_topic_error_timeout: Duration::from_secs(60),
             panics_per_minute_max: 10,
-            memory_limit: 1 << 30,
+            memory_limit: None,
             pin_threads: true,
             learned_shapes: true,
             audit: None,
@@ -152,12 +152,6 @@ pub(crate) const IN_FLIGHT_MAX: u32 = 10_000;
 const DRAIN_MARGIN: Duration = Duration::from_secs(5);
 /// librdkafka's default for `max.poll.interval.ms`.
 const MAX_POLL_INTERVAL_MS: u64 = 300_000;
-/// Below this a client starves its shards: measured with two shards on 2,048.
-const QUEUED_KBYTES_MIN: u64 = 16_384;
-/// librdkafka's own default; more was never of use.
-const QUEUED_KBYTES_MAX: u64 = 65_536;
-/// A producer's buffer: never less than a few of the largest dead letters.
-const BUFFERING_KBYTES_MIN: u64 = 32_768;
 
 impl Settings {
     /// Refuses combinations that cannot work.
@@ -190,16 +184,6 @@ impl Settings {
         }
         Ok(())
     }
-
-    /// A quarter of the memory limit, shared by the partitions' fetch queues: the client counts per partition once queues are split.
-    pub(super) fn queued_kbytes(&self, partitions: u64) -> u64 {
-        (self.memory_limit / 4 / 1024 / partitions.max(1)).clamp(QUEUED_KBYTES_MIN.min(self.memory_limit / 4 / 1024).max(1024), QUEUED_KBYTES_MAX)
-    }
-
-    /// A quarter of the memory limit, shared by the shards' producers, whose own default is 1 GiB each.
-    pub(super) fn buffering_kbytes(&self) -> u64 {
-        (self.memory_limit / 4 / 1024 / u64::from(self.shards)).max(BUFFERING_KBYTES_MIN)
-    }
 }
 
 #[cfg(test)]
@@ -224,14 +208,5 @@ mod tests {
         let mut settings = settings();
         settings.result_topic = "a".to_owned();
         assert!(matches!(settings.check(), Err(Error::Setting { key: "source_topics", .. })));
-    }
-
-    #[test]
-    fn buffers_follow_the_memory_limit() {
-        let settings = Settings { memory_limit: 1 << 30, shards: 2, ..settings() };
-        assert_eq!(settings.buffering_kbytes(), 131_072);
-        assert_eq!(settings.queued_kbytes(4), 65_536);
-        assert_eq!(settings.queued_kbytes(8), 32_768);
-        assert_eq!(settings.queued_kbytes(1_000), 16_384);
     }
 }

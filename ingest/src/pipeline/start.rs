@@ -11,6 +11,7 @@ use super::assignment::{Coordinator, ShardLink, SourceTopic};
 use super::event_log::{Destination, Logging};
 use super::intake::{Connector, Intake};
 use super::lanes::Lanes;
+use super::memory::Bounds;
 use super::processor::Processor;
 use super::result_headers::ResultHeaders;
 use super::shard::{self, Parts, Rules, Shard};
@@ -52,12 +53,14 @@ pub(super) fn start<P: Processor>(
     settings.check()?;
     let below = settings.profile.options_below(settings.client_options.iter().map(|(option, _)| option.as_str()));
     settings.client_options.extend(below);
-    let settings = Arc::new(settings);
     let topics = find_topics(&settings)?;
     let partitions: i64 = topics.sources.iter().map(|count| i64::from(*count)).sum();
-    let queued_kbytes = settings.queued_kbytes(u64::try_from(partitions).unwrap_or(1));
+    let bounds = Bounds::of(&settings, u64::try_from(partitions).unwrap_or(1));
+    settings.client_options.extend(bounds.client_options.iter().map(|(option, value)| ((*option).to_owned(), value.to_string())));
+    let settings = Arc::new(settings);
+    tell(&settings, &bounds);
     let joining = settings.group_protocol.first();
-    let connector = Connector { settings: Arc::clone(&settings), queued_kbytes };
+    let connector = Connector { settings: Arc::clone(&settings), queued_kbytes: bounds.queued_kbytes };
     let Intake { consumer, handles, queues } = connector.connect(joining)?;
     let (clock, health, epochs) = (Clock::start(), Arc::new(Health::default()), Arc::new(AtomicU32::new(1)));
     health.set_reasons(vec!["starting".to_owned()]);
@@ -72,14 +75,14 @@ pub(super) fn start<P: Processor>(
             index,
             processor: processor(index),
             queue: Arc::clone(queue),
-            sink: sink(&settings, identity, &topics, queue)?,
+            sink: sink(&settings, &bounds, identity, &topics, queue)?,
             topics: Arc::clone(&handles),
             outside: shard::outside(Arc::clone(tasks), &alarm),
             commands,
             health: Arc::clone(&health),
             desk: Arc::clone(&desk),
             clock,
-            rules: rules(&settings, identity),
+            rules: rules(&settings, &bounds, identity),
         };
         links.push(ShardLink { commands: commands_in, alarm: Arc::clone(&alarm), queue: None });
         desks.push(desk);
@@ -91,6 +94,24 @@ pub(super) fn start<P: Processor>(
     consumer.set_rebalancer(Arc::clone(&coordinator) as Arc<dyn Rebalancer>);
     coordinator.connect(consumer.handle(), &handles, queues);
     spawn(Assembly { settings, consumer, connector, joining, coordinator, health, desks, shards, clock })
+}
+
+/// What the memory limit came to, once.
+fn tell(settings: &Settings, bounds: &Bounds) {
+    let Some(share) = settings.memory_limit else { return };
+    let options: Vec<_> = bounds.client_options.iter().map(|(option, value)| format!("{option}={value}")).collect();
+    tracing::info!(
+        pipeline = settings.name,
+        bytes = share,
+        queued_kbytes_per_partition = bounds.queued_kbytes,
+        producer_kbytes_per_shard = bounds.buffering_kbytes,
+        open_bytes_per_shard = bounds.open_bytes_max,
+        executions_open_max = bounds.executions_open_max,
+        in_flight_max = bounds.in_flight_max,
+        window_records_max = bounds.window_records_max,
+        lowered = options.join(" "),
+        "memory is shared out"
+    );
 }
 
 /// Asks for all topics with a client of its own, which joins no group, until brokers answer or the time for that is over. The pipeline's clients are configured by the answer.
@@ -140,8 +161,8 @@ fn source_topics(settings: &Settings, topics: &Topics) -> Vec<SourceTopic> {
     names.map(|(name, partitions)| SourceTopic { name: Arc::from(name.as_str()), partitions: *partitions }).collect()
 }
 
-fn sink(settings: &Settings, identity: &Identity, topics: &Topics, queue: &Arc<ShardQueue>) -> Result<Sink, Error> {
-    let mut producer = Producer::new(&client::producer_config(&settings.client_options, settings.buffering_kbytes())).map_err(Error::Client)?;
+fn sink(settings: &Settings, bounds: &Bounds, identity: &Identity, topics: &Topics, queue: &Arc<ShardQueue>) -> Result<Sink, Error> {
+    let mut producer = Producer::new(&client::producer_config(&settings.client_options, bounds.buffering_kbytes)).map_err(Error::Client)?;
     producer.wake_on_reports(Arc::clone(queue));
     let bundle_bytes = client::number_option(&settings.client_options, "batch.size", client::BATCH_BYTES);
     let topic_bytes = settings.source_topics.iter().map(String::len).max().unwrap_or(0);
@@ -151,18 +172,19 @@ fn sink(settings: &Settings, identity: &Identity, topics: &Topics, queue: &Arc<S
     Ok(Sink::new(producer, results, dead_letters))
 }
 
-fn rules(settings: &Settings, identity: &Identity) -> Rules {
+fn rules(settings: &Settings, bounds: &Bounds, identity: &Identity) -> Rules {
     Rules {
         on_failure: settings.on_failure,
         on_null: settings.on_null,
         ordering: settings.ordering,
         deferred_records_max: settings.deferred_records_max,
-        deferred_bytes_max: 64 << 20,
+        deferred_bytes_max: bounds.deferred_bytes_max,
+        open_bytes_max: bounds.open_bytes_max,
         result_headers: settings.result_headers,
-        executions_open_max: settings.executions_open_max,
-        window_records_max: settings.window_records_max,
+        executions_open_max: bounds.executions_open_max,
+        window_records_max: bounds.window_records_max,
         batch_records_max: settings.batch_records_max,
-        in_flight_max: settings.in_flight_max,
+        in_flight_max: bounds.in_flight_max,
         panics_per_minute_max: settings.panics_per_minute_max,
         topic_error_timeout: settings.result_topic_error_timeout,
         definition: Arc::from(identity.definition.as_str()),

@@ -42,6 +42,7 @@ use self::teller::Teller;
 use self::timers::{Kind, Timers};
 use self::version::Versions;
 use super::counters::{Count, Tally};
+use super::memory::OPEN_RECORD_BYTES;
 use super::offsets::Refusal;
 use super::processor::Processor;
 use super::result_headers::ResultHeaders;
@@ -91,6 +92,7 @@ pub(super) struct Rules {
     pub(super) ordering: RecordOrdering,
     pub(super) deferred_records_max: u32,
     pub(super) deferred_bytes_max: u64,
+    pub(super) open_bytes_max: u64,
     pub(super) result_headers: Detail,
     pub(super) executions_open_max: u32,
     pub(super) window_records_max: u32,
@@ -108,8 +110,8 @@ pub(super) struct Rules {
 impl Rules {
     /// How much may wait in a partition.
     fn waiting(&self) -> Limits {
-        let fits = "bounds fit into memory";
-        Limits { records_max: usize::try_from(self.deferred_records_max).expect(fits), bytes_max: usize::try_from(self.deferred_bytes_max).expect(fits) }
+        let bounded = |bound: u64| usize::try_from(bound).unwrap_or(usize::MAX);
+        Limits { records_max: bounded(self.deferred_records_max.into()), bytes_max: bounded(self.deferred_bytes_max) }
     }
 }
 
@@ -161,6 +163,8 @@ pub(super) struct Shard<P> {
     in_flight_max: usize,
     /// When it last looked for records, with room for them, and found none.
     found_none_ns: u64,
+    /// Bytes of a value in the last batch, in the mean.
+    mean_bytes: u64,
 }
 
 impl<P: Processor> Shard<P> {
@@ -203,6 +207,7 @@ impl<P: Processor> Shard<P> {
             topic_error_logged: false,
             in_flight_max: usize::try_from(rules.in_flight_max).expect("what is in flight fits into memory"),
             found_none_ns: 0,
+            mean_bytes: 0,
             desk,
             rules,
         }
@@ -312,7 +317,14 @@ impl<P: Processor> Shard<P> {
         if !self.sink.is_clear() || self.health.is_stopping() {
             return 0;
         }
-        self.slots.room().min(self.in_flight_max.saturating_sub(self.sink.in_flight()))
+        self.slots.room().min(self.in_flight_max.saturating_sub(self.sink.in_flight())).min(self.room_in_memory())
+    }
+
+    /// How many records of the size of the last ones fit beside those that are open: each counts three times, as it came, as its result and as the client's copy of that.
+    fn room_in_memory(&self) -> usize {
+        let room = self.rules.open_bytes_max.saturating_sub(self.records.bytes());
+        // One at least, while there is any room: the next one need not be like the last.
+        usize::try_from(room / (OPEN_RECORD_BYTES + 3 * self.mean_bytes)).unwrap_or(usize::MAX).max(usize::from(room > 0))
     }
 
     /// Takes and processes the next batch, or waits for something to do.
@@ -338,7 +350,9 @@ impl<P: Processor> Shard<P> {
         if count > 0 {
             let now = self.clock.now();
             self.tally.add(Count::RecordsRead, count as u64);
+            let before = self.tally.get(Count::BytesRead);
             self.guarded(&now, Self::process);
+            self.mean_bytes = (self.tally.get(Count::BytesRead) - before) / count as u64;
             self.dispatch(&now);
         }
     }
@@ -470,7 +484,7 @@ impl<P: Processor> Shard<P> {
         let is_deferred = !partition.order.is_idle() && partition.order.defers(message.key());
         let (epoch, version, source) = (partition.epoch, self.versions.current(), Source::Held(message));
         let (class, to, hold) = (Class::Succeeded, To::Results, Hold::Free);
-        let record = self.records.insert(Open { partition: place, epoch, offset, since_ns, class, to, hold, version, source });
+        let record = self.records.insert(Open { partition: place, epoch, offset, since_ns, class, to, version, hold, bytes: 0, source });
         if is_deferred {
             return self.defer(record);
         }
@@ -548,6 +562,7 @@ impl<P: Processor> Shard<P> {
         self.tally.add(Count::Turns, 1);
         self.tally.set(Count::ExecutionsOpen, self.slots.open() as u64);
         self.tally.set(Count::RecordsOpen, self.records.open() as u64);
+        self.tally.set(Count::OpenBytes, self.records.bytes());
         self.tally.set(Count::CallsOpen, self.outside.open() as u64);
         self.tally.set(Count::Calls, self.outside.started());
         self.tally.set(Count::OverflowedReplies, self.outside.overflowed());

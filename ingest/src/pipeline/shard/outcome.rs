@@ -40,10 +40,10 @@ impl<P: Processor> Shard<P> {
                 self.tally.add(Count::TimedOut, 1);
                 self.failed(record, slot, "TIMED_OUT", now);
             }
-            Step::Suspended => return self.suspended(record),
+            Step::Suspended => return self.suspended(record, slot),
             Step::Yielded => {
                 self.slots.push_yielded(slot);
-                return self.suspended(record);
+                return self.suspended(record, slot);
             }
         }
         let transitions = self.processor.finish(slot);
@@ -88,6 +88,8 @@ impl<P: Processor> Shard<P> {
 
     /// Sends `self.output` as the record's result.
     fn result(&mut self, record: RecordId, slot: SlotId, class: Class, status: &'static str) {
+        // The value as it came, about as large; the result; the client's copy of that.
+        self.records.weigh(record, 3 * self.output.len());
         let open = self.records.find_mut(record).expect("a running execution's record is open");
         open.class = class;
         let is_told = std::mem::take(&mut open.hold) == Hold::Open;
@@ -137,9 +139,11 @@ impl<P: Processor> Shard<P> {
         headers.add(header_name::VERSION, self.versions.text(open.version).as_bytes());
         headers.add(header_name::TIME, dead_letter::time_text(now.timestamp).as_bytes());
         self.tally.dead_letter(reason);
+        let bytes = 3 * open.source.bytes();
         let (key, value) = (open.source.key(), open.source.value());
         let to = destination(key, partition.number, partition.count, self.sink.partitions(To::DeadLetters));
         self.sink.send(Outgoing { to: To::DeadLetters, partition: to, key, value, headers, opaque: record.to_opaque() });
+        self.records.weigh(record, bytes);
         if is_told {
             self.pass_on(record);
         }

@@ -6,6 +6,7 @@ use super::order::Hold;
 use super::version::VersionId;
 use crate::kafka::{Headers, Message};
 use crate::pipeline::Class;
+use crate::pipeline::memory::OPEN_RECORD_BYTES;
 use crate::pipeline::sink::To;
 
 /// Names an open record. The generation makes a late report for a reused place find nothing.
@@ -104,6 +105,8 @@ pub(crate) struct Open {
     /// The definition's version under which its execution began.
     pub(crate) version: VersionId,
     pub(crate) hold: Hold,
+    /// Memory that it takes; see [`Records::weigh`].
+    pub(crate) bytes: u32,
     pub(crate) source: Source,
 }
 
@@ -117,16 +120,33 @@ pub(crate) struct Records {
     places: Vec<(u32, Place)>,
     free: Option<u32>,
     open: usize,
+    bytes: u64,
 }
 
 impl Records {
     pub(crate) fn new() -> Self {
-        Self { places: Vec::new(), free: None, open: 0 }
+        Self { places: Vec::new(), free: None, open: 0, bytes: 0 }
     }
 
     /// How many are open.
     pub(crate) fn open(&self) -> usize {
         self.open
+    }
+
+    /// Memory of all that are open.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes + self.open as u64 * OPEN_RECORD_BYTES
+    }
+
+    /// Sets what an open record takes beside its place: its source, its result, its execution while that waits.
+    pub(crate) fn weigh(&mut self, id: RecordId, bytes: usize) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        if let Some((generation, Place::Used(open))) = self.places.get_mut(id.index())
+            && *generation == id.generation
+        {
+            self.bytes = self.bytes + u64::from(bytes) - u64::from(open.bytes);
+            open.bytes = bytes;
+        }
     }
 
     pub(crate) fn insert(&mut self, record: Open) -> RecordId {
@@ -165,6 +185,7 @@ impl Records {
         let Place::Used(open) = std::mem::replace(place, Place::Free { next: self.free }) else { unreachable!("the place was found in use") };
         self.free = Some(id.place);
         self.open -= 1;
+        self.bytes -= u64::from(open.bytes);
         Some(open)
     }
 }
@@ -185,7 +206,22 @@ mod tests {
     fn open(offset: i64) -> Open {
         let source = Source::Copied(Box::new(Copied { key: None, value: None, headers: None }));
         let version = Versions::new(&Arc::from("v1")).current();
-        Open { partition: 0, epoch: 1, offset, since_ns: 0, class: Class::Succeeded, to: To::Results, hold: Hold::Free, version, source }
+        Open { partition: 0, epoch: 1, offset, since_ns: 0, class: Class::Succeeded, to: To::Results, version, hold: Hold::Free, bytes: 0, source }
+    }
+
+    #[test]
+    fn what_is_open_is_weighed_until_it_is_closed() {
+        let mut records = Records::new();
+        let (first, second) = (records.insert(open(1)), records.insert(open(2)));
+        records.weigh(first, 500);
+        records.weigh(second, 70);
+        records.weigh(first, 300);
+        assert_eq!(records.bytes(), 370 + 2 * OPEN_RECORD_BYTES);
+        records.remove(first);
+        records.weigh(first, 9_000);
+        assert_eq!(records.bytes(), 70 + OPEN_RECORD_BYTES);
+        records.remove(second);
+        assert_eq!(records.bytes(), 0);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::Shard;
 use super::order::{Hold, Kept};
 use super::partition::Partition;
 use super::record::{Open, RecordId, Records};
+use super::slots::SlotId;
 use crate::clock::Now;
 use crate::kafka::Headers;
 use crate::pipeline::processor::Processor;
@@ -30,13 +31,20 @@ impl<P: Processor> Shard<P> {
         open.hold = Hold::Deferred;
         let partition = partition_of(&mut self.partitions, open).expect("the record's partition is in the table");
         let key = open.source.key().expect("only records with a key are deferred");
-        partition.order.defer(key, record, open.source.bytes() + WAITING_OVERHEAD_BYTES);
+        let bytes = open.source.bytes() + WAITING_OVERHEAD_BYTES;
+        partition.order.defer(key, record, bytes);
+        self.records.weigh(record, bytes);
+    }
+
+    /// Whether a record that was taken may begin. Memory does not count: it has its own already, and others may wait for it.
+    fn has_room_to_begin(&self) -> bool {
+        self.sink.is_clear() && !self.health.is_stopping() && self.slots.room() > 0 && self.sink.in_flight() < self.in_flight_max
     }
 
     /// Begins records whose turn has come, as far as there is room.
     pub(super) fn begin_ready(&mut self, now: &Now) {
         for _ in 0..super::ADVANCES_MAX {
-            if self.ready.is_empty() || self.room() == 0 {
+            if self.ready.is_empty() || !self.has_room_to_begin() {
                 return;
             }
             let Some(record) = self.ready.pop_front() else { return };
@@ -47,7 +55,7 @@ impl<P: Processor> Shard<P> {
     }
 
     /// An execution suspends or yields: from now on others may have to wait for it.
-    pub(super) fn suspended(&mut self, record: RecordId) {
+    pub(super) fn suspended(&mut self, record: RecordId, slot: SlotId) {
         let Some(open) = self.records.find_mut(record) else { return };
         // It may live for minutes, and must not pin the client's buffers.
         open.source.copy_out();
@@ -57,6 +65,8 @@ impl<P: Processor> Shard<P> {
         {
             open.hold = Hold::Open;
         }
+        let bytes = open.source.bytes() + self.processor.bytes(slot) + WAITING_OVERHEAD_BYTES;
+        self.records.weigh(record, bytes);
     }
 
     /// The execution of a record that others may wait for has ended, and what came of it is on its way.
@@ -79,6 +89,7 @@ impl<P: Processor> Shard<P> {
         let (place, offset) = (open.partition, open.offset);
         let kept = Kept { record, partition, value: self.output.clone(), headers, bytes };
         self.partition(place).order.keep(offset, kept);
+        self.records.weigh(record, bytes);
         self.send_kept(place);
     }
 
