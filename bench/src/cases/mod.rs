@@ -8,6 +8,7 @@ pub mod heartbeat;
 pub mod heartbeat_rate;
 pub mod heartbeat_shapes;
 pub mod kafka_heartbeat;
+pub mod kafka_lag;
 pub mod kafka_latency;
 pub mod payload;
 pub mod scale;
@@ -148,6 +149,13 @@ pub const CASES: &[Case] = &[
         summary: "from Kafka to Kafka on a real broker, beside the floor: the same loop without the engine",
         flags: kafka_heartbeat::Flags::augment_args,
         run: kafka_heartbeat::from_flags,
+        all: &[],
+    },
+    Case {
+        name: "kafka-lag",
+        summary: "a backlog from Kafka to Kafka within a limit of memory",
+        flags: kafka_lag::Flags::augment_args,
+        run: kafka_lag::from_flags,
         all: &[],
     },
     Case {

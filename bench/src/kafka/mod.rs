@@ -7,6 +7,7 @@
 //! Afterwards every result topic is read to its end, and each source offset has to be named by a result: of the workflow, exactly; of the floor, too.
 
 pub(crate) mod cluster;
+pub mod lag;
 pub mod latency;
 mod ledger;
 pub mod offer;
