@@ -82,7 +82,7 @@ type Count = fn(&Counters) -> u64;
 type TopicLag<'s> = (&'s str, u64, f64);
 
 /// The metrics that are one number of the counters.
-const COUNTED: [(&Metric, Count); 41] = [
+const COUNTED: [(&Metric, Count); 42] = [
     (&names::EXECUTIONS_STARTED, |counters| counters.executions_started),
     (&names::EXECUTIONS_SUCCEEDED, |counters| counters.executions_succeeded),
     (&names::EXECUTIONS_FAILED, |counters| counters.executions_failed),
@@ -117,6 +117,7 @@ const COUNTED: [(&Metric, Count); 41] = [
     (&names::PAUSES, |counters| counters.pauses),
     (&names::PARTITIONS_PAUSED, |counters| counters.partitions_paused),
     (&names::REWINDS, |counters| counters.rewinds),
+    (&names::SHARD_STALLS, |counters| counters.stalls),
     (&names::COMMIT_ERRORS, |counters| counters.commit_errors),
     (&names::CLIENT_REPLACEMENTS, |counters| counters.client_replacements),
     (&names::STORE_ERRORS, |counters| counters.store_errors),

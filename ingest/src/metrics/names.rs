@@ -191,6 +191,8 @@ pub static PAUSES: Metric =
 pub static PARTITIONS_PAUSED: Metric = gauge("expressway_partitions_paused", PER_MACHINE, "Partitions paused now");
 /// Rewinds.
 pub static REWINDS: Metric = counter("expressway_rewinds", PER_MACHINE, "Partitions whose position went back after their log was cut");
+/// Stalled shards.
+pub static SHARD_STALLS: Metric = counter("expressway_shard_stalls", PER_MACHINE, "How often a shard had not moved for five seconds");
 /// Commit errors.
 pub static COMMIT_ERRORS: Metric = counter("expressway_commit_errors", PER_MACHINE, "Commits that the broker refused");
 /// Clients made anew.
@@ -222,7 +224,7 @@ pub static UPTIME: Metric = with_unit(gauge("expressway_uptime", &[], "Time sinc
 pub static BUILD: Metric = gauge("expressway_build", &["version"], "Always 1; the version is in the label");
 
 /// All of them, in the order of the exposition.
-pub static ALL: [&Metric; 55] = [
+pub static ALL: [&Metric; 56] = [
     &EXECUTIONS_STARTED,
     &EXECUTIONS_SUCCEEDED,
     &EXECUTIONS_FAILED,
@@ -267,6 +269,7 @@ pub static ALL: [&Metric; 55] = [
     &PAUSES,
     &PARTITIONS_PAUSED,
     &REWINDS,
+    &SHARD_STALLS,
     &COMMIT_ERRORS,
     &CLIENT_REPLACEMENTS,
     &STORE_ERRORS,

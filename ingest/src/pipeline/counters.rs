@@ -167,6 +167,8 @@ pub struct Counters {
     pub rebalances: u64,
     /// Revocations that ended before everything was finished.
     pub drains_cut_short: u64,
+    /// How often a shard has not moved for seconds.
+    pub stalls: u64,
     /// Commits that the broker refused.
     pub commit_errors: u64,
     /// Kafka clients made anew.

@@ -26,8 +26,11 @@
 
 mod assignment;
 mod books;
+#[cfg(test)]
+mod bounds_tests;
 mod counters;
 pub(crate) mod dead_letter;
+mod doing;
 mod error;
 mod event_log;
 #[cfg(test)]
@@ -201,6 +204,7 @@ impl Pipeline {
             log_events_dropped,
             rebalances: self.coordinator.rebalances.load(atomic::Ordering::Relaxed),
             drains_cut_short: self.coordinator.drains_cut_short.load(atomic::Ordering::Relaxed),
+            stalls: self.desks.iter().map(|desk| desk.doing.stalls()).sum(),
             commit_errors: self.coordinator.commit_errors.load(atomic::Ordering::Relaxed),
             consumer_problems: self.coordinator.consumer_problems.load(atomic::Ordering::Relaxed),
             client_replacements: self.coordinator.client_replacements.load(atomic::Ordering::Relaxed),

@@ -11,6 +11,7 @@ use hdrhistogram::Histogram;
 
 use super::Error;
 use super::counters::Board;
+use super::doing::Doing;
 use crate::kafka::ShardQueue;
 use crate::thread::{self, Thread};
 
@@ -123,6 +124,8 @@ pub(super) struct Desk {
     pub(super) beat: AtomicU64,
     /// The same when it last looked for records, had room for them, and found none.
     pub(super) found_none_at: AtomicU64,
+    /// What it is doing now.
+    pub(super) doing: Doing,
     epochs: Arc<AtomicU32>,
     latency_wanted: AtomicBool,
     latency_out: Sender<Histogram<u64>>,
@@ -137,6 +140,7 @@ impl Desk {
             board: Board::new(),
             beat: AtomicU64::new(0),
             found_none_at: AtomicU64::new(0),
+            doing: Doing::new(),
             epochs: Arc::clone(epochs),
             latency_wanted: AtomicBool::new(false),
             latency_out,

@@ -28,8 +28,6 @@ use crate::thread::{self, JoinHandle};
 const POLL: Duration = Duration::from_millis(20);
 /// Between two looks at the shards.
 const LOOK_EVERY_NS: u64 = 200_000_000;
-/// A shard that has not turned for so long is stalled: a turn is a batch, far below a second.
-const STALL_AFTER_NS: u64 = 5_000_000_000;
 /// What a pipeline that failed still gives its shards to store the marks of what was acknowledged.
 const FAILURE_DRAIN: Duration = Duration::from_secs(2);
 /// What is kept of the shutdown's time for leaving the group after the drain.
@@ -167,8 +165,8 @@ impl Source {
             let still_ns = now_ns.saturating_sub(desk.beat.load(Ordering::Relaxed));
             if thread.is_finished() {
                 self.health.fail(Error::Shard { shard, detail: "ended".to_owned() });
-            } else if still_ns > STALL_AFTER_NS {
-                reasons.push(format!("shard {shard} has not moved for {} s", still_ns / 1_000_000_000));
+            } else {
+                reasons.extend(desk.doing.watch(shard, still_ns, &self.settings.source_topics));
             }
         }
         reasons.extend(self.look_for_standing(now_ns, &placed));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use expressway_engine::{Effect, EffectId, Effects};
 
 use super::timers::{Kind, Timers};
+use crate::pipeline::doing::Doing;
 use crate::pipeline::processor::Processor;
 use crate::tasks::{Call, Inbox, Integrations, Reply, ReplySender};
 
@@ -57,7 +58,7 @@ impl Outside {
     }
 
     /// Hands waiting calls to the integrations.
-    pub(crate) fn submit(&mut self, is_alive: impl Fn(EffectId) -> bool) {
+    pub(crate) fn submit(&mut self, doing: &Doing, is_alive: impl Fn(EffectId) -> bool) {
         if self.waiting.is_empty() {
             return;
         }
@@ -70,6 +71,7 @@ impl Outside {
         if !self.batch.is_empty() {
             self.open += self.batch.len();
             self.started += self.batch.len() as u64;
+            doing.call(&self.batch[0].resource, &self.batch[0].state);
             self.integrations.submit(&mut self.batch, &self.replies);
             debug_assert!(self.batch.is_empty(), "an integration takes all calls");
             self.batch.clear();

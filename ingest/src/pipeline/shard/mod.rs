@@ -42,6 +42,7 @@ use self::teller::Teller;
 use self::timers::{Kind, Timers};
 use self::version::Versions;
 use super::counters::{Count, Tally};
+use super::doing::Part;
 use super::memory::OPEN_RECORD_BYTES;
 use super::offsets::Refusal;
 use super::processor::Processor;
@@ -223,14 +224,19 @@ impl<P: Processor> Shard<P> {
 
     fn turn(&mut self) -> bool {
         let now = self.clock.now();
+        self.desk.doing.begin(Part::Commands);
         if !self.obey(&now) {
             return false;
         }
+        self.desk.doing.begin(Part::Reports);
         self.reports(Duration::ZERO);
+        self.desk.doing.begin(Part::Running);
         self.guarded(&now, Self::advance);
+        self.desk.doing.begin(Part::Settling);
         self.call_out(&now);
         self.settle(&now);
         self.publish(&now);
+        self.desk.doing.begin(Part::Waiting);
         self.take(&now);
         true
     }
@@ -306,6 +312,11 @@ impl<P: Processor> Shard<P> {
     fn proceed(&mut self, slot: SlotId, now: &Now) {
         let Some(record) = self.slots.record(slot) else { return };
         self.running = Some((record, Some(slot)));
+        if let Some(open) = self.records.find(record)
+            && let Some(partition) = &self.partitions[open.partition]
+        {
+            self.desk.doing.run(partition.topic, partition.number, open.offset);
+        }
         self.output.clear();
         let step = self.processor.proceed(slot, now.timestamp, &mut self.effects, &mut self.output);
         self.conclude(record, slot, step, now);
@@ -351,7 +362,9 @@ impl<P: Processor> Shard<P> {
             let now = self.clock.now();
             self.tally.add(Count::RecordsRead, count as u64);
             let before = self.tally.get(Count::BytesRead);
+            self.desk.doing.begin(Part::Running);
             self.guarded(&now, Self::process);
+            self.desk.doing.begin(Part::Settling);
             self.mean_bytes = (self.tally.get(Count::BytesRead) - before) / count as u64;
             self.dispatch(&now);
         }
@@ -502,6 +515,7 @@ impl<P: Processor> Shard<P> {
         let (partition, offset) = (self.partitions[open.partition].as_ref().expect("an open record's partition is in the table"), open.offset);
         let Some(value) = open.source.value() else { return self.null_value(record, now) };
         let slot = self.slots.acquire(record);
+        self.desk.doing.run(partition.topic, partition.number, offset);
         self.running = Some((record, Some(slot)));
         self.tally.add(Count::BytesRead, value.len() as u64);
         self.output.clear();
@@ -551,7 +565,7 @@ impl<P: Processor> Shard<P> {
     fn call_out(&mut self, now: &Now) {
         let (slots, generations) = (&self.slots, &self.generations);
         let is_alive = |id: EffectId| is_alive(slots, generations, id);
-        self.outside.submit(is_alive);
+        self.outside.submit(&self.desk.doing, is_alive);
         self.timers.sweep(is_alive);
         self.dispatch(now);
     }

@@ -1,0 +1,157 @@
+//! What stalls, and what does not because of it: tasks that never answer, pipelines beside each other, shards that do not move, and memory. On the client library's mock cluster.
+
+use std::collections::BTreeSet;
+
+use crossbeam::channel::bounded;
+
+use super::tests::*;
+use super::*;
+use crate::tasks::{Call, NoIntegrations, ReplySender};
+
+const PARTITIONS: usize = 4;
+
+/// Calls a task that nobody answers where the record says so.
+const MAY_STALL: &str = r#"{"StartAt":"C","States":{
+    "C":{"Type":"Choice","Choices":[{"Variable":"$.stall","IsPresent":true,"Next":"T"}],"Default":"S"},
+    "T":{"Type":"Task","Resource":"native:silent","Next":"S"},"S":{"Type":"Succeed"}}}"#;
+
+/// Takes calls and never answers.
+struct Silent;
+
+impl Integrations for Silent {
+    fn submit(&self, calls: &mut Vec<Call>, _: &ReplySender) {
+        calls.clear();
+    }
+}
+
+#[test]
+fn a_task_that_stalls_holds_its_partitions_window_and_nothing_else() {
+    let cluster = Cluster::new();
+    cluster.send(&[(0, Some(br#"{"stall":1}"#.to_vec()))]);
+    cluster.fill(4, 2_000);
+    let (settings, acknowledged) = cluster.settings("stalled");
+    let settings = Settings { window_records_max: 100, shutdown_timeout: Duration::from_secs(2), ..settings };
+    let pipeline = Pipeline::start(settings, program(MAY_STALL), Arc::new(Silent)).unwrap();
+    // 500 records of each other partition, and what the window of the stalled one takes beside the one that stalls.
+    let acks = await_acks(&acknowledged, 3 * 500 + 99);
+    let of = |partition: i32| acks.iter().filter(|ack| ack.partition == partition).count();
+    assert_eq!([of(0), of(1), of(2), of(3)], [99, 500, 500, 500]);
+    await_that("only the stalled partition is paused", || pipeline.counters().partitions_paused == 1);
+    assert_eq!(pipeline.readiness(), Readiness::Ready, "a task that is slow is no reason to take the process out of service");
+    let report = finish(&pipeline);
+    assert_eq!((report.counters.executions_abandoned, report.counters.stalls), (1, 0));
+    assert_eq!(cluster.committed("stalled"), vec![0, 500, 500, 500]);
+}
+
+#[test]
+fn one_pipelines_stall_does_not_stop_another() {
+    let cluster = Cluster::new();
+    let stalling: Vec<_> = (0..400).map(|seq| (seq, Some(br#"{"stall":1}"#.to_vec()))).collect();
+    cluster.send(&stalling);
+    let (settings, stalled_acks) = cluster.settings("stalled-beside");
+    let settings = Settings { executions_open_max: 20, shutdown_timeout: Duration::from_secs(2), ..settings };
+    let stalled = Pipeline::start(settings, program(MAY_STALL), Arc::new(Silent)).unwrap();
+    await_that("every slot of both shards is taken", || stalled.counters().executions_open == 40);
+    let (settings, acknowledged) = cluster.settings("free-beside");
+    let free = Pipeline::start_with(settings, identity(), Arc::new(NoIntegrations), |_| Splice::new(1)).unwrap();
+    cluster.fill(400, 4_000);
+    assert_eq!(distinct(&await_acks(&acknowledged, 4_400)).len(), 4_400);
+    await_that("both are ready", || free.readiness() == Readiness::Ready && stalled.readiness() == Readiness::Ready);
+    finish(&free);
+    assert_eq!((stalled.counters().executions_open, stalled_acks.len()), (40, 0));
+    let report = finish(&stalled);
+    assert_eq!(report.counters.executions_abandoned, 40);
+    assert_eq!((cluster.committed("free-beside"), cluster.committed("stalled-beside")), (vec![1_100; PARTITIONS], vec![0; PARTITIONS]));
+}
+
+fn reasons(pipeline: &Pipeline) -> String {
+    if let Readiness::NotReady(reasons) = pipeline.readiness() { reasons.join("; ") } else { String::new() }
+}
+
+#[test]
+fn a_shard_that_does_not_move_is_seen_with_the_record_it_is_at() {
+    let cluster = Cluster::new();
+    let records: Vec<_> = (0..40).map(|seq| (seq * 4 + 1, Some(if seq == 7 { b"{\"stuck\":1}".to_vec() } else { b"{}".to_vec() }))).collect();
+    cluster.send(&records);
+    let (settings, acknowledged) = cluster.settings("stuck");
+    let settings = Settings { shards: 1, ..settings };
+    let (release, released) = bounded(1);
+    let processor = |_| Fragile(Splice::new(1), released.clone());
+    let pipeline = Pipeline::start_with(settings, identity(), Arc::new(NoIntegrations), processor).unwrap();
+    await_that("readiness says where it is stuck", || reasons(&pipeline).contains(": running the execution of heartbeats/1/7"));
+    release.send(()).unwrap();
+    await_acks(&acknowledged, 40);
+    await_that("it is ready again", || pipeline.readiness() == Readiness::Ready);
+    assert_eq!(finish(&pipeline).counters.stalls, 1);
+}
+
+/// Does not come back from taking calls before it is told to.
+struct Jammed(Receiver<()>);
+
+impl Integrations for Jammed {
+    fn submit(&self, calls: &mut Vec<Call>, _: &ReplySender) {
+        self.0.recv().ok();
+        calls.clear();
+    }
+}
+
+#[test]
+fn a_call_that_blocks_its_shard_is_seen_with_its_state() {
+    let cluster = Cluster::new();
+    cluster.send(&[(2, Some(br#"{"stall":1}"#.to_vec()))]);
+    let (settings, _acknowledged) = cluster.settings("jammed");
+    let settings = Settings { shutdown_timeout: Duration::from_secs(2), ..settings };
+    let (release, released) = bounded(1);
+    let pipeline = Pipeline::start(settings, program(MAY_STALL), Arc::new(Jammed(released))).unwrap();
+    await_that("readiness names the call", || reasons(&pipeline).contains("handing calls over, the first to native:silent from state T"));
+    release.send(()).unwrap();
+    await_that("it is ready again", || pipeline.readiness() == Readiness::Ready);
+    finish(&pipeline);
+}
+
+#[test]
+fn open_records_stay_within_their_memory() {
+    let cluster = Cluster::new();
+    // 8 MiB in all, of which four shares of a shard's bound would be open at once without one.
+    let large = format!(r#"{{"text":"{}"}}"#, "x".repeat(100_000));
+    let records: Vec<_> = (0..80).map(|seq| (seq, Some(large.clone().into_bytes()))).collect();
+    cluster.send(&records);
+    let (settings, acknowledged) = cluster.settings("memory");
+    let share = 8 << 20;
+    let settings = Settings { memory_limit: Some(share), shards: 1, ..settings };
+    let bounds = memory::Bounds::of(&settings, PARTITIONS as u64);
+    let pipeline = Pipeline::start_with(settings, identity(), Arc::new(NoIntegrations), |_| Splice::new(1)).unwrap();
+    let (mut acks, mut most) = (BTreeSet::new(), 0);
+    while acks.len() < 80 {
+        most = most.max(pipeline.counters().open_bytes);
+        acks.extend(distinct(&await_acks(&acknowledged, 1)));
+    }
+    // The batch that comes at the bound was measured by the one before it: the first may be larger than it was thought to be.
+    assert!(most < 2 * bounds.open_bytes_max + 3 * 80 * 100_000 / 4, "{most} of {}", bounds.open_bytes_max);
+    assert_eq!(finish(&pipeline).counters.open_bytes, 0);
+    assert_eq!(cluster.committed("memory"), vec![20; PARTITIONS]);
+}
+
+#[test]
+fn executions_that_wait_stay_within_their_memory() {
+    let cluster = Cluster::new();
+    let padding = "x".repeat(4_000);
+    let records: Vec<_> = (0..800).map(|seq| (seq, Some(format!(r#"{{"wait":1,"padding":"{padding}"}}"#).into_bytes()))).collect();
+    cluster.send(&records);
+    let definition = r#"{"StartAt":"W","States":{"W":{"Type":"Wait","SecondsPath":"$.wait","End":true}}}"#;
+    let (settings, acknowledged) = cluster.settings("waiting-memory");
+    let settings = Settings { memory_limit: Some(4 << 20), shards: 1, batch_records_max: 16, ..settings };
+    let bounds = memory::Bounds::of(&settings, PARTITIONS as u64);
+    let pipeline = Pipeline::start(settings, program(definition), Arc::new(NoIntegrations)).unwrap();
+    let (mut acks, mut most, mut most_open) = (BTreeSet::new(), 0, 0);
+    while acks.len() < 800 {
+        let counters = pipeline.counters();
+        (most, most_open) = (most.max(counters.open_bytes), most_open.max(counters.executions_open));
+        acks.extend(distinct(&await_acks(&acknowledged, 1)));
+    }
+    // A batch of sixteen may go over the bound.
+    assert!(most <= bounds.open_bytes_max + 16 * 32_000, "{most} of {}", bounds.open_bytes_max);
+    assert!(most_open < 400, "{most_open} waited at once");
+    finish(&pipeline);
+    assert_eq!(cluster.committed("waiting-memory"), vec![200; PARTITIONS]);
+}
