@@ -65,10 +65,10 @@ pub(crate) fn a_long_wait_does_not_stop_its_partition(_: &Shared) -> Result<(), 
     feeder.errand(Some(0), "wait", ",\"seconds\":299")?;
     feeder.flush(SOON)?;
     let service = stage.service()?;
-    // The one in front waits for five minutes; thousands behind it are done meanwhile.
+    // The one in front waits for five minutes; thousands behind it are done meanwhile, but for five of its own device, one in a thousand.
     feeder.stream(5_000, 5_000, |_| Ok(()))?;
     feeder.flush(SOON)?;
-    stage.wait_results(5_000)?;
+    stage.wait_results(4_995)?;
     ensure(stage.committed()?[0] == 0, || format!("the group stands at {:?}, although record 0 waits", stage.committed()))?;
     let open = service.metrics("expressway_")?;
     ensure(!open.is_empty(), || "no metrics".to_owned())

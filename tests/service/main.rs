@@ -13,6 +13,7 @@ mod rebalance;
 mod security;
 mod shutdown;
 mod stage;
+mod waits;
 
 use std::process::ExitCode;
 
@@ -66,6 +67,7 @@ const TESTS: &[Test<Shared>] = tests![
     delivery::results_carry_key_output_and_headers,
     delivery::the_committed_offset_is_the_next_unfinished_record,
     delivery::a_long_wait_does_not_stop_its_partition,
+    waits::a_long_wait_beside_a_fast_stream_costs_what_the_window_says,
     delivery::an_endless_choice_loop_times_out_alone,
     delivery::a_lone_record_is_answered_at_once,
     delivery::records_from_before_the_start_are_taken_from_the_committed_offset,
