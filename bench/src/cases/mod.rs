@@ -10,6 +10,7 @@ pub mod heartbeat_shapes;
 pub mod kafka_heartbeat;
 pub mod kafka_lag;
 pub mod kafka_latency;
+pub mod overload;
 pub mod payload;
 pub mod scale;
 pub mod suspended;
@@ -163,6 +164,13 @@ pub const CASES: &[Case] = &[
         summary: "latency from Kafka to Kafka at an offered rate, open loop, and the memory meanwhile",
         flags: kafka_latency::Flags::augment_args,
         run: kafka_latency::from_flags,
+        all: &[],
+    },
+    Case {
+        name: "overload",
+        summary: "three times as much offered from Kafka to Kafka as can be run: throughput and memory meanwhile, and the drain",
+        flags: overload::Flags::augment_args,
+        run: overload::from_flags,
         all: &[],
     },
 ];

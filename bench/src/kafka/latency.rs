@@ -77,15 +77,7 @@ fn measure(bench: &mut Bench<'_>, settings: &Settings, load: &Load, progress: &m
     let partitions = usize::try_from(settings.partitions).expect("a number of partitions fits");
     round::wait(&pipeline, "the assignment", round::ASSIGNED_WITHIN, Duration::from_millis(1), || Ok(pipeline.assigned().len() == partitions))?;
     progress(&format!("offering {} records/s for {} s", load.rate, load.seconds));
-    let offer = Offer {
-        brokers: settings.brokers.clone(),
-        source,
-        results,
-        partitions: settings.partitions,
-        rate: load.rate,
-        seconds: load.seconds,
-        warm_up_s: load.warm_up_s(),
-    };
+    let offer = offer(settings, &source, &results, load);
     let before = round::Costs::now(settings.broker_pid);
     let (said, memory) = watch(spawn(&offer, load)?, &pipeline, load)?;
     let after = round::Costs::now(settings.broker_pid);
@@ -94,8 +86,21 @@ fn measure(bench: &mut Bench<'_>, settings: &Settings, load: &Load, progress: &m
     Ok(to_json(settings, load, &said, memory, &before, &after))
 }
 
+/// What the second process is told.
+pub(super) fn offer(settings: &Settings, source: &str, results: &str, load: &Load) -> Offer {
+    Offer {
+        brokers: settings.brokers.clone(),
+        source: source.to_owned(),
+        results: results.to_owned(),
+        partitions: settings.partitions,
+        rate: load.rate,
+        seconds: load.seconds,
+        warm_up_s: load.warm_up_s(),
+    }
+}
+
 /// The second process: this program again, with the part that sends and reads.
-fn spawn(offer: &Offer, load: &Load) -> Result<Child, Error> {
+pub(super) fn spawn(offer: &Offer, load: &Load) -> Result<Child, Error> {
     let program = std::env::current_exe().map_err(|error| Error::surroundings("finding this program", error))?;
     let mut command = Command::new(program);
     command.args(["--format", "json", "run", "kafka-latency", "--brokers", &offer.brokers, "--source", &offer.source, "--results", &offer.results]);
@@ -135,12 +140,16 @@ fn watch(mut child: Child, pipeline: &Pipeline, load: &Load) -> Result<(Value, M
         }
         pause(LOOK);
     }
+    Ok((said(child)?, memory))
+}
+
+/// What the second process says at its end.
+pub(super) fn said(child: Child) -> Result<Value, Error> {
     let output = child.wait_with_output().map_err(|error| Error::surroundings("reading what the load says", error))?;
     if !output.status.success() {
         return Err(Error::surroundings("running the load", format!("it ended with {}", output.status)));
     }
-    let said = serde_json::from_slice(&output.stdout).map_err(|error| Error::surroundings("reading what the load says", error))?;
-    Ok((said, memory))
+    serde_json::from_slice(&output.stdout).map_err(|error| Error::surroundings("reading what the load says", error))
 }
 
 fn to_json(settings: &Settings, load: &Load, said: &Value, memory: Memory, before: &round::Costs, after: &round::Costs) -> Value {

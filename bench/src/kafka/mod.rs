@@ -11,6 +11,7 @@ pub mod lag;
 pub mod latency;
 mod ledger;
 pub mod offer;
+pub mod overload;
 mod round;
 
 use std::fmt;
