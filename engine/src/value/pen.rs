@@ -89,8 +89,10 @@ impl<'o> Pen<'o> {
         if len > STRIDE || start + len > text.safe || self.at > self.last {
             return false;
         }
-        // SAFETY: the piece ends within `safe`, so a stride from its start belongs to the text's memory; and a stride fits between `at` and the end of the buffer.
-        unsafe { copy_stride(text.first.add(start), self.at) };
+        // SAFETY: the piece ends within `safe`, so it starts in the text.
+        let from = unsafe { text.first.add(start) };
+        // SAFETY: a stride from there belongs to the text's memory, as `safe` says; and a stride fits between `at` and the end of the buffer.
+        unsafe { copy_stride(from, self.at) };
         // SAFETY: `len` is at most a stride.
         self.at = unsafe { self.at.add(len) };
         true
@@ -106,8 +108,10 @@ impl<'o> Pen<'o> {
         unsafe { self.at.write(lead) };
         // SAFETY: as above.
         let behind = unsafe { self.at.add(1) };
+        // SAFETY: as for `piece`.
+        let from = unsafe { text.first.add(start) };
         // SAFETY: as for `piece`, and a byte more fits into the buffer.
-        unsafe { copy_stride(text.first.add(start), behind) };
+        unsafe { copy_stride(from, behind) };
         // SAFETY: `len` is at most a stride.
         self.at = unsafe { behind.add(len) };
         true

@@ -27,7 +27,7 @@ impl View<'_> {
     /// Appends `value` if it takes at most `room` bytes, or happens to fit; else nothing.
     #[inline]
     fn write_within(self, value: Value, room: usize, out: &mut Vec<u8>) -> bool {
-        let record = self.memory.documents.first().map_or(Text::padded(&[], 0), text_of);
+        let record = self.memory.documents.first().map_or_else(|| Text::padded(&[], 0), text_of);
         let (keys, keys_len) = self.symbols.padded();
         let mut writer = Writer {
             view: self,
@@ -363,7 +363,7 @@ mod tests {
         }
     }
 
-    /// Objects of documents with and without whitespace, members set in them and in what comes out, written into every room.
+    /// Objects of documents, members set in them and in what comes out, written into every room.
     #[test]
     fn whatever_is_written_is_what_the_slow_twin_writes() {
         let long = "x".repeat(70);
@@ -392,7 +392,7 @@ mod tests {
                 let object = if object.kind() == Kind::Object { object } else { record };
                 let name = Name::new(name, &symbols);
                 values.push(memory.with_member(object, &name, value, &constants, &symbols).expect("there is room"));
-                values.push(memory.array_of(&values[values.len() - 2..].to_vec()).expect("there is room"));
+                values.push(memory.array_of(&values[values.len() - 2..]).expect("there is room"));
             }
             let view = View::new(&memory, &constants, &symbols);
             for &value in values.iter().filter(|value| value.size() < 4_000) {
