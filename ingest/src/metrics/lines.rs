@@ -3,7 +3,7 @@
 use super::names::{self, Metric};
 
 /// Each line at `warn` and `error` with the metric that shows the same, and metrics without a line of their own with the line that explains them.
-pub const LINES: [(&str, &Metric); 36] = [
+pub const LINES: [(&str, &Metric); 40] = [
     ("records became dead letters", &names::DEAD_LETTERS),
     ("dead letters are refused by the broker; they are kept and hold their partitions' offsets", &names::DEAD_LETTERS_STUCK),
     ("executions were given up with their partitions", &names::EXECUTIONS_ABORTED),
@@ -32,6 +32,10 @@ pub const LINES: [(&str, &Metric); 36] = [
     ("not every shard took the definition: it is ending, or has run too many versions", &names::DEFINITIONS_REFUSED),
     ("the definitions could not be read again", &names::DEFINITIONS_REFUSED),
     ("repeated log lines were held back", &names::LOG_LINES_HELD),
+    ("partition has records to read and delivers none", &names::CLIENT_REPLACEMENTS),
+    ("the Kafka client is made anew", &names::CLIENT_REPLACEMENTS),
+    ("the static member's name is still taken, trying again", &names::CLIENT_REPLACEMENTS),
+    ("no broker answers yet", &names::READY),
     ("topic does not take records", &names::READY),
     ("start positions are not known yet", &names::READY),
     ("pipeline stops", &names::READY),
@@ -76,7 +80,7 @@ mod tests {
     ];
 
     /// Lines that no metric tells, each for its reason.
-    const UNCOUNTED: [&str; 8] = [
+    const UNCOUNTED: [&str; 9] = [
         // The client's own words; what follows from them is counted as retries, commit errors, problems of the consumer.
         "client error",
         "client warning",
@@ -84,6 +88,7 @@ mod tests {
         // Said once, when the service starts.
         "the definition has a finding",
         "the environment variable sets nothing",
+        "client option is dropped, for the group protocol does not know it",
         // Whoever reads the metrics sees that they cannot be read.
         "the HTTP server ended",
         "the metrics could not be rendered",
