@@ -264,13 +264,13 @@ mod avx2 {
         #[inline(always)]
         fn begins_with(window: Window<'_>, literal: &Literal, mask: u32) -> bool {
             // SAFETY: whoever uses these lanes has asked is_wide(): see Trie::follow.
-            unsafe { !equal(load(window.literal()), load(literal)) & mask == 0 }
+            unsafe { !equal(window.literal(), literal) & mask == 0 }
         }
 
         #[inline(always)]
         fn string_ends(window: Window<'_>) -> Marks {
             // SAFETY: as above.
-            Marks(unsafe { string_lanes(load(window.blocks_behind())) })
+            Marks(unsafe { string_lanes(window.blocks_behind()) })
         }
 
         #[inline(always)]
@@ -288,8 +288,8 @@ mod avx2 {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn equal(a: __m256i, b: __m256i) -> u32 {
-        _mm256_movemask_epi8(_mm256_cmpeq_epi8(a, b)).cast_unsigned()
+    fn equal(a: &Literal, b: &Literal) -> u32 {
+        _mm256_movemask_epi8(_mm256_cmpeq_epi8(load(a), load(b))).cast_unsigned()
     }
 
     #[inline]
@@ -300,7 +300,8 @@ mod avx2 {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn string_lanes(bytes: __m256i) -> u32 {
+    fn string_lanes(bytes: &Literal) -> u32 {
+        let bytes = load(bytes);
         // As signed numbers, bytes above ASCII are below zero: one comparison finds them and the control characters.
         let odd = _mm256_cmpgt_epi8(_mm256_set1_epi8(0x20), bytes);
         _mm256_movemask_epi8(_mm256_or_si256(odd, _mm256_or_si256(are(bytes, b'"'), are(bytes, b'\\')))).cast_unsigned()

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::super::{Document, Kind, Token};
 use super::trie::Trie;
-use super::{Container, Edge, LITERAL_BYTES_MAX, Piece, SHAPES_MAX, Shape, Shapes, TOKENS_MAX};
+use super::{Container, Edge, IDLE, LITERAL_BYTES_MAX, Piece, SHAPES_MAX, Shape, Shapes, TOKENS_MAX};
 
 /// Shapes that are given up for one, at most, and shapes that are looked at to find one of no use.
 const GIVEN_UP_MAX: usize = 4;
@@ -82,6 +82,7 @@ impl Shapes {
             root: if is_leaf { 0 } else { root as u8 },
             pieces: self.pieces.keep(pieces(leaves, text).take(piece_count)),
             uses: 0,
+            seen: self.policy.window,
         };
         self.keep_places(place, document, resolve);
         // One more for the end of the text.
@@ -110,6 +111,7 @@ impl Shapes {
         if self.shapes.len() < SHAPES_MAX && has_room(self) {
             return Some(self.shapes.len());
         }
+        self.policy.is_crowded = true;
         let mut freed = self.shapes.iter().position(|shape| shape.number == 0);
         for _ in 0..GIVEN_UP_MAX {
             if let Some(place) = freed.filter(|_| has_room(self)) {
@@ -122,15 +124,14 @@ impl Shapes {
         freed.filter(|_| has_room(self))
     }
 
-    /// A shape that has not been hit since the hand last came by.
+    /// A shape that has had no hit for long.
     fn useless(&mut self) -> Option<usize> {
         for _ in 0..LOOKED_AT_MAX.min(self.shapes.len()) {
             self.hand = (self.hand + 1) % self.shapes.len();
-            let shape = &mut self.shapes[self.hand];
-            if shape.uses == 0 && shape.number != 0 {
+            let shape = &self.shapes[self.hand];
+            if shape.number != 0 && self.policy.window.wrapping_sub(shape.seen) >= IDLE {
                 return Some(self.hand);
             }
-            shape.uses /= 2;
         }
         None
     }
@@ -204,7 +205,7 @@ fn inner_containers(document: &Document) -> impl Iterator<Item = Container> {
     let count = document.tape.count();
     let edge = move |behind: u32, at: u32| {
         let leaf = (behind..count).map(Token).find(|&token| is_leaf(document, token));
-        let place = leaf.map_or(document.text().len(), |leaf| document.start(leaf));
+        let place = leaf.map_or_else(|| document.text().len(), |leaf| document.start(leaf));
         let bytes = u16::try_from(place - at as usize).expect("LITERAL_BYTES_MAX is a small number");
         Edge { before: short(leaf.unwrap_or(Token(count))), bytes }
     };

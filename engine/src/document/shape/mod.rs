@@ -14,7 +14,7 @@
 //!
 //! Whitespace is part of the literals, so a style of writing is a shape. What has whitespace is made compact as the full pass does it, but without looking for it: its literals are known in both forms ([`Piece`]).
 //!
-//! **Bounds.** At most [`SHAPES_MAX`] shapes of at most [`TOKENS_MAX`] tokens and [`LITERAL_BYTES_MAX`] bytes of literals each, and all together no more memory than [`BYTES_MAX`]: nodes of the trie and lists lie in arenas that grow to a bound, and what one shape gives up the next one takes, so that learning allocates nothing once as much has been in use as ever is. Learning is paid from a credit: enough for all shapes at first, then growing by little in each window of [`WINDOW`] messages, by more where what was learned is used. A full set gives up shapes that were of no use lately. Where less than one message in [`WORTH`] hits, matching stops and is tried again after [`PAUSE_MIN`] messages, each time that it fails after twice as many.
+//! **Bounds.** At most [`SHAPES_MAX`] shapes of at most [`TOKENS_MAX`] tokens and [`LITERAL_BYTES_MAX`] bytes of literals each, and all together no more memory than [`BYTES_MAX`]: nodes of the trie and lists lie in arenas that grow to a bound, and what one shape gives up the next one takes, so that learning allocates nothing once as much has been in use as ever is. Learning is paid from a credit: enough for all shapes at first, then growing by little in each window of [`WINDOW`] messages, by more where what was learned is used, but never by so much that a full set pays for its own turnover. A full set gives up only shapes that had no message for [`IDLE`] windows. Where less than one message in [`WORTH`] hits, matching stops and is tried again after [`PAUSE_MIN`] messages, each time that it fails after twice as many.
 //!
 //! A document copies the static half of the tape when its shape changes, and keeps it while the same shape comes again. So nothing refers to a shape, and a suspended execution does not notice when the shape it was read with is evicted.
 
@@ -46,14 +46,14 @@ const STATICS_MAX: u16 = 5 << 10;
 const CONTAINERS_MAX: u16 = 2 << 10;
 const PIECES_MAX: u16 = 3 << 10;
 
-/// Memory that the shapes of one thread and program take at most, the places of the program's paths aside: 20,480 nodes and the lists. A thousand shapes of heartbeats take less than two thirds of it.
+/// Memory that the shapes of one thread and program take at most, the places of the program's paths aside: 20,480 nodes and the lists. A thousand shapes of heartbeats take three quarters of it.
 const BYTES_MAX: usize = Trie::NODES_MAX * 64
     + STATICS_MAX as usize * size_of::<[Static; 8]>()
     + CONTAINERS_MAX as usize * size_of::<[Container; 4]>()
     + PIECES_MAX as usize * size_of::<[Piece; 8]>()
     + SHAPES_MAX * size_of::<Shape>();
 
-const _: () = assert!(BYTES_MAX < 3 << 20);
+const _: () = assert!(BYTES_MAX < 3 << 20 && CREDIT_MAX as usize == SHAPES_MAX);
 
 /// Messages after which is judged whether shapes are worth it.
 const WINDOW: u32 = 256;
@@ -66,12 +66,14 @@ const PAUSE_MIN: u32 = 4 << 10;
 const PAUSE_MAX: u32 = 256 << 10;
 
 /// Shapes that may be learned at once: at first and when all goes well, and after a pause.
-const CREDIT_MAX: u32 = SHAPES_MAX as u32;
-const CREDIT_RETRY: u32 = 128;
+const CREDIT_MAX: u32 = 1024;
+const CREDIT_RETRY: u32 = CREDIT_MAX / 2;
 
-/// Hits of a shape that are counted, and after how many of them it was worth learning.
-const USES_MAX: u8 = 64;
+/// Hits after which a shape was worth learning.
 const USES_FRUITFUL: u8 = 2;
+
+/// Windows without a hit after which a shape may go: so many that a set which is a third too small for the traffic is kept as it is, since to learn one shape takes as long as to read ten messages.
+const IDLE: u16 = 32;
 
 /// What a path of the program leads to in every message of a shape, in place of a token.
 pub(crate) const ABSENT: u32 = u32::MAX;
@@ -135,8 +137,10 @@ struct Shape {
     root: u8,
     /// What a text with whitespace is made compact of; empty for a text that is compact.
     pieces: List,
-    /// Hits, halved whenever the hand comes by.
+    /// Hits, as far as they are counted.
     uses: u8,
+    /// The window of the last hit.
+    seen: u16,
 }
 
 /// Where a container lies.
@@ -194,6 +198,10 @@ struct Policy {
     /// Shapes learned in this window, and shapes that have turned out to be worth it.
     learned: u32,
     fruitful: u32,
+    /// Whether there was no room for one.
+    is_crowded: bool,
+    /// Number of the window; those of a pause count too.
+    window: u16,
     credit: u32,
     /// Messages to let pass.
     paused: u32,
@@ -202,7 +210,7 @@ struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { left: WINDOW, hits: 0, learned: 0, fruitful: 0, credit: CREDIT_MAX, paused: 0, pause: PAUSE_MIN }
+        Self { left: WINDOW, hits: 0, learned: 0, fruitful: 0, is_crowded: false, window: 0, credit: CREDIT_MAX, paused: 0, pause: PAUSE_MIN }
     }
 }
 
@@ -311,15 +319,19 @@ impl Shapes {
         self.counts = self.counts();
         let policy = &mut self.policy;
         let is_learning = policy.credit > 0 && policy.learned * 2 > WINDOW - policy.hits;
-        policy.credit = (policy.credit + 1 + policy.fruitful * 2).min(CREDIT_MAX);
+        // Where each shape takes the place of another, what is learned must not pay for as much again.
+        let reward = if policy.is_crowded { policy.fruitful / 2 } else { policy.fruitful * 2 };
+        policy.credit = (policy.credit + 1 + reward).min(CREDIT_MAX);
+        policy.window = policy.window.wrapping_add(1);
         if policy.hits >= WINDOW / WORTH {
             policy.pause = PAUSE_MIN;
         } else if !is_learning {
             policy.paused = policy.pause;
+            policy.window = policy.window.wrapping_add(u16::try_from(policy.pause / WINDOW).expect("PAUSE_MAX is a thousand windows"));
             policy.pause = (policy.pause * 2).min(PAUSE_MAX);
             policy.credit = CREDIT_RETRY;
         }
-        (policy.left, policy.hits, policy.learned, policy.fruitful) = (WINDOW, 0, 0, 0);
+        (policy.left, policy.hits, policy.learned, policy.fruitful, policy.is_crowded) = (WINDOW, 0, 0, 0, false);
     }
 }
 
@@ -369,7 +381,8 @@ impl Document {
         let room = self.tape.room_for_spans(shapes.tokens);
         let Some(found) = shapes.trie.follow(text, &mut room[..shapes.tokens]) else { return false };
         let shape = &mut shapes.shapes[found as usize];
-        if shape.uses < USES_MAX {
+        shape.seen = shapes.policy.window;
+        if shape.uses < USES_FRUITFUL {
             shape.uses += 1;
             shapes.policy.fruitful += u32::from(shape.uses == USES_FRUITFUL);
         }
