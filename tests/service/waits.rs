@@ -34,7 +34,7 @@ impl Load {
 /// The sum of a metric over its labels.
 fn metric(service: &Service, name: &str) -> Result<u64, String> {
     let value = service.metrics(name)?.get(name).copied().ok_or_else(|| format!("no metric {name}"))?;
-    if value >= 0.0 { Ok(value.round() as u64) } else { Err(format!("{name} is {value}")) }
+    format!("{value:.0}").parse().map_err(|error| format!("{name} is {value}: {error}"))
 }
 
 pub(crate) fn a_long_wait_beside_a_fast_stream_costs_what_the_window_says(shared: &Shared) -> Result<(), String> {

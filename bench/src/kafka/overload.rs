@@ -90,7 +90,8 @@ fn capacity(bench: &mut Bench<'_>, overload: Overload) -> Result<u64, Error> {
     if done >= all {
         return Err(Error::Wrong(format!("all of {all} records were done in {elapsed:?}: too few, or too short a chain, to tell a capacity")));
     }
-    Ok(((done - before) as f64 / elapsed.as_secs_f64()).round() as u64)
+    let per_second = u128::from(done - before) * 1_000_000_000 / elapsed.as_nanos().max(1);
+    Ok(u64::try_from(per_second).expect("a count of records a second fits"))
 }
 
 fn end(pipeline: &Pipeline) -> Result<(), Error> {

@@ -159,7 +159,7 @@ fn devices(ordering: Ordering, group: &str) -> (u64, usize, Vec<Read>) {
     let names: Vec<_> = (0..8).map(|device| format!("device-{device}")).collect();
     let values: Vec<_> = (0..RECORDS)
         .map(|number| {
-            let device = &names[number * 5 % 8 ^ number / 7 % 2];
+            let device = &names[(number * 5 % 8) ^ (number / 7 % 2)];
             (device, if number % 5 == 0 { format!(r#"{{"device":"{device}","quick":true}}"#) } else { format!(r#"{{"device":"{device}"}}"#) })
         })
         .collect();
