@@ -211,9 +211,9 @@ fn shaped(shape: usize, value: usize) -> String {
             _ if at % 2 == 0 => value.to_string(),
             _ => format!("\"text {value}\""),
         };
-        format!("\"{name}\"{}{value}", if shape % 3 == 0 { ": " } else { ":" })
+        format!("\"{name}\"{}{value}", if shape.is_multiple_of(3) { ": " } else { ":" })
     });
-    format!("{{{}}}", members.collect::<Vec<_>>().join(if shape % 5 == 0 { ", " } else { "," }))
+    format!("{{{}}}", members.collect::<Vec<_>>().join(if shape.is_multiple_of(5) { ", " } else { "," }))
 }
 
 /// Messages in turns, as many shapes of them as are kept, or a stream that moves on: learning has its room, and gives what is evicted to what is learned.

@@ -667,14 +667,18 @@ fn errors_that_pass_are_tried_again() {
 #[test]
 fn a_batch_refused_for_its_size_is_halved() {
     let cluster = Cluster::new();
-    cluster.fill(0, 40);
-    cluster.mock.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; 1]);
-    let (settings, acknowledged) = cluster.settings("sized");
+    // All in one partition, so the results behind the first request go out together, at least one batch of them.
+    let records: Vec<_> = (0..40).map(|seq| (seq * i64::from(PARTITIONS), Some(b"{}".to_vec()))).collect();
+    cluster.send(&records);
+    let errors = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR, RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE];
+    cluster.mock.request_errors(RDKafkaApiKey::Produce, &errors);
+    let (mut settings, acknowledged) = cluster.settings("sized");
+    settings.batch_records_max = 10;
     let pipeline = splice(settings);
     let acks = await_acks(&acknowledged, 40);
     assert!(acks.iter().all(|ack| ack.class == Class::Succeeded), "none of them was too large by itself");
-    finish(&pipeline);
-    assert_eq!(cluster.committed("sized"), vec![10; 4]);
+    assert!(finish(&pipeline).counters.produce_retries > 1, "a batch was sent again in parts");
+    assert_eq!(cluster.committed("sized")[0], 40);
 }
 
 #[test]

@@ -61,7 +61,8 @@ mod tests {
     #[test]
     fn there_are_65_536_versions_at_most() {
         let mut versions = Versions::new(&Arc::from("0"));
-        assert!((1..=u32::from(u16::MAX)).all(|number| versions.add(&number.to_string())));
+        versions.texts.extend((1..u16::MAX).map(|number| Arc::from(number.to_string())));
+        assert!(versions.add("65535"));
         let last = versions.current();
         assert!(!versions.add("one too many"));
         assert_eq!((versions.current(), &**versions.text(last)), (last, "65535"));
