@@ -3,7 +3,7 @@
 use super::names::{self, Metric};
 
 /// Each line at `warn` and `error` with the metric that shows the same, and metrics without a line of their own with the line that explains them.
-pub const LINES: [(&str, &Metric); 40] = [
+pub const LINES: [(&str, &Metric); 41] = [
     ("records became dead letters", &names::DEAD_LETTERS),
     ("dead letters are refused by the broker; they are kept and hold their partitions' offsets", &names::DEAD_LETTERS_STUCK),
     ("executions were given up with their partitions", &names::EXECUTIONS_ABORTED),
@@ -14,6 +14,7 @@ pub const LINES: [(&str, &Metric); 40] = [
     ("partitions are paused: their windows are full", &names::PAUSES),
     ("execution panicked", &names::PANICS),
     ("position went back", &names::REWINDS),
+    ("shard does not move", &names::SHARD_STALLS),
     ("commit failed", &names::COMMIT_ERRORS),
     ("mark could not be stored", &names::STORE_ERRORS),
     ("client reports an error in place of a record", &names::CLIENT_ERRORS),
