@@ -43,6 +43,15 @@ pub(crate) enum Protocol {
     Consumer,
 }
 
+/// What all processes have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Kind {
+    /// How the group shares out its partitions.
+    pub(crate) protocol: Protocol,
+    /// Whether results and offsets go in transactions.
+    pub(crate) is_transactional: bool,
+}
+
 /// What a process is meant to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Intent {
@@ -102,7 +111,7 @@ pub(crate) struct Members {
     source: String,
     group: String,
     folder: PathBuf,
-    protocol: Protocol,
+    kind: Kind,
     places: [Place; 3],
     spawned: u64,
     edition: Edition,
@@ -112,13 +121,13 @@ pub(crate) struct Members {
 
 impl Members {
     /// Empty places; logs go into `folder`.
-    pub(crate) fn new(bootstrap: &str, source: &str, group: &str, protocol: Protocol, folder: &Path) -> Self {
+    pub(crate) fn new(bootstrap: &str, source: &str, group: &str, kind: Kind, folder: &Path) -> Self {
         Self {
             bootstrap: bootstrap.to_owned(),
             source: source.to_owned(),
             group: group.to_owned(),
             folder: folder.to_owned(),
-            protocol,
+            kind,
             places: Default::default(),
             spawned: 0,
             edition: EDITIONS[0],
@@ -130,7 +139,7 @@ impl Members {
         let common = json!({"client.id": CLIENT_ID, "auto.commit.interval.ms": "200", "reconnect.backoff.max.ms": "1000"});
         let mut config = Config::new(&self.bootstrap, &self.source, &self.group, "errands")?.with("kafka/client_options", common);
         // Under the new protocol the broker says how long a session is, and clients refuse to be told so by us.
-        let own: &[(&str, &str)] = match self.protocol {
+        let own: &[(&str, &str)] = match self.kind.protocol {
             Protocol::Consumer => &[],
             Protocol::CooperativeSticky => &[("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500")],
             Protocol::Range => &[("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500"), ("partition.assignment.strategy", "range")],
@@ -139,8 +148,12 @@ impl Members {
             config = config.with(&format!("kafka/client_options/{key}"), *value);
         }
         config = config.with("pipelines/0/definition", self.definition(index).display().to_string());
-        if self.protocol == Protocol::Consumer {
+        if self.kind.protocol == Protocol::Consumer {
             config = config.with("kafka/group_protocol", "consumer");
+        }
+        if self.kind.is_transactional {
+            // A process that is stopped in its tracks for nine seconds finds its transaction as it left it.
+            config = config.with("pipelines/0/delivery", "transactional").with("kafka/client_options/transaction.timeout.ms", "12000");
         }
         // One place writes all headers, the others the few that are the default.
         if index == 0 {

@@ -11,7 +11,7 @@ use harness::service::{dead_letters, results};
 use crate::auditor::Auditor;
 use crate::books::Books;
 use crate::feeder::{Feeder, Shared};
-use crate::member::{Members, Protocol};
+use crate::member::{Kind, Members};
 
 /// The source topic.
 pub(crate) const SOURCE: &str = "chaos";
@@ -22,7 +22,9 @@ pub(crate) const PARTITIONS: i32 = 6;
 /// The name under which the service's clients are known to quotas.
 pub(crate) const CLIENT_ID: &str = "chaos-service";
 /// A broker that is silent for three seconds is taken for dead by the controller, a member of a group (KIP-848) after six.
+/// A transaction that is over its time is aborted a second later.
 const SETTINGS: &str = "broker.session.timeout.ms=3000 auto.create.topics.enable=false \
+    transaction.abort.timed.out.transaction.cleanup.interval.ms=1000 \
     group.consumer.min.session.timeout.ms=3000 group.consumer.session.timeout.ms=6000";
 
 /// Everything that runs.
@@ -48,7 +50,7 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// Starts all but the service's processes.
-    pub(crate) fn set(brokers: u16, protocol: Protocol, rate: u64, seed: u64, folder: &Path) -> Result<Self, String> {
+    pub(crate) fn set(brokers: u16, kind: Kind, rate: u64, seed: u64, folder: &Path) -> Result<Self, String> {
         std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         let cluster = Real::start_proxied(brokers, SETTINGS)?;
         let proxies: Vec<Proxy> = (1..=brokers).map(|node| Proxy::start(cluster.front(node), cluster.behind(node))).collect::<Result<_, _>>()?;
@@ -60,7 +62,7 @@ impl Stage {
         let feeder = Feeder::start(&direct, SOURCE, PARTITIONS, rate, seed, &books)?;
         let auditor = Auditor::start(&direct, SOURCE, &results(SOURCE), &dead_letters(SOURCE), PARTITIONS, &books)?;
         let proxied = proxies.iter().map(|proxy| format!("127.0.0.1:{}", proxy.port())).collect::<Vec<_>>().join(",");
-        let members = Members::new(&proxied, SOURCE, GROUP, protocol, folder);
+        let members = Members::new(&proxied, SOURCE, GROUP, kind, folder);
         Ok(Self { members, feeder, auditor, books, proxies, cluster, brokers, folder: folder.to_owned() })
     }
 

@@ -21,7 +21,7 @@ pub(crate) struct Summary {
     /// Outcomes of no record.
     pub(crate) unknown: u64,
     /// Outcomes beyond the first.
-    duplicates: u64,
+    pub(crate) duplicates: u64,
     /// What the faults were drawn from.
     seed: u64,
     /// Outcomes whose payload is not their record's.

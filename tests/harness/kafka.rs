@@ -1,6 +1,6 @@
 //! The tests' own view of a cluster: make topics, read whole topics, ask for committed offsets. Nothing here is shared with the service.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -177,9 +177,13 @@ pub fn committed(bootstrap: &str, group: &str, topic: &str, partitions: i32) -> 
 }
 
 /// A reader of whole topics, from their first record on.
+///
+/// What a transaction wrote is read once it is committed, and never when it is aborted.
 pub struct Reader {
     consumer: BaseConsumer,
     records: Vec<Record>,
+    /// Partitions whose end was reached: the last offset may be of no record, but of the end of a transaction.
+    ended: BTreeSet<i32>,
 }
 
 impl std::fmt::Debug for Reader {
@@ -194,15 +198,28 @@ impl Reader {
     /// # Errors
     /// When no client can be made.
     pub fn open(bootstrap: &str, topic: &str, partitions: i32) -> Result<Self, String> {
+        Self::open_at(bootstrap, topic, partitions, "read_committed")
+    }
+
+    /// The same for one that reads everything, what was aborted included.
+    ///
+    /// # Errors
+    /// When no client can be made.
+    pub fn open_uncommitted(bootstrap: &str, topic: &str, partitions: i32) -> Result<Self, String> {
+        Self::open_at(bootstrap, topic, partitions, "read_uncommitted")
+    }
+
+    fn open_at(bootstrap: &str, topic: &str, partitions: i32, isolation: &str) -> Result<Self, String> {
+        let mut config = config(bootstrap);
+        config.set("isolation.level", isolation).set("enable.partition.eof", "true");
         // A group id is wanted by the client; nothing is ever committed under it.
-        let consumer: BaseConsumer =
-            config(bootstrap).set("group.id", "tests-reader").set("enable.auto.commit", "false").create().map_err(|error| error.to_string())?;
+        let consumer: BaseConsumer = config.set("group.id", "tests-reader").set("enable.auto.commit", "false").create().map_err(|error| error.to_string())?;
         let mut from = TopicPartitionList::new();
         for partition in 0..partitions {
             from.add_partition_offset(topic, partition, Offset::Beginning).map_err(|error| error.to_string())?;
         }
         consumer.assign(&from).map_err(|error| error.to_string())?;
-        Ok(Self { consumer, records: Vec::new() })
+        Ok(Self { consumer, records: Vec::new(), ended: BTreeSet::new() })
     }
 
     /// Everything read so far.
@@ -221,6 +238,7 @@ impl Reader {
             match self.consumer.poll(wait) {
                 None => return Ok(&self.records),
                 Some(Ok(message)) => self.records.push(Record::of(&message)),
+                Some(Err(KafkaError::PartitionEOF(partition))) => drop(self.ended.insert(partition)),
                 // A broker that is down for a while is part of many tests; the deadline of the caller ends it.
                 Some(Err(KafkaError::MessageConsumption(_))) => {}
                 Some(Err(error)) => return Err(error.to_string()),
@@ -252,15 +270,22 @@ impl Reader {
         let ends = ends(bootstrap, topic, partitions)?;
         let mut next = vec![0_i64; ends.len()];
         let mut seen = 0;
-        self.read_until("the end of a topic", limit, |records| {
-            for record in records.iter().skip(seen) {
+        let deadline = Instant::now() + limit;
+        loop {
+            for record in self.records.iter().skip(seen) {
                 if let Some(next) = usize::try_from(record.partition).ok().and_then(|partition| next.get_mut(partition)) {
                     *next = record.offset + 1;
                 }
             }
-            seen = records.len();
-            next.iter().zip(&ends).all(|(next, end)| next >= end)
-        })
+            seen = self.records.len();
+            if (0..).zip(&next).zip(&ends).all(|((partition, next), end)| next >= end || self.ended.contains(&partition)) {
+                return Ok(&self.records);
+            }
+            if Instant::now() >= deadline {
+                return Err(format!("the end of a topic: not within {limit:?}, {seen} records read"));
+            }
+            self.read(Duration::from_millis(50))?;
+        }
     }
 }
 

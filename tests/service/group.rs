@@ -21,6 +21,8 @@ const SHORT_SESSION: &str = "6000";
 enum Way {
     Classic(&'static str),
     Consumer,
+    /// The same as classic, with results and offsets in transactions.
+    Transactional(&'static str),
 }
 
 impl Way {
@@ -28,6 +30,7 @@ impl Way {
         match self {
             Self::Classic(strategy) => strategy,
             Self::Consumer => "consumer",
+            Self::Transactional(_) => "transactional",
         }
     }
 
@@ -36,6 +39,9 @@ impl Way {
         Ok(match self {
             Self::Classic(strategy) => {
                 config.with("kafka/client_options/partition.assignment.strategy", strategy).with("kafka/client_options/session.timeout.ms", SHORT_SESSION)
+            }
+            Self::Transactional(strategy) => {
+                Self::Classic(strategy).config(stage)?.with("pipelines/0/delivery", "transactional").with("pipelines/0/transaction_interval", "500ms")
             }
             Self::Consumer => config.with("kafka/group_protocol", "consumer").with("kafka/client_options", json!({"auto.commit.interval.ms": "200"})),
         })
@@ -73,6 +79,12 @@ fn come_and_go(shared: &Shared, way: Way) -> Result<(), String> {
 fn leave(service: &mut Service) -> Result<(), String> {
     service.wait_ready(SOON)?;
     service.stop(SOON)
+}
+
+/// Each coming and going falls into an open transaction, which is committed before the partition is released.
+pub(crate) fn members_commit_their_transactions_before_they_hand_over(shared: &Shared) -> Result<(), String> {
+    come_and_go(shared, Way::Transactional("cooperative-sticky"))?;
+    come_and_go(shared, Way::Transactional("range"))
 }
 
 pub(crate) fn range_members_come_and_go(shared: &Shared) -> Result<(), String> {

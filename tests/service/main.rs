@@ -13,6 +13,7 @@ mod rebalance;
 mod security;
 mod shutdown;
 mod stage;
+mod transactions;
 mod waits;
 
 use std::process::ExitCode;
@@ -38,6 +39,7 @@ struct Arguments {
 }
 
 const TESTS: &[Test<Shared>] = tests![
+    group::members_commit_their_transactions_before_they_hand_over,
     group::range_members_come_and_go,
     group::round_robin_members_come_and_go,
     group::cooperative_members_come_and_go,
@@ -73,6 +75,11 @@ const TESTS: &[Test<Shared>] = tests![
     delivery::records_from_before_the_start_are_taken_from_the_committed_offset,
     delivery::a_full_window_pauses_and_goes_on,
     delivery::gaps_between_offsets_do_no_harm,
+    transactions::a_kill_in_the_middle_of_a_transaction_shows_nothing_twice,
+    transactions::a_zombie_is_refused_its_transaction,
+    transactions::what_is_refused_in_a_transaction_is_dead_lettered_in_another,
+    transactions::a_long_wait_withholds_its_partition_alone,
+    transactions::a_second_producer_of_the_same_name_ends_the_first,
     shutdown::sigterm_loses_and_repeats_nothing,
     shutdown::sigint_loses_and_repeats_nothing,
     shutdown::an_unfinished_execution_runs_again_after_the_deadline,

@@ -7,7 +7,7 @@ use harness::service::{Config, Service};
 
 use crate::stage::{CommitWatch, SOON, Shared, Stage, ensure};
 
-fn config(stage: &Stage, strategy: &str) -> Result<Config, String> {
+pub(crate) fn config(stage: &Stage, strategy: &str) -> Result<Config, String> {
     Ok(stage.config("errands")?.with("kafka/client_options/partition.assignment.strategy", strategy))
 }
 

@@ -37,8 +37,9 @@ impl Shared {
     }
 }
 
-/// Settings of a broker that takes records of 10 MiB and makes no topic by itself.
-pub(crate) const LARGE_RECORDS: &str = "message.max.bytes=16777216 replica.fetch.max.bytes=16777216 auto.create.topics.enable=false";
+/// Settings of a broker that takes records of 10 MiB, makes no topic by itself, and aborts transactions soon after their time.
+pub(crate) const LARGE_RECORDS: &str = "message.max.bytes=16777216 replica.fetch.max.bytes=16777216 auto.create.topics.enable=false \
+    transaction.abort.timed.out.transaction.cleanup.interval.ms=500";
 
 /// A cluster, or the address of one that somebody else keeps.
 #[derive(Debug)]

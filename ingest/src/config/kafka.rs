@@ -57,7 +57,7 @@ const OWNED_OPTIONS: [(&str, &str); 26] = [
     ("delivery.timeout.ms", "results are retried until the broker takes them"),
     ("message.send.max.retries", "results are retried until the broker takes them"),
     ("retries", "results are retried until the broker takes them"),
-    ("transactional.id", "transactional delivery is not available yet"),
+    ("transactional.id", "set pipelines[].delivery, from which it follows"),
     ("statistics.interval.ms", "the service reads the client's statistics to tell a partition that stands still"),
     ("enabled_events", "delivery reports are read as events"),
     ("enable.partition.eof", "end of a partition is not an error here"),

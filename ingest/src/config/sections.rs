@@ -8,7 +8,7 @@ use expressway_engine::history::Level;
 
 use super::kafka::Kafka;
 use super::section::Section;
-use crate::pipeline::{Destination, Logging, Ordering, ResultHeaders};
+use crate::pipeline::{Delivery, Destination, Logging, Ordering, ResultHeaders};
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone)]
@@ -154,6 +154,12 @@ pub struct Pipeline {
     pub ordering: Ordering,
     /// Records of a partition that wait for others, at most.
     pub deferred_records_max: u32,
+    /// What a reader of results sees of records that ran more than once.
+    pub delivery: Delivery,
+    /// Length of a transaction.
+    pub transaction_interval: Duration,
+    /// Records in one transaction, about.
+    pub transaction_records_max: u32,
     /// Which headers a result carries.
     pub result_headers: ResultHeaders,
     /// What is logged of executions; `None` when nothing is.
@@ -297,6 +303,9 @@ impl Pipeline {
             result_headers: section.word("result_headers", &[("source", ResultHeaders::Source), ("full", ResultHeaders::Full)]),
             ordering: section.word("ordering", &[("key", Ordering::Key), ("partition", Ordering::Partition), ("none", Ordering::None)]),
             deferred_records_max: section.count("deferred_records_max", 1..=1 << 20),
+            delivery: section.word("delivery", &[("at_least_once", Delivery::AtLeastOnce), ("transactional", Delivery::Transactional)]),
+            transaction_interval: section.duration("transaction_interval", Duration::from_millis(1)..=Duration::from_secs(10)),
+            transaction_records_max: section.count("transaction_records_max", 1..=1 << 20),
             on_null: section.word("on_null", &[("dead_letter", OnNull::DeadLetter), ("skip", OnNull::Skip)]),
             executions_open_max: section.count("executions_open_max", 1..=1 << 20),
             window_records_max: section.count("window_records_max", 1 << 10..=1 << 26),

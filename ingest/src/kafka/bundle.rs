@@ -57,6 +57,11 @@ impl Bundle {
         self.records.is_empty()
     }
 
+    /// The numbers of its records.
+    pub(crate) fn opaques(&self) -> impl Iterator<Item = u64> {
+        self.records.iter().map(|record| record.opaque)
+    }
+
     /// Takes out the records from `at` on, as a bundle of their own.
     pub(crate) fn split_off(&mut self, at: usize) -> Self {
         let rest = self.records.split_off(at.min(self.records.len()));

@@ -23,6 +23,9 @@ const FIXED: &[(&str, &str)] =
 /// Largest request of a producer, before compression, unless `batch.size` says otherwise.
 pub(crate) const BATCH_BYTES: u64 = 1_000_000;
 
+/// How long a transaction may live, unless `transaction.timeout.ms` says otherwise. A broker that does not hear of it for so long aborts it, at one of its looks every ten seconds; nobody reads past it until then. A partition's new owner waits for that as well, up to half a minute.
+pub(crate) const TRANSACTION_TIMEOUT_MS: u64 = 15_000;
+
 /// Beginnings of the names that only a consumer takes.
 const CONSUMER_ONLY: &[&str] = &[
     "group.",
@@ -79,6 +82,23 @@ pub(crate) fn consumer_config(options: &[(String, String)], queued_kbytes: u64) 
     config.set("partition.assignment.strategy", "cooperative-sticky");
     apply(&mut config, options, PRODUCER_ONLY);
     config.set("enable.auto.offset.store", "false").set("enable.auto.commit", "true").set("enable.partition.eof", "false");
+    config
+}
+
+/// The consumer's configuration where offsets are committed by transactions of the producers: it reads committed records only, and waits for offsets that are being committed.
+pub(crate) fn transactional_consumer_config(options: &[(String, String)], queued_kbytes: u64) -> ClientConfig {
+    let mut config = consumer_config(options, queued_kbytes);
+    config.set("enable.auto.commit", "false").set("isolation.level", "read_committed");
+    config
+}
+
+/// A shard's producer configuration, with transactions.
+pub(crate) fn transactional_producer_config(options: &[(String, String)], buffering_kbytes: u64, transactional_id: &str) -> ClientConfig {
+    let mut config = producer_config(options, buffering_kbytes);
+    config.set("transactional.id", transactional_id);
+    if config.get("transaction.timeout.ms").is_none() {
+        config.set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS.to_string());
+    }
     config
 }
 
@@ -314,6 +334,16 @@ mod tests {
         assert_eq!(consumer_config(&asked, 1).get("enable.auto.offset.store"), Some("false"));
         assert_eq!(forbidden_option(&options(&[("enable.idempotence", "true")])), None);
         assert_eq!(producer_config(&options(&[("enable.idempotence", "false")]), 1).get("enable.idempotence"), Some("true"));
+    }
+
+    #[test]
+    fn transactions_commit_the_offsets_themselves() {
+        let options = options(&[("group.id", "g"), ("transaction.timeout.ms", "5000")]);
+        let consumer = transactional_consumer_config(&options, 1);
+        assert_eq!((consumer.get("enable.auto.commit"), consumer.get("isolation.level")), (Some("false"), Some("read_committed")));
+        assert_eq!(consumer.get("transaction.timeout.ms"), None);
+        let producer = transactional_producer_config(&options, 1, "id");
+        assert_eq!((producer.get("transactional.id"), producer.get("transaction.timeout.ms")), (Some("id"), Some("5000")));
     }
 
     #[test]

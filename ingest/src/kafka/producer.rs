@@ -18,7 +18,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaType;
 use rdkafka_sys as sys;
 
-use super::{Bundle, ErrorCode, Headers, Rejected, ShardQueue, client};
+use super::{Bundle, ErrorCode, Headers, Rejected, ShardQueue, Transactions, client};
 
 /// Passes the client's log lines and errors on.
 pub(crate) struct ProducerContext;
@@ -33,7 +33,7 @@ impl ClientContext for ProducerContext {
     }
 }
 
-type SharedClient = Arc<Client<ProducerContext>>;
+pub(super) type SharedClient = Arc<Client<ProducerContext>>;
 
 /// Header lists for the messages of the batch call that is running: each with the number of its record, in order.
 #[derive(Default)]
@@ -186,6 +186,11 @@ impl Producer {
         let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: the client is valid. With delivery reports as events the call serves none itself.
         unsafe { sys::rd_kafka_flush(self.client.native_ptr(), wait_ms) };
+    }
+
+    /// The producer's transactional calls.
+    pub(crate) fn transactions(&self) -> Transactions {
+        Transactions::new(Arc::clone(&self.client))
     }
 
     /// The error that made the client useless, if there is one.

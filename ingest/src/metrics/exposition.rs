@@ -82,7 +82,7 @@ type Count = fn(&Counters) -> u64;
 type TopicLag<'s> = (&'s str, u64, f64);
 
 /// The metrics that are one number of the counters.
-const COUNTED: [(&Metric, Count); 42] = [
+const COUNTED: [(&Metric, Count); 44] = [
     (&names::EXECUTIONS_STARTED, |counters| counters.executions_started),
     (&names::EXECUTIONS_SUCCEEDED, |counters| counters.executions_succeeded),
     (&names::EXECUTIONS_FAILED, |counters| counters.executions_failed),
@@ -111,6 +111,8 @@ const COUNTED: [(&Metric, Count); 42] = [
     (&names::SHAPES_EVICTED, |counters| counters.shapes_evicted),
     (&names::DEAD_LETTERS_STUCK, |counters| counters.dead_letters_stuck),
     (&names::PRODUCE_RETRIES, |counters| counters.produce_retries),
+    (&names::TRANSACTIONS_COMMITTED, |counters| counters.transactions_committed),
+    (&names::TRANSACTIONS_ABORTED, |counters| counters.transactions_aborted),
     (&names::DELIVERY_REPORTS_STALE, |counters| counters.stale_reports),
     (&names::REBALANCES, |counters| counters.rebalances),
     (&names::DRAINS_CUT_SHORT, |counters| counters.drains_cut_short),

@@ -177,6 +177,10 @@ pub static DEAD_LETTERS_STUCK: Metric = gauge(
 /// Produce retries.
 pub static PRODUCE_RETRIES: Metric =
     counter("expressway_produce_retries", PER_MACHINE, "Results and dead letters that came back from the client and were sent again");
+/// Transactions committed.
+pub static TRANSACTIONS_COMMITTED: Metric = counter("expressway_transactions_committed", PER_MACHINE, "Transactions committed, with delivery transactional");
+/// Transactions aborted.
+pub static TRANSACTIONS_ABORTED: Metric = counter("expressway_transactions_aborted", PER_MACHINE, "Transactions aborted, whose results went again");
 /// Stale delivery reports.
 pub static DELIVERY_REPORTS_STALE: Metric =
     counter("expressway_delivery_reports_stale", PER_MACHINE, "Delivery reports that belonged to an assignment that was over");
@@ -224,7 +228,7 @@ pub static UPTIME: Metric = with_unit(gauge("expressway_uptime", &[], "Time sinc
 pub static BUILD: Metric = gauge("expressway_build", &["version"], "Always 1; the version is in the label");
 
 /// All of them, in the order of the exposition.
-pub static ALL: [&Metric; 56] = [
+pub static ALL: [&Metric; 58] = [
     &EXECUTIONS_STARTED,
     &EXECUTIONS_SUCCEEDED,
     &EXECUTIONS_FAILED,
@@ -263,6 +267,8 @@ pub static ALL: [&Metric; 56] = [
     &SHAPES_EVICTED,
     &DEAD_LETTERS_STUCK,
     &PRODUCE_RETRIES,
+    &TRANSACTIONS_COMMITTED,
+    &TRANSACTIONS_ABORTED,
     &DELIVERY_REPORTS_STALE,
     &REBALANCES,
     &DRAINS_CUT_SHORT,

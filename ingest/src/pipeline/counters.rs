@@ -25,6 +25,8 @@ pub(crate) enum Count {
     OverflowedReplies,
     StaleReports,
     ProduceRetries,
+    TransactionsCommitted,
+    TransactionsAborted,
     StoreErrors,
     ClientErrors,
     Abandoned,
@@ -155,8 +157,12 @@ pub struct Counters {
     pub overflowed_replies: u64,
     /// Delivery reports of an assignment that is over.
     pub stale_reports: u64,
-    /// Records sent again after an error that may pass.
+    /// Records that came back from the client and were sent again.
     pub produce_retries: u64,
+    /// Transactions committed.
+    pub transactions_committed: u64,
+    /// Transactions aborted, whose results went again.
+    pub transactions_aborted: u64,
     /// Marks that could not be stored.
     pub store_errors: u64,
     /// Errors that came in place of records, and calls that the client refused.
@@ -233,6 +239,8 @@ impl Counters {
             overflowed_replies: sum(Count::OverflowedReplies),
             stale_reports: sum(Count::StaleReports),
             produce_retries: sum(Count::ProduceRetries),
+            transactions_committed: sum(Count::TransactionsCommitted),
+            transactions_aborted: sum(Count::TransactionsAborted),
             store_errors: sum(Count::StoreErrors),
             client_errors: sum(Count::ClientErrors),
             shape_hits: sum(Count::ShapeHits),

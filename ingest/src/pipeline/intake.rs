@@ -32,7 +32,11 @@ impl Connector {
         for (option, instead) in joining.clashing(&settings.client_options) {
             tracing::warn!(option, protocol = joining.name(), instead, "client option is dropped, for the group protocol does not know it");
         }
-        let mut config = client::consumer_config(&settings.client_options, self.queued_kbytes);
+        let mut config = if settings.is_transactional() {
+            client::transactional_consumer_config(&settings.client_options, self.queued_kbytes)
+        } else {
+            client::consumer_config(&settings.client_options, self.queued_kbytes)
+        };
         joining.apply(&mut config);
         config.set("statistics.interval.ms", STATISTICS_INTERVAL_MS);
         let consumer = Consumer::new(&config).map_err(Error::Client)?;

@@ -4,6 +4,8 @@
 //!
 //! **What comes back** goes to the front of its lane once the rest of its bundle is reported, in the order in which it came, so nothing of a partition overtakes it.
 //!
+//! **In a transaction** what the broker has taken is kept until the transaction is committed; when it is aborted, that goes again too, in the order of its offsets. There a refusal costs the whole transaction, so the limit falls faster, and grows with commits only: one that grew within a transaction would have the next attempt refused at the same place.
+//!
 //! **A bundle that is refused for its size** is refused whole, be it for a single record. It is halved: a lane's bundles get a limit in bytes, half of what was refused, until a record is refused that went alone, which is then singled out. Bundles that are accepted double the limit again, some at a time, until it is gone. So a record that is too large among n others is found with some 2 log n requests, and a topic with a small limit is served in bundles near that limit.
 
 use std::collections::VecDeque;
@@ -19,11 +21,18 @@ const SPARE_BYTES_MAX: usize = 4 << 20;
 /// Bundles accepted under a limit before it is doubled: where the limit is the topic's own, one bundle in nine is refused.
 const ACCEPTED_BEFORE_GROWTH: u32 = 8;
 
+/// Part of a refused bundle's bytes that the next ones may have.
+const PART: usize = 2;
+/// The same in a transaction.
+const PART_IN_TRANSACTION: usize = 8;
+
 /// Why a record comes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// It may be taken later, and not before this time.
     Later(u64),
+    /// It was taken back on our own behalf.
+    Again,
     /// It was in a bundle that was refused for its size.
     TooLarge,
 }
@@ -37,8 +46,8 @@ struct Limit {
 }
 
 impl Limit {
-    fn refused(&mut self, bytes: usize) {
-        *self = Self { bytes: Some(bytes / 2), accepted: 0 };
+    fn refused(&mut self, bytes: usize, part: usize) {
+        *self = Self { bytes: Some(bytes / part), accepted: 0 };
     }
 
     /// A bundle was accepted; no bundle is larger than `bytes_max` without a limit.
@@ -66,6 +75,8 @@ struct Lane {
     is_too_large: bool,
     limit: Limit,
     not_before_ns: u64,
+    /// Records that the broker has taken into a transaction which is not committed.
+    kept: Bundle,
 }
 
 /// The lanes of a topic.
@@ -80,12 +91,28 @@ pub(crate) struct Lanes {
     /// Lanes whose records have come back and were not yet taken since.
     held_back: usize,
     resent: u64,
+    is_transactional: bool,
 }
 
 impl Lanes {
     /// Lanes whose bundles have at most so many bytes, unless a single record has more. Each record counts with its key, its value and `record_bytes_extra` for headers and framing.
     pub(crate) fn new(bundle_bytes_max: usize, record_bytes_extra: usize) -> Self {
-        Self { lanes: Vec::new(), spare: Vec::new(), singled_out: Vec::new(), bundle_bytes_max, record_bytes_extra, waiting: 0, held_back: 0, resent: 0 }
+        Self {
+            lanes: Vec::new(),
+            spare: Vec::new(),
+            singled_out: Vec::new(),
+            bundle_bytes_max,
+            record_bytes_extra,
+            waiting: 0,
+            held_back: 0,
+            resent: 0,
+            is_transactional: false,
+        }
+    }
+
+    /// The same for records that go in transactions.
+    pub(crate) fn in_transactions(self) -> Self {
+        Self { is_transactional: true, ..self }
     }
 
     /// Records that wait, over all partitions.
@@ -130,6 +157,11 @@ impl Lanes {
     pub(crate) fn push_bundle(&mut self, partition: i32, bundle: Bundle) {
         self.waiting += bundle.len();
         self.lane(partition).waiting.push_back(bundle);
+    }
+
+    /// Nothing of a partition goes before that time.
+    pub(crate) fn hold_back(&mut self, partition: i32, not_before_ns: u64) {
+        self.meet(partition, Fate::Later(not_before_ns));
     }
 
     /// A partition with a bundle that may go, and the bundle. Afterwards [`Lanes::sent`] says how many of its records went.
@@ -187,6 +219,7 @@ impl Lanes {
     fn meet(&mut self, partition: i32, fate: Fate) -> &mut Lane {
         let lane = self.lane(partition);
         match fate {
+            Fate::Again => {}
             Fate::TooLarge => lane.is_too_large = true,
             Fate::Later(not_before_ns) => {
                 let is_new = lane.not_before_ns == 0;
@@ -197,9 +230,66 @@ impl Lanes {
         self.lane(partition)
     }
 
+    /// The client has reported a record that the broker has taken into the open transaction.
+    pub(crate) fn keep(&mut self, partition: i32, key: Option<&[u8]>, value: Option<&[u8]>, headers: Headers, opaque: u64) {
+        self.lane(partition).kept.push(key, value, headers, opaque);
+        self.reported(partition);
+    }
+
+    /// Records kept for a transaction, and bytes of all that is here.
+    pub(crate) fn holding(&self) -> (usize, usize) {
+        let of_lane = |lane: &Lane| lane.waiting.iter().chain([&lane.kept]).map(Bundle::bytes).sum::<usize>();
+        (self.lanes.iter().map(|lane| lane.kept.len()).sum(), self.lanes.iter().map(of_lane).sum())
+    }
+
+    /// The transaction is committed: gives the records that were kept for it.
+    pub(crate) fn committed(&mut self, mut each: impl FnMut(u64, Headers)) {
+        let bytes_max = self.bundle_bytes_max;
+        for lane in &mut self.lanes {
+            if !lane.kept.is_empty() {
+                lane.limit.accepted(bytes_max);
+            }
+            lane.kept.drain(|_, _, headers, opaque| each(opaque, headers));
+            if lane.kept.capacity() > SPARE_BYTES_MAX {
+                lane.kept = Bundle::default();
+            }
+        }
+    }
+
+    /// The transaction is aborted: what was kept for it goes again, each lane in the order of `place`; what has none any more is `gone`. Nothing is under way.
+    pub(crate) fn aborted<K: Ord>(&mut self, place: impl Fn(u64) -> Option<K>, gone: &mut Vec<u64>) {
+        for partition in (0..).take(self.lanes.len()) {
+            let lane = self.lane(partition);
+            let mut bundles = std::mem::take(&mut lane.waiting);
+            bundles.push_front(std::mem::take(&mut lane.kept));
+            let mut records = Vec::new();
+            for bundle in &mut bundles {
+                bundle.drain(|key, value, headers, opaque| match place(opaque) {
+                    Some(place) => records.push((place, key.map(<[u8]>::to_vec), value.map(<[u8]>::to_vec), headers, opaque)),
+                    None => gone.push(opaque),
+                });
+            }
+            records.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+            for (_, key, value, headers, opaque) in records {
+                self.push(partition, key.as_deref(), value.as_deref(), headers, opaque);
+            }
+        }
+        self.waiting = self.lanes.iter().flat_map(|lane| &lane.waiting).map(Bundle::len).sum();
+        self.resent += self.waiting as u64;
+    }
+
+    /// Takes over what waits in `later`, behind what waits here.
+    pub(crate) fn append(&mut self, later: &mut Self) {
+        self.waiting += std::mem::take(&mut later.waiting);
+        for partition in (0..).take(later.lanes.len()) {
+            let behind = std::mem::take(&mut later.lane(partition).waiting);
+            self.lane(partition).waiting.extend(behind);
+        }
+    }
+
     /// Nothing of a lane is under way any more: what has come back goes to its front.
     fn conclude(&mut self, partition: i32) {
-        let bytes_max = self.bundle_bytes_max;
+        let (bytes_max, is_transactional) = (self.bundle_bytes_max, self.is_transactional);
         let lane = self.lane(partition);
         let was_held_back = lane.not_before_ns > 0;
         let (back, rejected) = (std::mem::take(&mut lane.back), std::mem::take(&mut lane.rejected));
@@ -207,7 +297,9 @@ impl Lanes {
         let returned = back.len() + rejected.len();
         if returned == 0 {
             (lane.back, lane.rejected) = (back, rejected);
-            lane.limit.accepted(bytes_max);
+            if !is_transactional {
+                lane.limit.accepted(bytes_max);
+            }
             lane.not_before_ns = 0;
             self.held_back -= usize::from(was_held_back);
             return;
@@ -217,7 +309,7 @@ impl Lanes {
             return;
         }
         if is_too_large {
-            lane.limit.refused(lane.last.1);
+            lane.limit.refused(lane.last.1, if is_transactional { PART_IN_TRANSACTION } else { PART });
         }
         for bundle in [rejected, back] {
             if !bundle.is_empty() {
@@ -249,7 +341,7 @@ impl Lanes {
             lane.waiting.retain(|bundle| !bundle.is_empty());
         }
         self.waiting -= gone.len() - before;
-        for bundle in self.lanes.iter_mut().flat_map(|lane| [&mut lane.back, &mut lane.rejected]) {
+        for bundle in self.lanes.iter_mut().flat_map(|lane| [&mut lane.back, &mut lane.rejected, &mut lane.kept]) {
             bundle.forget(&is_stale, gone);
         }
     }
@@ -426,5 +518,71 @@ mod tests {
         lanes.reported(partition);
         assert_eq!((gone, lanes.waiting()), (vec![0, 1], 1));
         assert_eq!(lanes.next(1).map(|(_, bundle)| opaques(bundle)), Some(vec![2]));
+    }
+
+    #[test]
+    fn what_a_transaction_has_taken_goes_again_when_it_is_aborted() {
+        let mut lanes = Lanes::new(1_000, 0);
+        (0..6).for_each(|opaque| lanes.push(0, None, Some(b"x"), headers(), opaque));
+        let (partition, bundle) = lanes.next(0).unwrap();
+        lanes.sent(partition, bundle.len());
+        // Taken out of order, and one of them purged.
+        [1, 0, 3, 4, 5].into_iter().for_each(|opaque| lanes.keep(partition, None, Some(b"x"), headers(), opaque));
+        assert_eq!((lanes.holding(), lanes.waiting()), ((5, 5), 0));
+        lanes.came_back(partition, None, Some(b"x"), headers(), 2, Fate::Again);
+        let mut later = Lanes::new(1_000, 0);
+        later.push(0, None, Some(b"x"), headers(), 6);
+        let mut gone = Vec::new();
+        lanes.aborted(|opaque| (opaque != 3).then_some(opaque), &mut gone);
+        lanes.append(&mut later);
+        assert_eq!((gone, lanes.waiting(), later.waiting(), lanes.holding()), (vec![3], 6, 0, (0, 6)));
+        let mut order = Vec::new();
+        while let Some((partition, bundle)) = lanes.next(0) {
+            lanes.sent(partition, bundle.len());
+            opaques(bundle).into_iter().for_each(|opaque| {
+                order.push(opaque);
+                lanes.keep(partition, None, Some(b"x"), headers(), opaque);
+            });
+        }
+        assert_eq!(order, [0, 1, 2, 4, 5, 6]);
+        let mut committed = Vec::new();
+        lanes.committed(|opaque, _| committed.push(opaque));
+        assert_eq!((committed, lanes.holding()), (order, (0, 0)));
+    }
+
+    #[test]
+    fn attempts_at_a_transaction_come_to_an_end() {
+        let mut lanes = Lanes::new(1 << 20, 0).in_transactions();
+        for opaque in 0..1_000_u64 {
+            let size = if opaque == 700 || opaque == 900 { 30_000 } else { 100 };
+            lanes.push(0, None, Some(&vec![b'x'; size]), headers(), opaque);
+        }
+        let (mut attempts, mut alone) = (0, Vec::new());
+        loop {
+            attempts += 1;
+            let mut is_doomed = false;
+            while !is_doomed && let Some((partition, mut bundle)) = lanes.next(0) {
+                is_doomed = bundle.bytes() > 20_000;
+                lanes.sent(partition, bundle.len());
+                bundle.drain(|key, value, headers, opaque| {
+                    if is_doomed {
+                        lanes.came_back(partition, key, value, headers, opaque, Fate::TooLarge);
+                    } else {
+                        lanes.keep(partition, key, value, headers, opaque);
+                    }
+                });
+            }
+            while let Some((_, bundle)) = lanes.singled_out() {
+                alone.extend(opaques(bundle));
+            }
+            if !is_doomed {
+                break;
+            }
+            lanes.aborted(Some, &mut Vec::new());
+        }
+        let mut committed = Vec::new();
+        lanes.committed(|opaque, _| committed.push(opaque));
+        assert_eq!((alone, committed), (vec![700, 900], (0..1_000).filter(|opaque| ![700, 900].contains(opaque)).collect()));
+        assert!(attempts <= 6, "{attempts} attempts");
     }
 }

@@ -57,6 +57,9 @@ mod start;
 mod stuck;
 #[cfg(test)]
 mod tests;
+pub(crate) mod transaction;
+#[cfg(test)]
+mod transaction_tests;
 
 use std::sync::atomic::{self, AtomicBool};
 use std::sync::{Arc, Mutex};
@@ -81,7 +84,7 @@ pub use self::event_log::{Destination, Listener, Log, Logging};
 pub use self::lag::PartitionLag;
 pub use self::processor::{Engine, Processor, Splice};
 pub(crate) use self::settings::IN_FLIGHT_MAX;
-pub use self::settings::{OnFailure, OnNull, Ordering, ResultHeaders, Settings};
+pub use self::settings::{Delivery, OnFailure, OnNull, Ordering, ResultHeaders, Settings};
 pub(crate) use self::shard::seed_of;
 pub use self::shared::Readiness;
 pub use crate::kafka::{GroupProtocol, Profile};

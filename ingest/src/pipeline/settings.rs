@@ -40,6 +40,16 @@ pub enum Ordering {
     Partition,
 }
 
+/// What a reader of results sees of a record that ran more than once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Delivery {
+    /// Its result at least once.
+    #[default]
+    AtLeastOnce,
+    /// Its result exactly once, if it reads committed records only: results, dead letters and offsets go in transactions.
+    Transactional,
+}
+
 /// Which headers a result carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ResultHeaders {
@@ -75,6 +85,12 @@ pub struct Settings {
     pub deferred_records_max: u32,
     /// Which headers a result carries.
     pub result_headers: ResultHeaders,
+    /// What a reader of results sees of records that ran more than once.
+    pub delivery: Delivery,
+    /// In transactional delivery: time from a transaction's first record to its end, apart from what the broker takes.
+    pub transaction_interval: Duration,
+    /// In transactional delivery: records in one transaction, about. One with so many is ended before its time.
+    pub transaction_records_max: u32,
     /// What the clients are set for; `client_options` go above it.
     pub profile: Profile,
     /// What is logged of executions; `None` for nothing, which costs nothing.
@@ -125,6 +141,9 @@ impl Default for Settings {
             ordering: Ordering::Key,
             deferred_records_max: 10_000,
             result_headers: ResultHeaders::Source,
+            delivery: Delivery::AtLeastOnce,
+            transaction_interval: Duration::from_millis(100),
+            transaction_records_max: 50_000,
             profile: Profile::Throughput,
             logging: None,
             executions_open_max: 10_000,
@@ -170,6 +189,7 @@ impl Settings {
             ("batch_records_max", self.batch_records_max),
             ("in_flight_max", self.in_flight_max),
             ("deferred_records_max", self.deferred_records_max),
+            ("transaction_records_max", self.transaction_records_max),
         ];
         if let Some((key, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return refuse(key, "0".to_owned(), "1 or more");
@@ -177,12 +197,28 @@ impl Settings {
         if let Some((key, value, allowed)) = client::forbidden_option(&self.client_options) {
             return Err(Error::ClientOption { key: key.to_owned(), found: value.to_owned(), allowed });
         }
+        let isolation = self.client_options.iter().rev().find(|(key, _)| key == "isolation.level");
+        if self.is_transactional()
+            && let Some((key, level)) = isolation.filter(|(_, level)| level != "read_committed")
+        {
+            return Err(Error::ClientOption { key: key.clone(), found: level.clone(), allowed: "read_committed" });
+        }
+        let life = Duration::from_millis(client::number_option(&self.client_options, "transaction.timeout.ms", client::TRANSACTION_TIMEOUT_MS));
+        if self.is_transactional() && self.transaction_interval * 2 > life {
+            let found = format!("{:?} with a transaction.timeout.ms of {}", self.transaction_interval, life.as_millis());
+            return refuse("transaction_interval", found, "at most half of transaction.timeout.ms");
+        }
         let poll_interval = Duration::from_millis(client::number_option(&self.client_options, "max.poll.interval.ms", MAX_POLL_INTERVAL_MS));
         if self.drain_timeout + DRAIN_MARGIN > poll_interval {
             let found = format!("{:?} with a max.poll.interval.ms of {}", self.drain_timeout, poll_interval.as_millis());
             return refuse("drain_timeout", found, "at least 5s less than max.poll.interval.ms");
         }
         Ok(())
+    }
+
+    /// Whether results and offsets go in transactions.
+    pub(super) fn is_transactional(&self) -> bool {
+        self.delivery == Delivery::Transactional
     }
 }
 
@@ -208,5 +244,20 @@ mod tests {
         let mut settings = settings();
         settings.result_topic = "a".to_owned();
         assert!(matches!(settings.check(), Err(Error::Setting { key: "source_topics", .. })));
+    }
+
+    #[test]
+    fn transactions_are_refused_what_would_break_them() {
+        let option = |key: &str, value: &str| vec![(key.to_owned(), value.to_owned())];
+        let mut settings = Settings { delivery: Delivery::Transactional, client_options: option("isolation.level", "read_uncommitted"), ..settings() };
+        assert!(matches!(settings.check(), Err(Error::ClientOption { allowed: "read_committed", .. })));
+        settings.delivery = Delivery::AtLeastOnce;
+        assert!(settings.check().is_ok());
+        settings.delivery = Delivery::Transactional;
+        settings.client_options = option("transaction.timeout.ms", "1000");
+        settings.transaction_interval = Duration::from_millis(501);
+        assert!(matches!(settings.check(), Err(Error::Setting { key: "transaction_interval", .. })));
+        settings.transaction_interval = Duration::from_millis(500);
+        assert!(settings.check().is_ok());
     }
 }

@@ -17,6 +17,7 @@ use crate::kafka::{Bundle, ErrorCode, Headers, Producer, Rejected, ShardQueue, T
 
 use super::lanes::{Fate, Lanes};
 use super::result_headers::ResultHeaders;
+use super::transaction::Transaction;
 
 /// First pause before a record is sent again.
 const BACKOFF_MIN_NS: u64 = 50_000_000;
@@ -65,16 +66,28 @@ pub(crate) fn classify(code: ErrorCode) -> Class {
     }
 }
 
+/// What becomes of a record that met an error; `None` for one that is refused for good.
+fn fate(code: ErrorCode, not_before_ns: u64) -> Option<Fate> {
+    match classify(code) {
+        _ if matches!(code, ErrorCode::PurgeQueue | ErrorCode::PurgeInflight) => Some(Fate::Again),
+        Class::Invalid => None,
+        Class::TooLarge => Some(Fate::TooLarge),
+        Class::MayPass | Class::Topic | Class::Fatal => Some(Fate::Later(not_before_ns)),
+    }
+}
+
 /// A topic to write to.
 pub(crate) struct Destination {
     topic: Topic,
     partitions: i32,
     lanes: Lanes,
+    /// What comes after a transaction is cut, and is for the next one.
+    later: Lanes,
 }
 
 impl Destination {
-    pub(crate) fn new(producer: &Producer, topic: &str, partitions: i32, lanes: Lanes) -> KafkaResult<Self> {
-        Ok(Self { topic: producer.topic(topic)?, partitions, lanes })
+    pub(crate) fn new(producer: &Producer, topic: &str, partitions: i32, lanes: impl Fn() -> Lanes) -> KafkaResult<Self> {
+        Ok(Self { topic: producer.topic(topic)?, partitions, lanes: lanes(), later: lanes() })
     }
 }
 
@@ -115,6 +128,8 @@ pub(crate) struct Sink {
     blocked: Option<Blocked>,
     fatal: Option<ErrorCode>,
     in_flight: usize,
+    /// In transactional delivery.
+    transaction: Option<Transaction>,
 }
 
 /// A topic that cannot be written to.
@@ -126,9 +141,9 @@ pub(crate) struct Blocked {
 }
 
 impl Sink {
-    pub(crate) fn new(producer: Producer, results: Destination, dead_letters: Destination) -> Self {
+    pub(crate) fn new(producer: Producer, results: Destination, dead_letters: Destination, transaction: Option<Transaction>) -> Self {
         let stuck = VecDeque::new();
-        Self { producer, results, dead_letters, stuck, backoff_ns: BACKOFF_MIN_NS, blocked: None, fatal: None, in_flight: 0 }
+        Self { producer, results, dead_letters, stuck, backoff_ns: BACKOFF_MIN_NS, blocked: None, fatal: None, in_flight: 0, transaction }
     }
 
     fn destination(&mut self, to: To) -> &mut Destination {
@@ -158,7 +173,10 @@ impl Sink {
     /// Takes a record; it goes with one of the next calls of [`Sink::dispatch`].
     pub(crate) fn send(&mut self, record: Outgoing<'_>) {
         let Outgoing { to, partition, key, value, headers, opaque } = record;
-        self.destination(to).lanes.push(partition, key, value, headers, opaque);
+        let is_cut = self.transaction.as_ref().is_some_and(Transaction::is_cut);
+        let destination = self.destination(to);
+        let lanes = if is_cut { &mut destination.later } else { &mut destination.lanes };
+        lanes.push(partition, key, value, headers, opaque);
     }
 
     /// Hands over the records of every partition that has none under way. `refused` gets results that are at fault themselves.
@@ -167,7 +185,7 @@ impl Sink {
             self.dead_letters.lanes.push_bundle(partition, bundle);
         }
         for to in [To::Results, To::DeadLetters] {
-            while self.fatal.is_none() {
+            while self.fatal.is_none() && self.transaction.as_ref().is_none_or(Transaction::may_produce) {
                 let Some((partition, mut bundle)) = self.destination(to).lanes.next(now_ns) else { break };
                 self.send_bundle(to, partition, &mut bundle, now_ns, refused);
                 self.destination(to).lanes.give_back(bundle);
@@ -186,17 +204,17 @@ impl Sink {
         let sent = producer.send_bundle(&destination.topic, partition, bundle, |rejected| {
             let Rejected { key, value, headers, opaque, code } = rejected;
             met = Some(code);
-            match classify(code) {
-                Class::Invalid => invalid.push((lone(key, value, headers, opaque), code)),
-                Class::TooLarge => lanes.rejected(partition, key, value, headers, opaque, Fate::TooLarge),
-                Class::MayPass | Class::Topic | Class::Fatal => lanes.rejected(partition, key, value, headers, opaque, Fate::Later(not_before_ns)),
+            match fate(code, not_before_ns) {
+                None => invalid.push((lone(key, value, headers, opaque), code)),
+                Some(fate) => lanes.rejected(partition, key, value, headers, opaque, fate),
             }
         });
         self.in_flight += sent;
         self.destination(to).lanes.sent(partition, sent);
         if let Some(code) = met {
             self.note(to, code, now_ns);
-            self.back_off();
+            self.back_off(code);
+            self.doom(|| format!("the broker does not take a record of it: {code}"));
         }
         for (record, code) in invalid {
             self.refuse(to, partition, record, code, now_ns, refused);
@@ -214,14 +232,22 @@ impl Sink {
         }
     }
 
-    fn back_off(&mut self) {
-        self.backoff_ns = (self.backoff_ns * 2).min(BACKOFF_MAX_NS);
+    fn back_off(&mut self, code: ErrorCode) {
+        if !matches!(fate(code, 0), Some(Fate::Again | Fate::TooLarge)) {
+            self.backoff_ns = (self.backoff_ns * 2).min(BACKOFF_MAX_NS);
+        }
     }
 
     /// A record that is at fault itself: a result is given up to the caller, a dead letter is kept.
     fn refuse(&mut self, to: To, partition: i32, mut record: Bundle, code: ErrorCode, now_ns: u64, refused: &mut Vec<Refused>) {
         match to {
             To::Results => record.drain(|_, _, _, opaque| refused.push(Refused { opaque, code, class: classify(code) })),
+            // No mark above it may be committed, and what lies above it is in the transaction already: so it holds everything.
+            To::DeadLetters if self.transaction.is_some() => {
+                self.blocked.get_or_insert(Blocked { to, code, since_ns: now_ns });
+                self.dead_letters.lanes.push_bundle(partition, record);
+                self.dead_letters.lanes.hold_back(partition, now_ns + BACKOFF_MAX_NS);
+            }
             To::DeadLetters => self.stuck.push_back(Stuck { partition, bundle: record, not_before_ns: now_ns + STUCK_PAUSE_NS }),
         }
     }
@@ -245,15 +271,20 @@ impl Sink {
         spent: &mut ResultHeaders,
         find: impl Fn(u64) -> Option<super::Class>,
     ) {
-        let not_before_ns = now_ns + self.backoff_ns;
+        let (not_before_ns, is_transactional) = (now_ns + self.backoff_ns, self.transaction.is_some());
         let (mut taken, mut invalid, mut met) = (false, Vec::new(), Vec::new());
         let (results, dead_letters) = (&mut self.results, &mut self.dead_letters);
         let served = self.producer.reports(wait, |mut report| {
             let (opaque, partition) = (report.opaque(), report.partition());
             let (to, lanes) = if report.is_of(&results.topic) { (To::Results, &mut results.lanes) } else { (To::DeadLetters, &mut dead_letters.lanes) };
             let class = find(opaque);
-            let Some(code) = report.error().filter(|_| class.is_some()) else {
-                taken |= report.error().is_none();
+            let error = report.error();
+            taken |= error.is_none();
+            if is_transactional && error.is_none() && class.is_some() {
+                let headers = report.take_headers().unwrap_or_else(|| Headers::with_capacity(0));
+                return lanes.keep(partition, report.key(), report.value(), headers, opaque);
+            }
+            let Some(code) = error.filter(|_| class.is_some()) else {
                 acknowledged.push(opaque);
                 lanes.reported(partition);
                 if to == To::Results && class == Some(super::Class::Succeeded) {
@@ -263,27 +294,28 @@ impl Sink {
             };
             let headers = report.take_headers().unwrap_or_else(|| Headers::with_capacity(0));
             let (key, value) = (report.key(), report.value());
-            match classify(code) {
-                Class::TooLarge => lanes.came_back(partition, key, value, headers, opaque, Fate::TooLarge),
-                Class::Invalid => {
+            match fate(code, not_before_ns) {
+                None => {
                     invalid.push((to, partition, lone(key, value, headers, opaque), code));
                     lanes.reported(partition);
                 }
-                Class::MayPass | Class::Topic | Class::Fatal => lanes.came_back(partition, key, value, headers, opaque, Fate::Later(not_before_ns)),
+                Some(fate) => lanes.came_back(partition, key, value, headers, opaque, fate),
             }
             if !met.contains(&(to, code)) {
                 met.push((to, code));
             }
         });
         self.in_flight = self.in_flight.saturating_sub(served);
-        if taken {
+        // What a transaction has taken counts when it is committed.
+        if taken && !is_transactional {
             self.backoff_ns = BACKOFF_MIN_NS;
             self.blocked = None;
         }
-        if !met.is_empty() {
-            self.back_off();
+        for (to, code) in met {
+            self.note(to, code, now_ns);
+            self.back_off(code);
+            self.doom(|| format!("the broker does not take a record of it: {code}"));
         }
-        met.into_iter().for_each(|(to, code)| self.note(to, code, now_ns));
         for (to, partition, record, code) in invalid {
             self.refuse(to, partition, record, code, now_ns, refused);
         }
@@ -300,8 +332,13 @@ impl Sink {
         let mut gone = Vec::new();
         self.results.lanes.forget(&is_stale, &mut gone);
         self.dead_letters.lanes.forget(&is_stale, &mut gone);
+        self.results.later.forget(&is_stale, &mut gone);
+        self.dead_letters.later.forget(&is_stale, &mut gone);
         self.stuck.iter_mut().for_each(|stuck| stuck.bundle.forget(&is_stale, &mut gone));
         self.stuck.retain(|stuck| !stuck.bundle.is_empty());
+        if let Some(transaction) = &mut self.transaction {
+            transaction.forget(&is_stale, &mut gone);
+        }
         gone
     }
 
@@ -312,7 +349,73 @@ impl Sink {
 
     /// Records that wait to be handed over, or whose report has not been served.
     pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight + self.lanes().into_iter().map(Lanes::waiting).sum::<usize>()
+        self.in_flight + self.lanes().into_iter().chain([&self.results.later, &self.dead_letters.later]).map(Lanes::waiting).sum::<usize>()
+    }
+
+    /// The transaction, in transactional delivery.
+    pub(crate) fn transaction(&mut self) -> Option<&mut Transaction> {
+        self.transaction.as_mut()
+    }
+
+    /// Whether everything of the open transaction is acknowledged.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.in_flight == 0 && self.lanes().into_iter().all(|lanes| lanes.waiting() == 0)
+    }
+
+    /// Whether nothing is in the client's hands.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.in_flight == 0
+    }
+
+    /// Records and bytes that are not committed.
+    pub(crate) fn holding(&self) -> (usize, usize) {
+        let all = self.lanes().into_iter().chain([&self.results.later, &self.dead_letters.later]).map(Lanes::holding);
+        all.fold((self.in_flight(), 0), |(records, bytes), (more_records, more_bytes)| (records + more_records, bytes + more_bytes))
+    }
+
+    /// Whether a membership is wanted to commit with.
+    pub(crate) fn wants_membership(&self, now_ns: u64) -> bool {
+        self.transaction.as_ref().is_some_and(|transaction| transaction.wants_membership(self.is_quiet(), now_ns))
+    }
+
+    /// Whether all the memory is taken that there is for what is not committed.
+    pub(crate) fn is_full(&self) -> bool {
+        self.transaction.as_ref().is_some_and(|transaction| self.holding().1 >= transaction.bytes_max())
+    }
+
+    /// The open transaction can only be aborted.
+    pub(crate) fn doom(&mut self, reason: impl FnOnce() -> String) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.doom(reason);
+        }
+    }
+
+    /// The transaction is committed: tells its records, and goes on with the next one.
+    pub(crate) fn committed(&mut self, closed: &mut Vec<u64>, spent: &mut ResultHeaders, find: impl Fn(u64) -> Option<super::Class>) {
+        (self.backoff_ns, self.blocked) = (BACKOFF_MIN_NS, None);
+        self.results.lanes.committed(|opaque, headers| {
+            closed.push(opaque);
+            if find(opaque) == Some(super::Class::Succeeded) {
+                spent.give_back(headers);
+            }
+        });
+        self.dead_letters.lanes.committed(|opaque, _| closed.push(opaque));
+        self.go_on();
+    }
+
+    /// The transaction is aborted: what was in it goes again, in the order of `place`. Returns what has none any more.
+    pub(crate) fn aborted<K: Ord>(&mut self, place: impl Fn(u64) -> Option<K>) -> Vec<u64> {
+        let mut gone = Vec::new();
+        self.results.lanes.aborted(&place, &mut gone);
+        self.dead_letters.lanes.aborted(&place, &mut gone);
+        self.go_on();
+        gone
+    }
+
+    fn go_on(&mut self) {
+        for destination in [&mut self.results, &mut self.dead_letters] {
+            destination.lanes.append(&mut destination.later);
+        }
     }
 
     /// The topic that cannot be written to, if there is one.

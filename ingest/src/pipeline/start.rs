@@ -1,5 +1,6 @@
 //! Puts a pipeline together: checks, clients, shards, threads.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use super::shared::{Alarm, Desk, Health};
 use super::sink::{self, Sink};
 use super::source::Source;
 use super::stuck::Watch;
+use super::transaction::{Cadence, Transaction};
 use super::{Error, Identity, Pipeline, Settings, lag};
 use crate::clock::Clock;
 use crate::kafka::protocol::Joining;
@@ -75,7 +77,7 @@ pub(super) fn start<P: Processor>(
             index,
             processor: processor(index),
             queue: Arc::clone(queue),
-            sink: sink(&settings, &bounds, identity, &topics, queue)?,
+            sink: sink(&settings, &bounds, identity, &topics, queue, transactions(&settings, index, &alarm))?,
             topics: Arc::clone(&handles),
             outside: shard::outside(Arc::clone(tasks), &alarm),
             commands,
@@ -161,15 +163,58 @@ fn source_topics(settings: &Settings, topics: &Topics) -> Vec<SourceTopic> {
     names.map(|(name, partitions)| SourceTopic { name: Arc::from(name.as_str()), partitions: *partitions }).collect()
 }
 
-fn sink(settings: &Settings, bounds: &Bounds, identity: &Identity, topics: &Topics, queue: &Arc<ShardQueue>) -> Result<Sink, Error> {
-    let mut producer = Producer::new(&client::producer_config(&settings.client_options, bounds.buffering_kbytes)).map_err(Error::Client)?;
+/// What a shard's transactions need; `None` in the other kind of delivery.
+struct Transacting {
+    /// Tells the shard's producer from all others.
+    id: String,
+    thread: String,
+    alarm: Arc<Alarm>,
+}
+
+fn transactions(settings: &Settings, shard: u32, alarm: &Arc<Alarm>) -> Option<Transacting> {
+    if !settings.is_transactional() {
+        return None;
+    }
+    let option = |name: &str| settings.client_options.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    // Keyed anew for each process and each value, by the operating system.
+    let own = || format!("{:016x}", RandomState::new().build_hasher().finish());
+    let member = option("group.instance.id").unwrap_or_else(own);
+    Some(Transacting {
+        id: format!("{}-{}-{member}-{shard}", option("group.id").unwrap_or_default(), settings.name),
+        thread: format!("{}-commit-{shard}", settings.name),
+        alarm: Arc::clone(alarm),
+    })
+}
+
+fn sink(
+    settings: &Settings,
+    bounds: &Bounds,
+    identity: &Identity,
+    topics: &Topics,
+    queue: &Arc<ShardQueue>,
+    transacting: Option<Transacting>,
+) -> Result<Sink, Error> {
+    let buffering_kbytes = bounds.buffering_kbytes;
+    let config = match &transacting {
+        None => client::producer_config(&settings.client_options, buffering_kbytes),
+        Some(Transacting { id, .. }) => client::transactional_producer_config(&settings.client_options, buffering_kbytes, id),
+    };
+    let mut producer = Producer::new(&config).map_err(Error::Client)?;
     producer.wake_on_reports(Arc::clone(queue));
     let bundle_bytes = client::number_option(&settings.client_options, "batch.size", client::BATCH_BYTES);
     let topic_bytes = settings.source_topics.iter().map(String::len).max().unwrap_or(0);
-    let lanes = || Lanes::new(usize::try_from(bundle_bytes).unwrap_or(usize::MAX), ResultHeaders::bytes_max(settings.result_headers, identity, topic_bytes));
-    let results = sink::Destination::new(&producer, &settings.result_topic, topics.results, lanes()).map_err(Error::Client)?;
-    let dead_letters = sink::Destination::new(&producer, &settings.dead_letter_topic, topics.dead_letters, lanes()).map_err(Error::Client)?;
-    Ok(Sink::new(producer, results, dead_letters))
+    let is_transactional = transacting.is_some();
+    let plain = || Lanes::new(usize::try_from(bundle_bytes).unwrap_or(usize::MAX), ResultHeaders::bytes_max(settings.result_headers, identity, topic_bytes));
+    let lanes = || if is_transactional { plain().in_transactions() } else { plain() };
+    let results = sink::Destination::new(&producer, &settings.result_topic, topics.results, lanes).map_err(Error::Client)?;
+    let dead_letters = sink::Destination::new(&producer, &settings.dead_letter_topic, topics.dead_letters, lanes).map_err(Error::Client)?;
+    let cadence = Cadence {
+        interval_ns: u64::try_from(settings.transaction_interval.as_nanos()).unwrap_or(u64::MAX),
+        records_max: usize::try_from(settings.transaction_records_max).unwrap_or(usize::MAX),
+        bytes_max: usize::try_from(buffering_kbytes.saturating_mul(1024)).unwrap_or(usize::MAX),
+    };
+    let transaction = transacting.map(|Transacting { thread, alarm, .. }| Transaction::start(thread, producer.transactions(), cadence, alarm));
+    Ok(Sink::new(producer, results, dead_letters, transaction.transpose()?))
 }
 
 fn rules(settings: &Settings, bounds: &Bounds, identity: &Identity) -> Rules {

@@ -144,7 +144,7 @@ impl Cluster {
 
 #[derive(Debug, Clone)]
 pub(super) struct Read {
-    partition: i32,
+    pub(super) partition: i32,
     pub(super) key: String,
     pub(super) value: Option<Vec<u8>>,
     pub(super) headers: BTreeMap<String, String>,
@@ -685,7 +685,7 @@ fn a_batch_refused_for_its_size_is_halved() {
 fn a_result_that_is_too_large_by_itself_becomes_a_dead_letter() {
     let cluster = Cluster::new();
     cluster.send(&[(0, Some(b"{}".to_vec()))]);
-    cluster.mock.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; 2]);
+    cluster.mock.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; 1]);
     let (settings, acknowledged) = cluster.settings("oversized");
     let pipeline = splice(settings);
     assert_eq!(await_acks(&acknowledged, 1)[0].class, Class::DeadLettered);

@@ -7,6 +7,7 @@ use expressway_engine::Program;
 
 use super::partition::{Assigned, Partition, Phase};
 use super::record::RecordId;
+use super::transact::Outcomes;
 use super::{Error, Shard};
 use crate::clock::Now;
 use crate::kafka::queue::TopicHandle;
@@ -113,12 +114,14 @@ impl<P: Processor> Shard<P> {
         if let Some(place) = self.find(assigned.topic, assigned.number) {
             self.release(place, now);
         }
-        let partition = Partition::new(assigned, self.rules.window_records_max, self.rules.ordering, self.rules.waiting());
+        let is_transactional = self.sink.transaction().is_some();
+        let partition = Partition::new(assigned, self.rules.window_records_max, self.rules.ordering, self.rules.waiting(), is_transactional);
         partition.publish();
         match self.partitions.iter().position(Option::is_none) {
             Some(place) => self.partitions[place] = Some(partition),
             None => self.partitions.push(Some(partition)),
         }
+        self.share_out();
         debug_assert!(!self.topics.is_empty(), "tokens are valid while the topics' handles are held");
     }
 
@@ -146,6 +149,14 @@ impl<P: Processor> Shard<P> {
         for opaque in waiting {
             self.records.remove(RecordId::from_opaque(opaque));
         }
+        // What is not committed of it must not be, for it runs again elsewhere.
+        if partition.window.open() > 0 {
+            self.sink.doom(|| "a partition was given back before all of it was committed".to_owned());
+        }
+        for opaque in partition.outcomes.iter().flat_map(Outcomes::waiting) {
+            self.records.remove(RecordId::from_opaque(opaque));
+        }
+        self.share_out();
         tracing::debug!(shard = self.index, partition = partition.describe(), open = partition.window.open(), at_ms = now.timestamp.0, "partition released");
     }
 
@@ -156,6 +167,7 @@ impl<P: Processor> Shard<P> {
             self.marks_dirty = false;
             self.store_marks();
         }
+        let withheld_max = self.withheld_max;
         for place in 0..self.partitions.len() {
             let Some(partition) = self.partitions[place].as_mut() else { continue };
             match &partition.phase {
@@ -167,7 +179,7 @@ impl<P: Processor> Shard<P> {
                         done.try_send(finished).ok();
                     }
                 }
-                Phase::Consuming if partition.paused && partition.held.is_empty() && partition.is_half_free() => {
+                Phase::Consuming if partition.paused && partition.held.is_empty() && partition.is_half_free() && !partition.withholds(withheld_max / 2) => {
                     if let Err(error) = partition.resume(&self.queue) {
                         tracing::warn!(partition = partition.describe(), error, "partition could not be resumed");
                         self.tally.add(Count::ClientErrors, 1);
@@ -178,9 +190,18 @@ impl<P: Processor> Shard<P> {
         }
     }
 
+    /// How much of the memory for what is not committed each partition may take for what waits above its mark: half, shared out.
+    fn share_out(&mut self) {
+        let partitions = self.partitions.iter().flatten().count().max(1);
+        self.withheld_max = self.sink.transaction().map_or(usize::MAX, |transaction| transaction.bytes_max() / 2 / partitions);
+    }
+
     fn store_marks(&mut self) {
         for partition in self.partitions.iter_mut().flatten() {
             partition.publish();
+            if partition.outcomes.is_some() {
+                continue;
+            }
             if let Some(error) = partition.store_mark(&self.queue) {
                 self.tally.add(Count::StoreErrors, 1);
                 tracing::warn!(partition = partition.describe(), error, "mark could not be stored");
@@ -215,12 +236,14 @@ impl<P: Processor> Shard<P> {
 
     /// The end: what is under way in the producer is given its time, so that dropping it throws nothing away that was sent.
     fn finish_reports(&mut self, deadline_ns: u64) {
+        self.end_transaction();
         loop {
-            let now_ns = self.clock.now().monotonic_ns;
-            if self.sink.in_flight() == 0 || now_ns >= deadline_ns {
+            let now = self.clock.now();
+            self.transact(None, &now);
+            let is_over = self.sink.in_flight() == 0 && !self.sink.transaction().is_some_and(|transaction| transaction.is_ending());
+            if is_over || now.monotonic_ns >= deadline_ns {
                 return;
             }
-            let now = self.clock.now();
             self.dispatch(&now);
             self.sink.flush(super::WAIT_BUSY);
             self.reports(super::WAIT_BUSY);

@@ -21,6 +21,7 @@ mod record;
 mod slots;
 mod teller;
 mod timers;
+mod transact;
 mod version;
 mod waiting;
 
@@ -166,6 +167,8 @@ pub(super) struct Shard<P> {
     found_none_ns: u64,
     /// Bytes of a value in the last batch, in the mean.
     mean_bytes: u64,
+    /// Bytes of outcomes that a partition may withhold until those below them are there.
+    withheld_max: usize,
 }
 
 impl<P: Processor> Shard<P> {
@@ -209,6 +212,7 @@ impl<P: Processor> Shard<P> {
             in_flight_max: usize::try_from(rules.in_flight_max).expect("what is in flight fits into memory"),
             found_none_ns: 0,
             mean_bytes: 0,
+            withheld_max: usize::MAX,
             desk,
             rules,
         }
@@ -224,6 +228,7 @@ impl<P: Processor> Shard<P> {
 
     fn turn(&mut self) -> bool {
         let now = self.clock.now();
+        let membership = self.membership(&now);
         self.desk.doing.begin(Part::Commands);
         if !self.obey(&now) {
             return false;
@@ -234,6 +239,7 @@ impl<P: Processor> Shard<P> {
         self.guarded(&now, Self::advance);
         self.desk.doing.begin(Part::Settling);
         self.call_out(&now);
+        self.transact(membership, &now);
         self.settle(&now);
         self.publish(&now);
         self.desk.doing.begin(Part::Waiting);
@@ -325,7 +331,7 @@ impl<P: Processor> Shard<P> {
 
     /// How many records may be taken now.
     fn room(&self) -> usize {
-        if !self.sink.is_clear() || self.health.is_stopping() {
+        if !self.sink.is_clear() || self.health.is_stopping() || self.sink.is_full() {
             return 0;
         }
         self.slots.room().min(self.in_flight_max.saturating_sub(self.sink.in_flight())).min(self.room_in_memory())
@@ -388,6 +394,9 @@ impl<P: Processor> Shard<P> {
     }
 
     fn wait(&self, now: &Now) -> Duration {
+        if self.sink.wants_membership(now.monotonic_ns) {
+            return Duration::ZERO;
+        }
         let longest = if self.sink.in_flight() > 0 { WAIT_BUSY } else { WAIT_IDLE };
         self.timers.next().map_or(longest, |at| longest.min(Duration::from_millis(at.0.saturating_sub(now.timestamp.0))))
     }
@@ -422,6 +431,7 @@ impl<P: Processor> Shard<P> {
 
     fn take_record(&mut self, place: usize, message: Message, now: &Now) {
         let offset = message.offset();
+        let withheld_max = self.withheld_max;
         let partition = self.partition(place);
         if !partition.is_consuming() {
             return self.tally.add(Count::RecordsDropped, 1);
@@ -429,10 +439,10 @@ impl<P: Processor> Shard<P> {
         if !partition.held.is_empty() {
             return partition.held.push_back(message);
         }
-        if partition.is_held_by_order() {
+        if partition.is_held_by_order() || partition.withholds(withheld_max) {
             return self.hold(place, message);
         }
-        match partition.window.take(offset) {
+        match partition.take(offset) {
             Ok(()) => self.admit(place, message, now),
             Err(Refusal::Full) => self.hold(place, message),
             Err(Refusal::Backwards) => self.rewind(place, message, now),
@@ -464,21 +474,24 @@ impl<P: Processor> Shard<P> {
         self.forget_waiting(place, &mut partition);
         partition.go_back(offset, epoch, records_max);
         self.partitions[place] = Some(partition);
+        self.sink.doom(|| "the position of a partition went back".to_owned());
         self.tally.add(Count::Rewinds, 1);
         self.take_record(place, message, now);
     }
 
     /// Takes the records that came while their partition was held.
     fn take_held(&mut self, now: &Now) {
+        let withheld_max = self.withheld_max;
         for place in 0..self.partitions.len() {
             loop {
                 if self.room() == 0 {
                     return;
                 }
                 let Some(partition) = self.partitions[place].as_mut() else { break };
-                let may_go_on = partition.is_consuming() && (!partition.paused || partition.is_half_free()) && !partition.is_held_by_order();
+                let may_take = partition.is_consuming() && !partition.is_held_by_order() && !partition.withholds(withheld_max);
+                let may_go_on = may_take && (!partition.paused || partition.is_half_free() && !partition.withholds(withheld_max / 2));
                 let Some(message) = partition.held.front().filter(|_| may_go_on) else { break };
-                if partition.window.take(message.offset()).is_err() {
+                if partition.take(message.offset()).is_err() {
                     break;
                 }
                 let message = partition.held.pop_front().expect("the front was looked at just now");
@@ -540,13 +553,12 @@ impl<P: Processor> Shard<P> {
             OnNull::DeadLetter => self.dead_letter(record, Reason::NullValue, "the record has no value", now),
             OnNull::Skip => {
                 self.tally.add(Count::Skipped, 1);
-                if let Some(open) = self.records.find_mut(record) {
-                    open.class = Class::Skipped;
-                    if std::mem::take(&mut open.hold) == Hold::Open {
-                        self.pass_on(record);
-                    }
+                if let Some(open) = self.records.find_mut(record)
+                    && std::mem::take(&mut open.hold) == Hold::Open
+                {
+                    self.pass_on(record);
                 }
-                self.close(record, now);
+                self.pass_over(record, now);
             }
         }
     }
@@ -581,6 +593,10 @@ impl<P: Processor> Shard<P> {
         self.tally.set(Count::Calls, self.outside.started());
         self.tally.set(Count::OverflowedReplies, self.outside.overflowed());
         self.tally.set(Count::ProduceRetries, self.sink.retries());
+        if let Some((committed, aborted)) = self.sink.transaction().map(|transaction| transaction.counts()) {
+            self.tally.set(Count::TransactionsCommitted, committed);
+            self.tally.set(Count::TransactionsAborted, aborted);
+        }
         self.tally.set(Count::DeadLettersStuck, self.sink.stuck() as u64);
         self.tally.set(Count::TimersOpen, self.timers.len() as u64);
         let assigned = self.partitions.iter().flatten();

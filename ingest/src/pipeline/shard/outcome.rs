@@ -8,6 +8,7 @@ use expressway_engine::{Failure, Step};
 use super::order::Hold;
 use super::record::RecordId;
 use super::slots::SlotId;
+use super::transact::emit;
 use super::{Shard, failures_are_dead};
 use crate::clock::Now;
 use crate::kafka::Headers;
@@ -93,7 +94,7 @@ impl<P: Processor> Shard<P> {
         let open = self.records.find_mut(record).expect("a running execution's record is open");
         open.class = class;
         let is_told = std::mem::take(&mut open.hold) == Hold::Open;
-        let Some(partition) = self.partitions[open.partition].as_ref().filter(|partition| partition.epoch == open.epoch) else {
+        let Some(partition) = self.partitions[open.partition].as_mut().filter(|partition| partition.epoch == open.epoch) else {
             // Its partition went while it ran: whoever has it now runs it again.
             self.records.remove(record);
             return;
@@ -113,7 +114,10 @@ impl<P: Processor> Shard<P> {
             return self.keep_result(record, to, headers);
         }
         let outgoing = Outgoing { to: To::Results, partition: to, key, value: Some(&self.output), headers, opaque: record.to_opaque() };
-        self.sink.send(outgoing);
+        let beside = open.source.bytes();
+        if emit(partition, open.offset, outgoing, beside, &mut self.sink) {
+            open.source.copy_out();
+        }
         if is_told {
             self.pass_on(record);
         }
@@ -125,7 +129,7 @@ impl<P: Processor> Shard<P> {
         let Some(open) = self.records.find_mut(record) else { return };
         (open.class, open.to) = (Class::DeadLettered, To::DeadLetters);
         let is_told = std::mem::take(&mut open.hold) == Hold::Open;
-        let Some(partition) = self.partitions[open.partition].as_ref().filter(|partition| partition.epoch == open.epoch) else {
+        let Some(partition) = self.partitions[open.partition].as_mut().filter(|partition| partition.epoch == open.epoch) else {
             self.records.remove(record);
             return;
         };
@@ -142,7 +146,10 @@ impl<P: Processor> Shard<P> {
         let bytes = 3 * open.source.bytes();
         let (key, value) = (open.source.key(), open.source.value());
         let to = destination(key, partition.number, partition.count, self.sink.partitions(To::DeadLetters));
-        self.sink.send(Outgoing { to: To::DeadLetters, partition: to, key, value, headers, opaque: record.to_opaque() });
+        let outgoing = Outgoing { to: To::DeadLetters, partition: to, key, value, headers, opaque: record.to_opaque() };
+        if emit(partition, open.offset, outgoing, 0, &mut self.sink) {
+            open.source.copy_out();
+        }
         self.records.weigh(record, bytes);
         if is_told {
             self.pass_on(record);

@@ -11,8 +11,10 @@ use crate::kafka::queue::TopicToken;
 use crate::kafka::{ConsumerCalls as _, Message, ShardQueue};
 use crate::pipeline::PartitionBooks;
 use crate::pipeline::assignment::Progress;
-use crate::pipeline::offsets::{Stored, Window};
+use crate::pipeline::offsets::{Refusal, Stored, Window};
 use crate::pipeline::settings::Ordering;
+
+use super::transact::Outcomes;
 
 /// Longest execution name; a longer one is cut by the engine.
 const NAME_BYTES_MAX: usize = 80;
@@ -43,6 +45,8 @@ pub(crate) struct Partition {
     pub(crate) epoch: u32,
     pub(crate) phase: Phase,
     pub(crate) window: Window,
+    /// In transactional delivery: what waits for the transaction.
+    pub(crate) outcomes: Option<Outcomes>,
     /// Which records wait for which.
     pub(crate) order: Order,
     /// Records that are open and were not begun, nor will be: the partition was revoked while they waited.
@@ -76,7 +80,7 @@ pub(crate) struct Assigned {
 }
 
 impl Partition {
-    pub(crate) fn new(assigned: Assigned, window_records_max: u32, ordering: Ordering, waiting: Limits) -> Self {
+    pub(crate) fn new(assigned: Assigned, window_records_max: u32, ordering: Ordering, waiting: Limits, is_transactional: bool) -> Self {
         let Assigned { topic, token, name, number, count, epoch, start, progress } = assigned;
         let mut list = TopicPartitionList::with_capacity(1);
         list.add_partition(&name, number);
@@ -92,6 +96,7 @@ impl Partition {
             epoch,
             phase: Phase::Consuming,
             window,
+            outcomes: is_transactional.then(|| Outcomes::new(start, window_records_max)),
             order: Order::new(ordering, seed, waiting),
             unbegun: 0,
             held: VecDeque::new(),
@@ -124,6 +129,24 @@ impl Partition {
     /// Whether everything that was begun has ended.
     pub(crate) fn is_finished(&self) -> bool {
         self.window.open() == self.unbegun
+    }
+
+    /// Opens the record at `offset`.
+    ///
+    /// # Errors
+    /// Nothing is changed when the window is full or the offset goes back.
+    pub(crate) fn take(&mut self, offset: i64) -> Result<(), Refusal> {
+        self.window.take(offset)?;
+        if let Some(outcomes) = &mut self.outcomes {
+            let taken = outcomes.take(offset);
+            debug_assert!(taken.is_ok(), "records are closed after they have an outcome, so this window is never the fuller one");
+        }
+        Ok(())
+    }
+
+    /// Whether the outcomes that wait above the mark take more than `bytes_max`.
+    pub(crate) fn withholds(&self, bytes_max: usize) -> bool {
+        self.outcomes.as_ref().is_some_and(|outcomes| outcomes.bytes() > bytes_max)
     }
 
     /// The name of the execution of the record at `offset`, where it fits; the engine cuts longer ones.
@@ -166,6 +189,7 @@ impl Partition {
         self.epoch = epoch;
         self.books.given_up += self.window.open();
         self.window = Window::new(start, window_records_max);
+        self.outcomes = self.outcomes.is_some().then(|| Outcomes::new(start, window_records_max));
         self.stored = Stored::default();
     }
 

@@ -9,6 +9,7 @@ use super::order::{Hold, Kept};
 use super::partition::Partition;
 use super::record::{Open, RecordId, Records};
 use super::slots::SlotId;
+use super::transact::emit;
 use crate::clock::Now;
 use crate::kafka::Headers;
 use crate::pipeline::processor::Processor;
@@ -95,10 +96,11 @@ impl<P: Processor> Shard<P> {
 
     fn send_kept(&mut self, place: usize) {
         while let Some(kept) = self.partition(place).order.next_kept() {
-            let Kept { record, partition, value, headers, .. } = kept;
+            let Kept { record, partition: to, value, headers, .. } = kept;
             let Some(open) = self.records.find(record) else { continue };
-            let outgoing = Outgoing { to: To::Results, partition, key: open.source.key(), value: Some(&value), headers, opaque: record.to_opaque() };
-            self.sink.send(outgoing);
+            let partition = self.partitions[place].as_mut().expect("the partition was looked into just now");
+            let outgoing = Outgoing { to: To::Results, partition: to, key: open.source.key(), value: Some(&value), headers, opaque: record.to_opaque() };
+            emit(partition, open.offset, outgoing, open.source.bytes(), &mut self.sink);
         }
     }
 

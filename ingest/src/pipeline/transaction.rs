@@ -1,0 +1,411 @@
+//! Transactional delivery: results, dead letters and the new marks become visible together or not at all.
+//!
+//! A shard has one producer and one transaction at a time. Into it goes what has become of the records **below the mark**, which is here the lowest record whose outcome is not known; outcomes above it wait with their partition. So a transaction holds all that lies between the old marks and the new ones, and the new ones: a reader that reads committed results only sees each record's outcome once, whatever breaks.
+//!
+//! # The course of a transaction
+//! *open* → records are produced as they come. At its time, or when it is large enough, it is *cut*: the marks are taken, and what comes later waits for the next one. → *closing*: what belongs to it is produced and acknowledged. → *ending*: a clerk, on a thread of its own, sends the marks and commits; executions go on meanwhile. → the next one is open.
+//!
+//! # When it cannot be committed
+//! It is aborted, and **the same results go again** in the next one: what the broker takes is kept until the commit. Running the records again would be allowed as well, but would repeat their calls to the outside, and throw away what waits above the mark.
+//!
+//! A commit whose answer is lost is asked for again. Should the client give such a transaction up, the group's committed offsets say what became of it: marks and results are committed together.
+//!
+//! # Zombies
+//! The fence is the membership in the consumer's group (KIP-447), sent along with the marks: the broker takes them only from a current member. It is read *before* the commands of a turn are obeyed. So if a partition had been taken from us by then, the command that says so is obeyed before the commit is ordered, and if it is taken later, the membership is too old for the broker. A new owner asks for *stable* offsets, so it waits for a transaction of ours that is on its way. Transactional ids need only be different, then: they carry the group, the pipeline, the shard and, where the member has no `group.instance.id`, a number of this process's own. With one, a process that comes back aborts at once what its predecessor left; without, the broker does, after `transaction.timeout.ms`.
+//!
+//! A producer that is fenced, or fails for good, ends the pipeline: nothing of its transaction is visible, and whoever takes over begins at the committed marks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crossbeam::channel::{Receiver, Sender, bounded};
+use rdkafka::topic_partition_list::TopicPartitionList;
+
+use super::Error;
+use super::offsets::Mark;
+use super::shared::Alarm;
+use crate::kafka::transaction::{Failure, Kind};
+use crate::kafka::{ConsumerCalls as _, ConsumerHandle, Membership, Transactions};
+use crate::thread;
+
+/// One call that can go on where it was.
+const CALL: Duration = Duration::from_secs(1);
+/// One question for committed offsets.
+const QUESTION: Duration = Duration::from_secs(5);
+/// Questions for the committed offsets of a transaction that the client gave up after its commit had been asked for: as long as the broker lets a transaction live, and longer.
+const QUESTIONS_MAX: u32 = 12;
+/// First pause after a transaction that was aborted.
+const PAUSE_MIN_NS: u64 = 10_000_000;
+/// Longest pause after transactions that were aborted one after the other.
+const PAUSE_MAX_NS: u64 = 1_000_000_000;
+/// Between two looks for a membership while there is none.
+const LOOK_NS: u64 = 10_000_000;
+
+/// The mark of one partition, for a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cut {
+    /// The partition's place in its shard's table, and its assignment.
+    pub(crate) place: usize,
+    pub(crate) epoch: u32,
+    pub(crate) mark: Mark,
+}
+
+/// What the clerk is told.
+enum Order {
+    /// The consumer is that of the membership, for a question afterwards.
+    Commit(TopicPartitionList, Membership, ConsumerHandle),
+    /// For this reason.
+    Abort(String),
+}
+
+/// What the clerk says.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// The first transaction is open.
+    Ready,
+    /// It is committed, and the next one is open.
+    Committed,
+    /// It is aborted for this reason, and the next one is open.
+    Aborted(String),
+    /// The producer is of no use any more.
+    Failed(String),
+}
+
+/// Where a transaction stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The producer makes itself known.
+    Starting,
+    Open,
+    /// The marks are taken; what comes now is for the next one.
+    Closing,
+    /// The clerk commits or aborts it.
+    Ending,
+    /// The producer is of no use any more.
+    Failed,
+}
+
+/// When a transaction is cut.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cadence {
+    pub(crate) interval_ns: u64,
+    pub(crate) records_max: usize,
+    /// Bytes that one shard may hold, of results that are not committed.
+    pub(crate) bytes_max: usize,
+}
+
+/// A shard's transaction.
+pub(crate) struct Transaction {
+    orders: Sender<Order>,
+    answers: Receiver<Answer>,
+    /// Tells the clerk that nobody waits for it any more.
+    gone: Arc<AtomicBool>,
+    phase: Phase,
+    cadence: Cadence,
+    /// Since when there is something to commit.
+    since_ns: Option<u64>,
+    /// Why it can only be aborted.
+    doom: Option<String>,
+    cuts: Vec<Cut>,
+    offsets: TopicPartitionList,
+    /// Records below the mark that have no outcome to be produced.
+    passed_over: Vec<u64>,
+    passed_over_later: Vec<u64>,
+    not_before_ns: u64,
+    pause_ns: u64,
+    look_at_ns: u64,
+    committed: u64,
+    aborted: u64,
+}
+
+impl Transaction {
+    /// Starts the clerk of a shard. `alarm` is rung for each of its answers.
+    pub(super) fn start(name: String, transactions: Transactions, cadence: Cadence, alarm: Arc<Alarm>) -> Result<Self, Error> {
+        let (orders, orders_in) = bounded(1);
+        let (answers_out, answers) = bounded(2);
+        let gone = Arc::new(AtomicBool::new(false));
+        let clerk = Clerk { transactions, orders: orders_in, answers: answers_out, alarm, gone: Arc::clone(&gone) };
+        let body = move || clerk.run();
+        thread::spawn(name, body).map_err(|error| Error::Thread(error.to_string()))?;
+        Ok(Self::new(orders, answers, gone, cadence))
+    }
+
+    fn new(orders: Sender<Order>, answers: Receiver<Answer>, gone: Arc<AtomicBool>, cadence: Cadence) -> Self {
+        Self {
+            orders,
+            answers,
+            gone,
+            phase: Phase::Starting,
+            cadence,
+            since_ns: None,
+            doom: None,
+            cuts: Vec::new(),
+            offsets: TopicPartitionList::new(),
+            passed_over: Vec::new(),
+            passed_over_later: Vec::new(),
+            not_before_ns: 0,
+            pause_ns: PAUSE_MIN_NS,
+            look_at_ns: 0,
+            committed: 0,
+            aborted: 0,
+        }
+    }
+
+    /// Whether records may be produced.
+    pub(crate) fn may_produce(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Closing) && self.doom.is_none()
+    }
+
+    /// Whether what comes now is for the next transaction.
+    pub(crate) fn is_cut(&self) -> bool {
+        matches!(self.phase, Phase::Closing | Phase::Ending)
+    }
+
+    /// Bytes that may be held.
+    pub(crate) fn bytes_max(&self) -> usize {
+        self.cadence.bytes_max
+    }
+
+    /// A record below the mark needs no outcome; it is told with the others when its mark is committed.
+    pub(crate) fn pass_over(&mut self, opaque: u64) {
+        if self.is_cut() { self.passed_over_later.push(opaque) } else { self.passed_over.push(opaque) }
+    }
+
+    /// Whether records wait that need no outcome.
+    pub(crate) fn passes_over(&self) -> bool {
+        !self.passed_over.is_empty()
+    }
+
+    /// Forgets what is stale among the records without an outcome.
+    pub(crate) fn forget(&mut self, is_stale: impl Fn(u64) -> bool, gone: &mut Vec<u64>) {
+        for list in [&mut self.passed_over, &mut self.passed_over_later] {
+            gone.extend(list.iter().copied().filter(|opaque| is_stale(*opaque)));
+            list.retain(|opaque| !is_stale(*opaque));
+        }
+    }
+
+    /// It can only be aborted. One that is ending is in the clerk's hands, and the broker's.
+    pub(crate) fn doom(&mut self, reason: impl FnOnce() -> String) {
+        if matches!(self.phase, Phase::Open | Phase::Closing) {
+            self.doom.get_or_insert_with(reason);
+        }
+    }
+
+    /// Whether it has to be aborted now.
+    pub(crate) fn is_doomed(&self) -> bool {
+        self.doom.is_some()
+    }
+
+    /// Notes whether there is something to commit.
+    pub(crate) fn note(&mut self, has_content: bool, now_ns: u64) {
+        if !has_content {
+            self.since_ns = None;
+        } else if self.since_ns.is_none() {
+            self.since_ns = Some(now_ns);
+        }
+    }
+
+    /// Whether it is to be cut, holding so many records and bytes. In a `hurry` it is as soon as there is something in it.
+    pub(crate) fn is_due(&self, records: usize, bytes: usize, hurry: bool, now_ns: u64) -> bool {
+        let Some(since_ns) = self.since_ns.filter(|_| self.phase == Phase::Open && self.doom.is_none()) else { return false };
+        let is_old = now_ns.saturating_sub(since_ns) >= self.cadence.interval_ns;
+        let is_large = records >= self.cadence.records_max || bytes >= self.cadence.bytes_max / 2;
+        (is_old || is_large || hurry) && self.not_before_ns <= now_ns
+    }
+
+    /// Takes the marks.
+    pub(crate) fn cut(&mut self, cuts: Vec<Cut>, offsets: TopicPartitionList) {
+        debug_assert_eq!(self.phase, Phase::Open, "an open transaction is cut once");
+        (self.cuts, self.offsets, self.phase) = (cuts, offsets, Phase::Closing);
+    }
+
+    /// Whether a membership is wanted, to commit with: all that belongs to the transaction is acknowledged.
+    pub(crate) fn wants_membership(&self, is_quiet: bool, now_ns: u64) -> bool {
+        self.phase == Phase::Closing && self.doom.is_none() && is_quiet && self.look_at_ns <= now_ns
+    }
+
+    /// Has the clerk commit; without a membership it is looked for again a little later.
+    pub(crate) fn commit(&mut self, membership: Option<Membership>, consumer: ConsumerHandle, now_ns: u64) {
+        let Some(membership) = membership else {
+            self.look_at_ns = now_ns + LOOK_NS;
+            return;
+        };
+        let offsets = std::mem::take(&mut self.offsets);
+        self.order(Order::Commit(offsets, membership, consumer));
+    }
+
+    /// Has the clerk abort.
+    pub(crate) fn abort(&mut self) {
+        let reason = self.doom.take().unwrap_or_default();
+        self.order(Order::Abort(reason));
+    }
+
+    fn order(&mut self, order: Order) {
+        // A clerk that is gone has said why.
+        self.phase = if self.orders.try_send(order).is_ok() { Phase::Ending } else { Phase::Failed };
+    }
+
+    /// Whether the clerk has something to say, or will have.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.phase == Phase::Ending
+    }
+
+    /// What the clerk says, once. The transaction that it is about is over then.
+    pub(crate) fn answer(&mut self, now_ns: u64) -> Option<Answer> {
+        let answer = self.answers.try_recv().ok()?;
+        self.since_ns = None;
+        self.doom = None;
+        self.phase = Phase::Open;
+        match &answer {
+            Answer::Ready => {}
+            Answer::Committed => {
+                self.committed += 1;
+                self.pause_ns = PAUSE_MIN_NS;
+            }
+            Answer::Aborted(_) => {
+                self.aborted += 1;
+                self.not_before_ns = now_ns + self.pause_ns;
+                self.pause_ns = (self.pause_ns * 2).min(PAUSE_MAX_NS);
+                self.cuts.clear();
+                self.passed_over.append(&mut self.passed_over_later);
+            }
+            Answer::Failed(_) => self.phase = Phase::Failed,
+        }
+        Some(answer)
+    }
+
+    /// After a commit: the marks, and the records that needed no outcome.
+    pub(crate) fn take_committed(&mut self) -> (Vec<Cut>, Vec<u64>) {
+        let later = std::mem::take(&mut self.passed_over_later);
+        (std::mem::take(&mut self.cuts), std::mem::replace(&mut self.passed_over, later))
+    }
+
+    /// Transactions committed and aborted so far.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.committed, self.aborted)
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        self.gone.store(true, Ordering::Release);
+    }
+}
+
+/// The thread that makes the calls that block.
+struct Clerk {
+    transactions: Transactions,
+    orders: Receiver<Order>,
+    answers: Sender<Answer>,
+    alarm: Arc<Alarm>,
+    gone: Arc<AtomicBool>,
+}
+
+/// How an order ended, when not as wished.
+enum End {
+    Aborted(String),
+    Failed(String),
+}
+
+impl Clerk {
+    fn run(self) {
+        let begun = self.insist(|| self.transactions.init(CALL)).and_then(|()| self.begin());
+        let is_ready = begun.is_ok();
+        self.say(begun.map_or_else(|end| end.into_answer(), |()| Answer::Ready));
+        if !is_ready {
+            return;
+        }
+        while let Ok(order) = self.orders.recv() {
+            let done = match order {
+                Order::Commit(offsets, membership, consumer) => self.commit(&offsets, &membership, &consumer).map(|()| Answer::Committed),
+                Order::Abort(reason) => self.abort().map(|()| Answer::Aborted(reason)),
+            };
+            let answer = done.unwrap_or_else(End::into_answer);
+            let answer = if matches!(answer, Answer::Failed(_)) { answer } else { self.begin().map_or_else(End::into_answer, |()| answer) };
+            let is_over = matches!(answer, Answer::Failed(_));
+            self.say(answer);
+            if is_over {
+                return;
+            }
+        }
+    }
+
+    fn say(&self, answer: Answer) {
+        self.answers.send(answer).ok();
+        self.alarm.ring();
+    }
+
+    /// Calls until there is an answer, or nobody waits for it any more.
+    fn insist(&self, call: impl Fn() -> Result<(), Failure>) -> Result<(), End> {
+        loop {
+            match call() {
+                Ok(()) => return Ok(()),
+                Err(failure) if failure.kind == Kind::Again && !self.gone.load(Ordering::Acquire) => {
+                    tracing::warn!(error = failure.text, "transaction waits for its broker");
+                }
+                Err(failure) if failure.kind == Kind::Abort => return Err(End::Aborted(failure.text)),
+                Err(failure) => return Err(End::Failed(format!("{}: {}", failure.code, failure.text))),
+            }
+        }
+    }
+
+    fn begin(&self) -> Result<(), End> {
+        self.insist(|| self.transactions.begin())
+    }
+
+    fn abort(&self) -> Result<(), End> {
+        self.insist(|| self.transactions.abort(CALL)).map_err(|end| match end {
+            End::Aborted(text) | End::Failed(text) => End::Failed(text),
+        })
+    }
+
+    fn commit(&self, offsets: &TopicPartitionList, membership: &Membership, consumer: &ConsumerHandle) -> Result<(), End> {
+        if let Err(end) = self.insist(|| self.transactions.send_offsets(offsets, membership)) {
+            return self.give_up(end);
+        }
+        match self.insist(|| self.transactions.commit(CALL)) {
+            Ok(()) => Ok(()),
+            Err(end) => match self.give_up(end) {
+                Err(End::Aborted(text)) => self.ask(consumer, offsets, text),
+                other => other,
+            },
+        }
+    }
+
+    fn give_up(&self, end: End) -> Result<(), End> {
+        match end {
+            End::Aborted(text) => self.abort().and(Err(End::Aborted(text))),
+            failed @ End::Failed(_) => Err(failed),
+        }
+    }
+
+    /// Whether a transaction that was given up after its commit had been asked for is committed all the same.
+    fn ask(&self, consumer: &ConsumerHandle, offsets: &TopicPartitionList, text: String) -> Result<(), End> {
+        for _ in 0..QUESTIONS_MAX {
+            if self.gone.load(Ordering::Acquire) {
+                break;
+            }
+            let Ok(found) = consumer.committed_offsets(offsets.clone(), QUESTION) else { continue };
+            let is_there = |topic: &str, partition, offset| found.find_partition(topic, partition).is_some_and(|found| found.offset() == offset);
+            let elements = offsets.elements();
+            let there = elements.iter().filter(|element| is_there(element.topic(), element.partition(), element.offset())).count();
+            // A partition that is another's by now may stand anywhere. Those that are still ours agree, and only they matter.
+            match there {
+                0 => return Err(End::Aborted(text)),
+                there if there == elements.len() => return Ok(()),
+                _ => break,
+            }
+        }
+        Err(End::Failed(format!("it is not known what became of a transaction: {text}")))
+    }
+}
+
+impl End {
+    fn into_answer(self) -> Answer {
+        match self {
+            Self::Aborted(text) => Answer::Aborted(text),
+            Self::Failed(text) => Answer::Failed(text),
+        }
+    }
+}

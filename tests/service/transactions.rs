@@ -1,0 +1,153 @@
+//! Transactional delivery on a real broker: a reader of committed records sees each result once, whatever breaks. That there was something to hide is told by a reader of everything.
+
+use std::time::Duration;
+
+use harness::kafka::{self, Reader};
+use harness::service::{Config, Service, dead_letters, results};
+use rdkafka::producer::{BaseProducer, Producer};
+
+use crate::rebalance;
+use crate::stage::{SOON, Shared, Stage, ensure};
+
+/// Longer than [`SOON`], for what waits for sessions and transactions to be over.
+const LATER: Duration = Duration::from_secs(60);
+
+/// Transactions that last for `interval`, so that whatever happens falls into one.
+fn config(stage: &Stage, interval: &str) -> Result<Config, String> {
+    let config = rebalance::config(stage, "cooperative-sticky")?.with("pipelines/0/delivery", "transactional");
+    Ok(config.with("pipelines/0/transaction_interval", interval).with("kafka/client_options/session.timeout.ms", "3000"))
+}
+
+/// Everything in the result topic, aborted or not.
+fn written(stage: &Stage) -> Result<usize, String> {
+    let mut all = Reader::open_uncommitted(&stage.bootstrap(), &results(&stage.source), stage.partitions)?;
+    Ok(all.read_to_end(&stage.bootstrap(), &results(&stage.source), stage.partitions, SOON)?.len())
+}
+
+pub(crate) fn a_kill_in_the_middle_of_a_transaction_shows_nothing_twice(shared: &Shared) -> Result<(), String> {
+    let stage = Stage::real(shared, "killed", 2)?;
+    let config = || -> Result<Config, String> { Ok(config(&stage, "1s")?.with("kafka/client_options/transaction.timeout.ms", "4000")) };
+    let mut feeder = stage.feeder()?;
+    let mut service = Service::start(&config()?, SOON)?;
+    feeder.stream(24_000, 3_000, |sent| {
+        if sent == 6_000 || sent == 15_000 {
+            service.signal("KILL")?;
+            service.wait(SOON)?;
+            service = Service::spawn(&config()?)?;
+        }
+        Ok(())
+    })?;
+    feeder.flush(SOON)?;
+    stage.wait_all_committed(LATER)?;
+    service.stop(SOON)?;
+    let balance = stage.balance(&feeder)?;
+    balance.check_exact()?;
+    let written = written(&stage)?;
+    ensure(written > balance.results, || {
+        format!("{written} results were written, and all of them are committed: no transaction was open when the service was killed")
+    })
+}
+
+/// Stopped in the middle of a transaction for longer than its session, a member wakes up and goes on with it. Its partition is another's by then, and the broker lets its transactions live for a minute: only the group can refuse it.
+pub(crate) fn a_zombie_is_refused_its_transaction(shared: &Shared) -> Result<(), String> {
+    let stage = Stage::real(shared, "zombie", 2)?;
+    let config = || -> Result<Config, String> { Ok(config(&stage, "1s")?.with("kafka/client_options/transaction.timeout.ms", "60000")) };
+    let mut feeder = stage.feeder()?;
+    let mut first = Service::start(&config()?, SOON)?;
+    let mut second = Service::start(&config()?, SOON)?;
+    feeder.stream(30_000, 2_000, |sent| match sent {
+        // Each has its partition by then, and is half a second into a transaction, or at the end of one.
+        8_000 => first.signal("STOP"),
+        22_000 => first.signal("CONT"),
+        _ => Ok(()),
+    })?;
+    feeder.flush(SOON)?;
+    stage.wait_all_committed(LATER)?;
+    let aborted = first.metrics("expressway_transactions_aborted")?;
+    for service in [&mut first, &mut second] {
+        service.stop(SOON)?;
+    }
+    let balance = stage.balance(&feeder)?;
+    balance.check_exact().map_err(|twice| format!("{twice}\n{}", first.stderr().join("\n")))?;
+    ensure(aborted.values().sum::<f64>() >= 1.0, || format!("the zombie's transaction was not aborted: {aborted:?}\n{}", first.stderr().join("\n")))?;
+    let written = written(&stage)?;
+    ensure(written > balance.results, || "the zombie had nothing in its transaction".to_owned())
+}
+
+/// Each refusal aborts a transaction; what else was in it goes again.
+pub(crate) fn what_is_refused_in_a_transaction_is_dead_lettered_in_another(shared: &Shared) -> Result<(), String> {
+    let stage = Stage::real(shared, "oversize", 2)?;
+    kafka::alter_topic(&stage.bootstrap(), &results(&stage.source), &[("max.message.bytes", "20000")])?;
+    let mut feeder = stage.feeder()?;
+    let mut random = expressway_ingest::random::Random::new(2);
+    let noise: String = (0..30_000).map(|_| char::from(b'a' + u8::try_from(random.between(0, 26)).unwrap_or(0))).collect();
+    for id in 0..2_000 {
+        let more = if id == 700 || id == 1_300 { format!(",\"noise\":\"{noise}\"") } else { String::new() };
+        feeder.errand(None, if id % 7 == 3 { "fail" } else { "plain" }, &more)?;
+        if id % 100 == 50 {
+            feeder.raw(None, Some(b"{"))?;
+        }
+    }
+    feeder.flush(SOON)?;
+    let mut service = Service::start(&config(&stage, "50ms")?, SOON)?;
+    stage.wait_all_committed(LATER).map_err(|late| format!("{late}\n{}", service.stderr().join("\n")))?;
+    let aborted = service.metrics("expressway_transactions_aborted")?;
+    service.stop(SOON)?;
+    let balance = stage.balance(&feeder)?;
+    balance.check_exact()?;
+    ensure(balance.dead_letters == 22, || format!("the books are {balance:?}"))?;
+    let mut letters = Reader::open(&stage.bootstrap(), &dead_letters(&stage.source), stage.partitions)?;
+    let letters = letters.read_to_end(&stage.bootstrap(), &dead_letters(&stage.source), stage.partitions, SOON)?;
+    let large = letters.iter().filter(|letter| letter.header("expressway-reason") == "result_too_large").count();
+    ensure(large == 2, || format!("{large} dead letters are of results that were too large"))?;
+    ensure(aborted.values().sum::<f64>() >= 2.0, || format!("hardly a transaction was aborted: {aborted:?}"))
+}
+
+/// Results above a record that waits are not produced; those of the other partition are. All of them come out once, in order.
+pub(crate) fn a_long_wait_withholds_its_partition_alone(shared: &Shared) -> Result<(), String> {
+    let stage = Stage::real(shared, "withheld", 2)?;
+    let mut feeder = stage.feeder()?;
+    feeder.errand(Some(0), "wait", ",\"seconds\":6")?;
+    for id in 0..2_000 {
+        feeder.errand(Some(id % 2), "plain", "")?;
+    }
+    feeder.flush(SOON)?;
+    let mut service = Service::start(&config(&stage, "50ms")?, SOON)?;
+    stage.wait_results(1_000)?;
+    let committed = stage.committed()?;
+    ensure(committed[0] == 0, || format!("the group stands at {committed:?} while record 0 waits"))?;
+    stage.wait_all_committed(SOON)?;
+    let outcomes = stage.wait_results(2_001)?;
+    let of_first: Vec<_> = outcomes.iter().filter(|record| record.partition == 0).map(|record| record.header("expressway-source")).collect();
+    let expected: Vec<_> = (0..1_001).map(|offset| format!("{}/0/{offset}", stage.source)).collect();
+    ensure(of_first == expected, || "the results of partition 0 are not in order".to_owned())?;
+    stage.balance(&feeder)?.check_exact()?;
+    service.stop(SOON)
+}
+
+/// Two processes that were given one `group.instance.id` share their transactional ids too: the later one fences the earlier one, which ends and says why.
+pub(crate) fn a_second_producer_of_the_same_name_ends_the_first(shared: &Shared) -> Result<(), String> {
+    let stage = Stage::real(shared, "twin", 1)?;
+    let mut feeder = stage.feeder()?;
+    let config = config(&stage, "100ms")?.with("kafka/client_options/group.instance.id", "twin").with("service/shards", 1);
+    let mut service = Service::start(&config, SOON)?;
+    let twin: BaseProducer = kafka::producer_config(&stage.bootstrap())
+        .set("transactional.id", format!("{}-errands-twin-0", stage.group))
+        .create()
+        .map_err(|error| error.to_string())?;
+    twin.init_transactions(SOON).map_err(|error| error.to_string())?;
+    feeder.errand(Some(0), "plain", "")?;
+    feeder.flush(SOON)?;
+    let code = service.wait(LATER).map_err(|late| {
+        format!("{late} counters {:?}", service.metrics("expressway_").map(|all| all.into_iter().filter(|(_, value)| *value > 0.0).collect::<Vec<_>>()))
+    })?;
+    let told = service.stderr().join("\n");
+    ensure(code == Some(3), || format!("the service ended with {code:?}:\n{told}"))?;
+    ensure(told.contains("the transactional producer met a fatal error"), || format!("it did not say why:\n{told}"))?;
+    // Nothing of it is visible; another one starts where it stood.
+    ensure(stage.results()?.read(Duration::from_secs(1))?.is_empty(), || "a fenced producer's result is visible".to_owned())?;
+    let mut next = Service::start(&config, SOON)?;
+    stage.wait_all_committed(SOON)?;
+    next.stop(SOON)?;
+    stage.balance(&feeder)?.check_exact()
+}
