@@ -1,7 +1,7 @@
 //! Case `kafka-heartbeat`: flags and verdict of [`crate::kafka`].
 
 use clap::{ArgMatches, Args, FromArgMatches as _};
-use expressway_ingest::pipeline::Profile;
+use expressway_ingest::pipeline::{Delivery, Profile};
 
 use super::{Report, start_logging, usage};
 use crate::error::Error;
@@ -32,6 +32,9 @@ pub struct Flags {
     /// What the clients are set for: throughput or latency
     #[arg(long, value_name = "NAME", default_value = "throughput", value_parser = profile)]
     profile: Profile,
+    /// How the pipeline delivers: at_least_once or transactional. The floor delivers at least once in any case
+    #[arg(long, value_name = "NAME", default_value = "at_least_once", value_parser = delivery)]
+    delivery: Delivery,
     /// Also offer so many records a second, open loop, and tell the latency
     #[arg(long, value_name = "R", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     rate: Option<u64>,
@@ -46,6 +49,11 @@ pub struct Flags {
 /// A profile by its name.
 pub(super) fn profile(name: &str) -> Result<Profile, String> {
     Profile::named(name).ok_or_else(|| "there are throughput and latency".to_owned())
+}
+
+/// A kind of delivery by its name.
+fn delivery(name: &str) -> Result<Delivery, String> {
+    Delivery::named(name).ok_or_else(|| "there are at_least_once and transactional".to_owned())
 }
 
 /// `NAME=VALUE`.
@@ -65,6 +73,7 @@ pub(super) fn from_flags(matches: &ArgMatches, progress: &mut dyn FnMut(&str)) -
         shards: asked.shards.unwrap_or_else(probe::processors),
         rounds: asked.rounds,
         profile: asked.profile,
+        delivery: asked.delivery,
         broker_pid: asked.broker_pid,
         client_options: asked.client_option,
     };

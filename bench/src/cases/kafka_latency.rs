@@ -1,7 +1,7 @@
 //! Case `kafka-latency`: flags and verdict of [`crate::kafka::latency`].
 
 use clap::{ArgMatches, Args, FromArgMatches as _};
-use expressway_ingest::pipeline::Profile;
+use expressway_ingest::pipeline::{Delivery, Profile};
 
 use super::kafka_heartbeat::{pair, profile};
 use super::{Report, start_logging, usage};
@@ -68,6 +68,7 @@ pub(super) fn from_flags(matches: &ArgMatches, progress: &mut dyn FnMut(&str)) -
         shards: asked.shards.unwrap_or_else(probe::processors),
         rounds: 0,
         profile: asked.profile,
+        delivery: Delivery::AtLeastOnce,
         broker_pid: asked.broker_pid,
         client_options: asked.client_option,
     };

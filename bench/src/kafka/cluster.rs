@@ -1,5 +1,6 @@
 //! The bench's own view of a cluster: make, fill, read and delete topics, ask for committed offsets. Nothing of it runs while something is timed, except the question for committed offsets at the end.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use expressway_ingest::devices::{Devices, Settings};
@@ -148,21 +149,31 @@ impl Cluster {
     /// Reads a topic from its beginning to its present end.
     pub(crate) fn read(&self, topic: &str, partitions: u32, mut each: impl FnMut(&BorrowedMessage<'_>)) -> Result<(), Error> {
         let ends = self.ends(topic, partitions)?;
-        let mut open = ends.iter().filter(|end| **end > 0).count();
+        let mut open: BTreeSet<i32> = (0..).zip(&ends).filter(|(_, end)| **end > 0).map(|(number, _)| number).collect();
         let mut config = config(&self.brokers);
         // A group is wanted by the client; nothing is ever committed under it.
         config.set("group.id", "expressway-bench-reader").set("enable.auto.commit", "false").set("fetch.queue.backoff.ms", "1");
+        // The last offset may be that of a transaction's end, at which no record lies.
+        config.set("enable.partition.eof", "true");
         let consumer: BaseConsumer = config.create().map_err(failed("reading", topic))?;
         let mut from = TopicPartitionList::new();
         for number in (0_i32..).take(ends.len()) {
             from.add_partition_offset(topic, number, Offset::Beginning).map_err(failed("reading", topic))?;
         }
         consumer.assign(&from).map_err(failed("reading", topic))?;
-        while open > 0 {
+        while !open.is_empty() {
             let message = consumer.poll(RECORD_WITHIN).ok_or_else(|| Error::surroundings(format!("reading {topic}"), "no further record comes"))?;
-            let message = message.map_err(failed("reading", topic))?;
-            let partition = usize::try_from(message.partition()).expect("a partition that was asked for is not negative");
-            open -= usize::from(message.offset() + 1 == ends[partition]);
+            let message = match message {
+                Err(KafkaError::PartitionEOF(number)) => {
+                    open.remove(&number);
+                    continue;
+                }
+                message => message.map_err(failed("reading", topic))?,
+            };
+            let number = message.partition();
+            if message.offset() + 1 == ends[usize::try_from(number).expect("a partition that was asked for is not negative")] {
+                open.remove(&number);
+            }
             each(&message);
         }
         Ok(())

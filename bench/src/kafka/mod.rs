@@ -18,7 +18,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use expressway_ingest::pipeline::{self, Identity, Profile};
+use expressway_ingest::pipeline::{self, Delivery, Identity, Profile};
 use serde_json::{Value, json};
 
 use self::cluster::{Cluster, Filled};
@@ -46,6 +46,8 @@ pub struct Settings {
     pub rounds: u32,
     /// What the clients are set for.
     pub profile: Profile,
+    /// How the pipeline delivers; the floor delivers at least once in any case.
+    pub delivery: Delivery,
     /// The broker's process, if its processor time is to be known.
     pub broker_pid: Option<u32>,
     /// Further options of the Kafka client, under librdkafka's names.
@@ -149,7 +151,10 @@ impl<'s> Bench<'s> {
         let (results, group) = (format!("{}-{name}", self.source), format!("{}-{name}", self.source));
         self.create(&results, self.settings.partitions)?;
         let watcher = self.cluster.watcher(&group, &self.source, self.settings.partitions)?;
-        let settings = self.pipeline_settings(&name, &group, &results);
+        let mut settings = self.pipeline_settings(&name, &group, &results);
+        if matches!(work, Work::Engine(_)) {
+            settings.delivery = self.settings.delivery;
+        }
         let run = round::run(settings, work, identity, self.settings.records, &watcher, self.settings.broker_pid)?;
         drop(watcher);
         let mut ledger = Ledger::new(&self.source, &filled.ends);
@@ -222,6 +227,7 @@ impl Outcome {
             "partitions": partitions,
             "shards": shards,
             "profile": self.settings.profile.name(),
+            "delivery": self.settings.delivery.name(),
             "executions_per_s": number(self.rates().median, 0),
             "floor_records_per_s": number(self.floors().median, 0),
             "share_of_floor": number(self.shares().median, 3),
@@ -290,6 +296,7 @@ mod tests {
             shards: 1,
             rounds: 3,
             profile: Profile::Throughput,
+            delivery: Delivery::AtLeastOnce,
             broker_pid: None,
             client_options: Vec::new(),
         }

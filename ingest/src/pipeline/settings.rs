@@ -50,6 +50,23 @@ pub enum Delivery {
     Transactional,
 }
 
+impl Delivery {
+    /// The kind of delivery of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::AtLeastOnce, Self::Transactional].into_iter().find(|delivery| delivery.name() == name)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AtLeastOnce => "at_least_once",
+            Self::Transactional => "transactional",
+        }
+    }
+}
+
 /// Which headers a result carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ResultHeaders {
