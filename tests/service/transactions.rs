@@ -125,11 +125,11 @@ pub(crate) fn a_long_wait_withholds_its_partition_alone(shared: &Shared) -> Resu
     service.stop(SOON)
 }
 
-/// Two processes that were given one `group.instance.id` share their transactional ids too: the later one fences the earlier one, which ends and says why.
+/// Two processes that were given one `group_instance_id` share their transactional ids too: the later one fences the earlier one, which ends and says why.
 pub(crate) fn a_second_producer_of_the_same_name_ends_the_first(shared: &Shared) -> Result<(), String> {
     let stage = Stage::real(shared, "twin", 1)?;
     let mut feeder = stage.feeder()?;
-    let config = config(&stage, "100ms")?.with("kafka/client_options/group.instance.id", "twin").with("service/shards", 1);
+    let config = config(&stage, "100ms")?.with("kafka/group_instance_id", "twin").with("service/shards", 1);
     let mut service = Service::start(&config, SOON)?;
     let twin: BaseProducer = kafka::producer_config(&stage.bootstrap())
         .set("transactional.id", format!("{}-errands-twin-0", stage.group))
