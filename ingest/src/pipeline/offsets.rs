@@ -9,6 +9,7 @@
 //!
 //! Kafka's clients disagree on whether an offset to store is the last one read or the next one to read. Only [`Mark`] knows.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::fmt;
 
@@ -133,6 +134,24 @@ impl Window {
         true
     }
 
+    /// The position goes back to `offset`: what is open from there on is given up, and what is open below stays open. Returns how many were given up.
+    pub(crate) fn rewind(&mut self, offset: i64) -> u64 {
+        let before = self.open;
+        let first = offset.div_euclid(WORD_BITS);
+        for (word, number) in self.words.iter_mut().zip(self.base..) {
+            let kept = match number.cmp(&first) {
+                Ordering::Less => u64::MAX,
+                Ordering::Equal => bit(offset) - 1,
+                Ordering::Greater => 0,
+            };
+            self.open -= u64::from((*word & !kept).count_ones());
+            *word &= kept;
+        }
+        while self.words.pop_back_if(|word| *word == 0).is_some() {}
+        self.next = self.next.min(offset);
+        before - self.open
+    }
+
     /// The lowest open record, or the last taken one plus one.
     pub(crate) fn mark(&self) -> Mark {
         match self.words.front() {
@@ -242,6 +261,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_open_below_a_rewind_still_holds_the_mark() {
+        let mut window = Window::new(0, 1_000);
+        for offset in 0..200 {
+            window.take(offset).unwrap();
+        }
+        for offset in (0..200).filter(|offset| *offset != 70) {
+            window.complete(offset);
+        }
+        window.take(200).unwrap();
+        assert_eq!(window.rewind(130), 1, "the record at 200 is given up");
+        assert_eq!((window.mark(), window.next(), window.open()), (Mark(70), 130, 1));
+        window.take(130).unwrap();
+        assert!(window.complete(70));
+        assert_eq!(window.mark(), Mark(130));
+        assert_eq!(window.rewind(50), 1);
+        assert_eq!((window.mark(), window.span()), (Mark(50), 0), "nothing open is left, so the mark goes back");
+    }
+
+    #[test]
     fn a_record_is_completed_once() {
         let mut window = Window::new(0, 100);
         window.take(3).unwrap();
@@ -282,6 +320,7 @@ mod tests {
         Complete { pick: usize },
         CompleteLowest,
         CompleteUnknown { offset: i64 },
+        Rewind { by: i64 },
     }
 
     fn deed() -> impl Strategy<Value = Deed> {
@@ -290,6 +329,7 @@ mod tests {
             4 => any::<usize>().prop_map(|pick| Deed::Complete { pick }),
             2 => Just(Deed::CompleteLowest),
             1 => (-10..5_000_i64).prop_map(|offset| Deed::CompleteUnknown { offset }),
+            1 => (1..400_i64).prop_map(|by| Deed::Rewind { by }),
         ]
     }
 
@@ -299,7 +339,7 @@ mod tests {
             let mut window = Window::new(start, records_max);
             let mut model = Model { open: BTreeSet::new(), next: start, records_max: i64::from(records_max) };
             for deed in deeds {
-                let before = window.mark();
+                let mut before = window.mark();
                 match deed {
                     Deed::Take { gap } => {
                         let offset = model.next + gap;
@@ -315,12 +355,19 @@ mod tests {
                         prop_assert!(window.complete(offset));
                     }
                     Deed::CompleteUnknown { offset } => prop_assert_eq!(window.complete(offset), model.open.remove(&offset)),
+                    Deed::Rewind { by } => {
+                        let to = model.next - by;
+                        let given_up = model.open.split_off(&to);
+                        model.next = to;
+                        prop_assert_eq!(window.rewind(to), given_up.len() as u64);
+                        before = before.min(Mark(to));
+                    }
                     Deed::Complete { .. } | Deed::CompleteLowest => {}
                 }
                 prop_assert_eq!(window.mark().next_to_read(), model.mark());
                 prop_assert_eq!(window.open(), model.open.len() as u64);
                 prop_assert_eq!(window.next(), model.next);
-                prop_assert!(window.mark() >= before, "the mark never goes back");
+                prop_assert!(window.mark() >= before, "the mark goes back only with the position");
                 prop_assert!(model.open.iter().all(|open| *open >= window.mark().next_to_read()), "nothing open lies below the mark");
                 prop_assert!(window.words.len() as i64 <= i64::from(records_max) / 64 + 2, "memory is bounded by the window");
             }

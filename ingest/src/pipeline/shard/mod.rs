@@ -442,10 +442,14 @@ impl<P: Processor> Shard<P> {
         if partition.is_held_by_order() || partition.withholds(withheld_max) {
             return self.hold(place, message);
         }
-        match partition.take(offset) {
+        let mut taken = partition.take(offset);
+        if taken == Err(Refusal::Backwards) {
+            self.rewind(place, offset);
+            taken = self.partition(place).take(offset);
+        }
+        match taken {
             Ok(()) => self.admit(place, message, now),
-            Err(Refusal::Full) => self.hold(place, message),
-            Err(Refusal::Backwards) => self.rewind(place, message, now),
+            Err(Refusal::Full | Refusal::Backwards) => self.hold(place, message),
         }
     }
 
@@ -465,18 +469,21 @@ impl<P: Processor> Shard<P> {
         self.tally.add(Count::Pauses, 1);
     }
 
-    /// The log was cut below our position and the client went back: a new window, so that what is open from before cannot move the new mark.
+    /// The log was cut below our position and the client went back. From there on everything comes again, so what is open of it is given up and stays behind in the old epoch, where it cannot move the mark. What is open below comes from nowhere else: it goes on under the new epoch and holds the mark as before.
     #[cold]
-    fn rewind(&mut self, place: usize, message: Message, now: &Now) {
-        let (epoch, records_max, offset) = (self.desk.next_epoch(), self.rules.window_records_max, message.offset());
-        let mut partition = self.partitions[place].take().expect("the caller has found it in the table");
+    fn rewind(&mut self, place: usize, offset: i64) {
+        let to = self.desk.next_epoch();
+        self.forget_above(place, offset);
+        let partition = self.partition(place);
         tracing::warn!(partition = partition.describe(), offset, "position went back");
-        self.forget_waiting(place, &mut partition);
-        partition.go_back(offset, epoch, records_max);
-        self.partitions[place] = Some(partition);
+        let from = partition.epoch;
+        let gone = partition.go_back(offset, to);
+        self.records.renew(place, from, offset, to);
+        for opaque in gone {
+            self.records.remove(RecordId::from_opaque(opaque));
+        }
         self.sink.doom(|| "the position of a partition went back".to_owned());
         self.tally.add(Count::Rewinds, 1);
-        self.take_record(place, message, now);
     }
 
     /// Takes the records that came while their partition was held.
@@ -490,12 +497,15 @@ impl<P: Processor> Shard<P> {
                 let Some(partition) = self.partitions[place].as_mut() else { break };
                 let may_take = partition.is_consuming() && !partition.is_held_by_order() && !partition.withholds(withheld_max);
                 let may_go_on = may_take && (!partition.paused || partition.is_half_free() && !partition.withholds(withheld_max / 2));
-                let Some(message) = partition.held.front().filter(|_| may_go_on) else { break };
-                if partition.take(message.offset()).is_err() {
-                    break;
+                let Some(offset) = partition.held.front().filter(|_| may_go_on).map(Message::offset) else { break };
+                match partition.take(offset) {
+                    Ok(()) => {
+                        let message = partition.held.pop_front().expect("the front was looked at just now");
+                        self.admit(place, message, now);
+                    }
+                    Err(Refusal::Full) => break,
+                    Err(Refusal::Backwards) => self.rewind(place, offset),
                 }
-                let message = partition.held.pop_front().expect("the front was looked at just now");
-                self.admit(place, message, now);
             }
         }
     }

@@ -202,6 +202,34 @@ impl Order {
         gone
     }
 
+    /// Forgets what stands at `from` or above, and tells which records were not begun or had their result kept. `keys` are those of which something stands below: they stay open.
+    pub(crate) fn cut(&mut self, from: i64, offset_of: impl Fn(RecordId) -> Option<i64>, keys: &[Vec<u8>]) -> Vec<RecordId> {
+        let mut gone: Vec<Deferred> = Vec::new();
+        let open_below: Vec<u64> = keys.iter().map(|key| self.hash(key)).collect();
+        let before = self.keys.len();
+        self.keys.retain(|hash, queue| {
+            queue.retain(|deferred| {
+                let stays = offset_of(deferred.0).is_some_and(|offset| offset < from);
+                if !stays {
+                    gone.push(*deferred);
+                }
+                stays
+            });
+            open_below.contains(hash)
+        });
+        self.open -= before - self.keys.len();
+        while let Some(turn) = self.turns.pop_back_if(|turn| turn.offset >= from) {
+            match turn.state {
+                State::Running => self.open -= 1,
+                State::Kept(kept) => gone.push((kept.record, kept.bytes)),
+                State::Gone => {}
+            }
+        }
+        self.waiting -= gone.len();
+        self.waiting_bytes -= gone.iter().map(|(_, bytes)| bytes).sum::<usize>();
+        gone.into_iter().map(|(record, _)| record).collect()
+    }
+
     /// Forgets the records that were not begun, and tells which.
     pub(crate) fn clear_deferred(&mut self) -> Vec<RecordId> {
         let mut gone: Vec<Deferred> = self.keys.values_mut().flat_map(|queue| queue.drain(..)).collect();

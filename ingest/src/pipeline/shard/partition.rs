@@ -184,13 +184,13 @@ impl Partition {
         None
     }
 
-    /// The client's position has gone back to `start`: a new window under a new epoch, and the marks go back with it.
-    pub(crate) fn go_back(&mut self, start: i64, epoch: u32, window_records_max: u32) {
+    /// The client's position has gone back to `start`: what is open from there on is given up, a new epoch begins, and the marks may go back. Returns the records whose outcomes waited and are given up.
+    pub(crate) fn go_back(&mut self, start: i64, epoch: u32) -> Vec<u64> {
         self.epoch = epoch;
-        self.books.given_up += self.window.open();
-        self.window = Window::new(start, window_records_max);
-        self.outcomes = self.outcomes.is_some().then(|| Outcomes::new(start, window_records_max));
+        self.books.given_up += self.window.rewind(start);
+        let gone = self.outcomes.as_mut().map(|outcomes| outcomes.rewind(start)).unwrap_or_default();
         self.stored = Stored::default();
+        gone
     }
 
     /// Stops fetching, dropping what the client has fetched ahead; it is fetched again after [`resume`](Partition::resume).

@@ -178,6 +178,27 @@ impl Records {
         }
     }
 
+    /// The keys of a partition's records below an offset that others wait for, or that wait.
+    pub(crate) fn held_keys(&self, partition: usize, epoch: u32, below: i64) -> Vec<Vec<u8>> {
+        let held = self.places.iter().filter_map(|(_, place)| match place {
+            Place::Used(open) if (open.partition, open.epoch) == (partition, epoch) && open.offset < below && open.hold != Hold::Free => open.source.key(),
+            _ => None,
+        });
+        held.map(<[u8]>::to_vec).collect()
+    }
+
+    /// Gives the records of a partition below an offset another epoch.
+    pub(crate) fn renew(&mut self, partition: usize, from: u32, below: i64, to: u32) {
+        for (_, place) in &mut self.places {
+            if let Place::Used(open) = place
+                && (open.partition, open.epoch) == (partition, from)
+                && open.offset < below
+            {
+                open.epoch = to;
+            }
+        }
+    }
+
     pub(crate) fn remove(&mut self, id: RecordId) -> Option<Open> {
         self.find(id)?;
         let (generation, place) = &mut self.places[id.index()];

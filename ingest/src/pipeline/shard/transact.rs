@@ -118,19 +118,31 @@ impl Outcomes {
         }
     }
 
+    /// The position goes back to `start`: outcomes from there on are given up, whose records are returned.
+    pub(crate) fn rewind(&mut self, start: i64) -> Vec<u64> {
+        self.unknown.rewind(start);
+        self.committed = self.committed.min(self.unknown.mark());
+        let gone = self.above.split_off(&start);
+        self.bytes -= gone.values().map(Outcome::bytes).sum::<usize>();
+        gone.values().flat_map(Outcome::opaques).collect()
+    }
+
     /// The records that wait above the mark.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = u64> {
-        self.above.values().flat_map(|outcome| {
-            let (record, passed_over) = match outcome {
-                Outcome::Produced { record, .. } => (Some(record), None),
-                Outcome::PassedOver { opaque } => (None, Some(*opaque)),
-            };
-            record.into_iter().flat_map(Bundle::opaques).chain(passed_over)
-        })
+        self.above.values().flat_map(Outcome::opaques)
     }
 }
 
 impl Outcome {
+    /// The record that it is the outcome of.
+    fn opaques(&self) -> impl Iterator<Item = u64> {
+        let (record, passed_over) = match self {
+            Self::Produced { record, .. } => (Some(record), None),
+            Self::PassedOver { opaque } => (None, Some(*opaque)),
+        };
+        record.into_iter().flat_map(Bundle::opaques).chain(passed_over)
+    }
+
     fn bytes(&self) -> usize {
         match self {
             Self::Produced { record, beside, .. } => record.bytes() + beside,

@@ -121,6 +121,23 @@ impl<P: Processor> Shard<P> {
         self.remove_records(&gone);
     }
 
+    /// The position of a partition goes back: what waits from there on is forgotten, for it comes again.
+    #[cold]
+    pub(super) fn forget_above(&mut self, place: usize, from: i64) {
+        let partition = self.partitions[place].as_mut().expect("the caller has found it in the table");
+        let (records, epoch) = (&self.records, partition.epoch);
+        let offset_of = |record| records.find(record).filter(|open| (open.partition, open.epoch) == (place, epoch)).map(|open| open.offset);
+        let mut gone = partition.order.cut(from, offset_of, &records.held_keys(place, epoch, from));
+        self.ready.retain(|record| {
+            let comes_again = offset_of(*record).is_some_and(|offset| offset >= from);
+            if comes_again {
+                gone.push(*record);
+            }
+            !comes_again
+        });
+        self.remove_records(&gone);
+    }
+
     fn remove_records(&mut self, gone: &[RecordId]) {
         for record in gone {
             self.records.remove(*record);
