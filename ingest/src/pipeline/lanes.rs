@@ -305,6 +305,9 @@ impl Lanes {
             return;
         }
         if is_too_large && lane.last.0 == 1 {
+            // Nothing of it goes again, so nothing holds the shard up.
+            lane.not_before_ns = 0;
+            self.held_back -= usize::from(was_held_back);
             self.singled_out.extend([back, rejected].into_iter().filter(|bundle| !bundle.is_empty()).map(|bundle| (partition, bundle)));
             return;
         }
@@ -341,8 +344,13 @@ impl Lanes {
             lane.waiting.retain(|bundle| !bundle.is_empty());
         }
         self.waiting -= gone.len() - before;
-        for bundle in self.lanes.iter_mut().flat_map(|lane| [&mut lane.back, &mut lane.rejected, &mut lane.kept]) {
-            bundle.forget(&is_stale, gone);
+        for lane in &mut self.lanes {
+            [&mut lane.back, &mut lane.rejected, &mut lane.kept].into_iter().for_each(|bundle| bundle.forget(&is_stale, gone));
+            // With something under way its report ends the wait; with nothing left nobody would.
+            if lane.not_before_ns > 0 && lane.under_way == 0 && lane.waiting.is_empty() {
+                lane.not_before_ns = 0;
+                self.held_back -= 1;
+            }
         }
     }
 }
@@ -402,6 +410,28 @@ mod tests {
         lanes.reported(1);
         assert_eq!(lanes.next(0).map(|(partition, bundle)| (partition, opaques(bundle))), Some((1, vec![12])));
         assert_eq!(lanes.waiting(), 0);
+    }
+
+    #[test]
+    fn a_lane_whose_records_are_gone_holds_nobody_up() {
+        let mut lanes = Lanes::new(1_000, 0);
+        let meet = |lanes: &mut Lanes, opaque: u64, fate: Fate| {
+            lanes.push(0, None, Some(b"a"), headers(), opaque);
+            let (partition, bundle) = lanes.next(u64::MAX).unwrap();
+            drop(bundle);
+            lanes.sent(partition, 1);
+            lanes.came_back(partition, None, Some(b"a"), headers(), opaque, fate);
+        };
+        meet(&mut lanes, 1, Fate::Later(5));
+        assert!(lanes.is_held_back());
+        lanes.forget(|_| true, &mut Vec::new());
+        assert!(!lanes.is_held_back(), "its partition was given back");
+        meet(&mut lanes, 2, Fate::Later(5));
+        let (partition, _) = lanes.next(5).unwrap();
+        lanes.sent(partition, 1);
+        lanes.came_back(partition, None, Some(b"a"), headers(), 2, Fate::TooLarge);
+        assert!(!lanes.is_held_back(), "it was singled out");
+        assert_eq!(alone(&mut lanes), [2]);
     }
 
     #[test]
