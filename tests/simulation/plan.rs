@@ -1,0 +1,157 @@
+//! What a seed draws before it begins: the surroundings, the settings, the records and the faults.
+
+use std::time::Duration;
+
+use crate::pipeline::{OnFailure, OnNull, ResultHeaders};
+use expressway_ingest::random::Random;
+
+pub(crate) const SOURCE: &str = "in";
+pub(crate) const RESULTS: &str = "out";
+pub(crate) const DEAD_LETTERS: &str = "dead";
+
+const MS: u64 = 1_000_000;
+/// More than a bundle has.
+pub(crate) const REQUEST_RECORDS_MAX: usize = 10_000;
+/// Faults begin before that.
+const FAULTS_UNTIL_MS: u64 = 3_000;
+/// How much longer than a drain the application may leave the client unpolled; the service asks for five seconds.
+const POLL_MARGIN_NS: u64 = 5_500 * MS;
+
+/// Something that goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// kill -9; another instance starts after a while.
+    Crash { restart_ns: u64 },
+    /// SIGTERM; another instance starts after a while.
+    Shutdown { restart_ns: u64 },
+    /// One more instance.
+    Join,
+    /// SIGSTOP and SIGCONT.
+    Freeze { ns: u64 },
+    /// No broker in reach.
+    CutOff { ns: u64 },
+    /// A source partition has no leader.
+    SourceDown { partition: u64, ns: u64 },
+    /// A partition of the topics that are written to has no leader.
+    TargetDown { partition: u64, ns: u64 },
+    /// The result topic is not ours to write to.
+    Refuse { ns: u64 },
+    /// The time of day jumps.
+    ClockJump { ns: i64 },
+    /// The log was cut and written anew: a position goes back.
+    GoBack { partition: u64, by: i64 },
+    /// The coordinator loses sight of a member.
+    Expel,
+}
+
+/// Everything that a seed decides beforehand.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) is_eager: bool,
+    pub(crate) instances: usize,
+    pub(crate) instances_max: usize,
+    pub(crate) starts: Vec<i64>,
+    pub(crate) committed: Vec<Option<i64>>,
+    pub(crate) result_partitions: usize,
+    pub(crate) dead_letter_partitions: usize,
+    pub(crate) records: u64,
+    pub(crate) records_at_once: bool,
+    pub(crate) unusual_percent: u64,
+    pub(crate) gap_percent: u64,
+    pub(crate) session_ns: u64,
+    pub(crate) heartbeat_ns: u64,
+    pub(crate) commit_interval_ms: u64,
+    pub(crate) drain: Duration,
+    pub(crate) shutdown: Duration,
+    pub(crate) ahead_max: usize,
+    pub(crate) fetch_max: usize,
+    pub(crate) producer_records_max: usize,
+    pub(crate) request_records_max: usize,
+    pub(crate) linger_ns_max: u64,
+    pub(crate) message_timeout_ns: u64,
+    pub(crate) has_fatal_producers: bool,
+    pub(crate) shards: u32,
+    pub(crate) executions_open_max: u32,
+    pub(crate) window_records_max: u32,
+    pub(crate) batch_records_max: u32,
+    pub(crate) in_flight_max: u32,
+    pub(crate) topic_error_timeout: Duration,
+    pub(crate) on_failure: OnFailure,
+    pub(crate) on_null: OnNull,
+    pub(crate) result_headers: ResultHeaders,
+    pub(crate) faults: Vec<(u64, Fault)>,
+}
+
+impl Plan {
+    pub(crate) fn draw(random: &mut Random) -> Self {
+        let partitions = 1 + random.index(4);
+        let starts: Vec<i64> = (0..partitions).map(|_| random.one_of(&[0, 0, 9, 1_000])).collect();
+        let committed = starts.iter().map(|start| if random.below(3) == 0 { Some(*start) } else { None }).collect();
+        let result_partitions = if random.below(3) == 0 { 1 + random.index(4) } else { partitions };
+        let instances = random.one_of(&[1, 1, 2, 2, 3]);
+        let drain_ms = random.one_of(&[20, 100, 500, 2_000, 6_000]);
+        let faults = random.one_of(&[0, 1, 2, 3, 5, 8]);
+        let mut plan = Self {
+            is_eager: random.below(2) == 0,
+            instances,
+            instances_max: instances + random.index(3),
+            starts,
+            committed,
+            result_partitions,
+            dead_letter_partitions: 1 + random.index(2),
+            records: random.one_of(&[20, 40, 80, 160]),
+            records_at_once: random.below(3) == 0,
+            unusual_percent: random.one_of(&[0, 0, 5, 20, 60]),
+            gap_percent: random.one_of(&[0, 5, 40]),
+            session_ns: random.one_of(&[300, 600, 1_000]) * MS,
+            heartbeat_ns: random.one_of(&[20, 60, 100]) * MS,
+            commit_interval_ms: random.one_of(&[20, 100, 500]),
+            drain: Duration::from_millis(drain_ms),
+            shutdown: Duration::from_millis(random.one_of(&[200, 2_000, 8_000])),
+            ahead_max: random.one_of(&[2, 10, 100]),
+            fetch_max: random.one_of(&[1, 5, 40]),
+            producer_records_max: random.one_of(&[5, 40, 1_000]),
+            request_records_max: random.one_of(&[1, 5, REQUEST_RECORDS_MAX]),
+            linger_ns_max: random.one_of(&[1, 2, 10]) * MS,
+            message_timeout_ns: random.one_of(&[100, 1_000, 10_000]) * MS,
+            has_fatal_producers: random.below(8) == 0,
+            shards: random.one_of(&[1, 1, 2, 3]),
+            executions_open_max: random.one_of(&[1, 4, 50, 1_000]),
+            window_records_max: random.one_of(&[1, 6, 40, 100_000]),
+            batch_records_max: random.one_of(&[1, 4, 64]),
+            in_flight_max: random.one_of(&[1, 8, 1_000]),
+            topic_error_timeout: Duration::from_millis(random.one_of(&[300, 5_000])),
+            on_failure: random.one_of(&[OnFailure::Result, OnFailure::DeadLetter]),
+            on_null: random.one_of(&[OnNull::DeadLetter, OnNull::Skip]),
+            result_headers: random.one_of(&[ResultHeaders::Source, ResultHeaders::Full]),
+            faults: Vec::new(),
+        };
+        plan.faults = (0..faults).map(|_| (random.below(FAULTS_UNTIL_MS * MS), plan.fault(random))).collect();
+        plan.faults.sort_by_key(|(at_ns, _)| *at_ns);
+        plan
+    }
+
+    fn fault(&self, random: &mut Random) -> Fault {
+        let restart_ns = random.one_of(&[0, 50, 400, 1_500]) * MS;
+        let ns = random.one_of(&[30, 200, 800, 2_000]) * MS;
+        let partition = random.below(4);
+        match random.below(14) {
+            0..=2 => Fault::Crash { restart_ns },
+            3 | 4 => Fault::Shutdown { restart_ns },
+            5 => Fault::Join,
+            6 => Fault::Freeze { ns },
+            7 => Fault::CutOff { ns },
+            8 => Fault::SourceDown { partition, ns },
+            9 => Fault::TargetDown { partition, ns },
+            10 => Fault::Refuse { ns },
+            11 => Fault::ClockJump { ns: random.one_of(&[-3_600_000_000_000, 3_600_000_000_000]) },
+            12 => Fault::GoBack { partition, by: random.one_of(&[1, 5, 50]) },
+            _ => Fault::Expel,
+        }
+    }
+
+    /// How long the application may leave the client unpolled, which is how long a round of the group lasts at most.
+    pub(crate) fn poll_interval_ns(&self) -> u64 {
+        u64::try_from(self.drain.as_nanos()).expect("drains are short") + POLL_MARGIN_NS
+    }
+}
