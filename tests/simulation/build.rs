@@ -18,7 +18,8 @@ fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     let write = |name: &str, text: String| fs::write(out.join(name), text).expect("the folder can be written to");
     write("pipeline.rs", module("dead_code, unreachable_pub, unused_imports", "pipeline", "pipeline", "mod.rs"));
-    write("client.rs", module("dead_code, unused_imports", "kafka", "client", "client.rs") + &module("dead_code", "kafka", "bundle", "bundle.rs"));
+    let files = [("dead_code, unused_imports", "client"), ("dead_code", "bundle"), ("dead_code, unreachable_pub", "protocol")];
+    write("client.rs", files.iter().map(|(lints, name)| module(lints, "kafka", name, &format!("{name}.rs"))).collect());
     println!("cargo::rustc-check-cfg=cfg(has_bug)");
     if env::var_os(VARIABLE).is_some() {
         println!("cargo::rustc-cfg=has_bug");

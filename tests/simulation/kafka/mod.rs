@@ -13,5 +13,7 @@ pub use expressway_ingest::pipeline::Profile;
 pub(crate) use headers::Headers;
 pub(crate) use native::{BaseConsumer, ConsumerCalls};
 pub(crate) use producer::{Producer, Topic};
+#[expect(unreachable_pub, reason = "the pipeline passes it on under this visibility")]
+pub use protocol::GroupProtocol;
 pub(crate) use queue::{Batch, Message, ShardQueue};
 pub(crate) use rdkafka::types::RDKafkaErrorCode as ErrorCode;

@@ -68,6 +68,11 @@ impl<C: ConsumerContext> BaseConsumer<C> {
         &self.context
     }
 
+    /// What lies under a consumer.
+    pub(crate) fn client(&self) -> Client {
+        Client
+    }
+
     pub(crate) fn subscribe(&self, topics: &[&str]) -> KafkaResult<()> {
         assert_eq!(topics, [SOURCE], "there is one source topic");
         with(|world| world.subscribe(self.id));
@@ -196,6 +201,15 @@ impl<C: ConsumerContext> BaseConsumer<C> {
         };
         let count = self.ask(wait, count).ok_or(KafkaError::MetadataFetch(ErrorCode::OperationTimedOut))?;
         Ok(Metadata { topics: [TopicMetadata { name, partitions: vec![(); count] }] })
+    }
+}
+
+/// A client that never meets an error it cannot recover from.
+pub(crate) struct Client;
+
+impl Client {
+    pub(crate) fn fatal_error(&self) -> Option<(ErrorCode, String)> {
+        None
     }
 }
 
