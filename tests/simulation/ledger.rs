@@ -1,12 +1,12 @@
 //! What must hold at every step: who is owed what, and what has come of it.
 //!
-//! A record is *finished* when the broker has its result or its dead letter, or when it has no value and such records are passed over. Nothing may be stored or committed past a record that is not finished. Within one assignment, results of executions that never wait appear in the order of their records, as long as the producer meets no error.
+//! A record is *finished* when the broker has its result or its dead letter, or when it has no value and such records are passed over. Nothing may be stored or committed past a record that is not finished. Within one assignment, what was promised an order (of a key, of a partition; results of executions that never wait in any case) appears in it, as long as the producer meets no error.
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::pipeline::OnNull;
+use crate::pipeline::{OnNull, Ordering};
 
-use crate::broker::Entry;
+use crate::broker::{Entry, Record};
 use crate::plan::Plan;
 use crate::producer::{Sent, Target};
 use crate::workflow::{self, Kind};
@@ -22,8 +22,8 @@ pub(crate) struct Ledger {
     pub(crate) may_go_back: Vec<bool>,
     /// By partition: everything before this place in the log is finished.
     finished_to: Vec<usize>,
-    /// By assignment, source and target partition: the last offset that appeared for the first time.
-    last: HashMap<(u64, i32, i32), i64>,
+    /// By assignment and source partition, topic and partition that it appears in, and order it belongs to: the last offset that appeared for the first time.
+    last: HashMap<(u64, i32, Target, i32, Vec<u8>), i64>,
     seen: BTreeSet<(u64, i32, i64)>,
     /// Instance and partition of records that met an error, went back, or were refused for themselves: those go another way than their neighbours.
     pub(crate) disordered: BTreeSet<(usize, i32)>,
@@ -56,15 +56,25 @@ impl Ledger {
         self.disordered.extend(request.iter().filter_map(|sent| Some((instance, sent.source()?.0))));
     }
 
-    fn check_order(&mut self, instance: usize, sent: &Sent, partition: i32, offset: i64) -> Result<(), String> {
+    fn check_order(&mut self, instance: usize, sent: &Sent, (partition, offset): (i32, i64), order: Vec<u8>) -> Result<(), String> {
         if !self.seen.insert((sent.assignment, partition, offset)) || self.disordered.contains(&(instance, partition)) {
             return Ok(());
         }
-        let last = self.last.insert((sent.assignment, partition, sent.partition), offset);
+        let last = self.last.insert((sent.assignment, partition, sent.target, sent.partition, order), offset);
         match last.filter(|last| *last > offset) {
             Some(last) => Err(format!("the result of {partition}/{offset} appears after that of {partition}/{last}, of the same assignment")),
             None => Ok(()),
         }
+    }
+}
+
+/// Which order a result or dead letter belongs to, if it was promised one: its key's, its partition's, or that of the executions that never wait.
+fn order_of(record: &Record, target: Target, ordering: Ordering) -> Option<Vec<u8>> {
+    let is_plain = record.kind == Kind::Plain && target == Target::Results;
+    match (ordering, &record.key) {
+        (Ordering::Key, Some(key)) => Some([b"key ", key.as_slice()].concat()),
+        (Ordering::None | Ordering::Key, _) => is_plain.then(Vec::new),
+        (Ordering::Partition, _) => (target == Target::Results).then(Vec::new),
     }
 }
 
@@ -131,10 +141,9 @@ impl World {
         if let Err(wrong) = workflow::check(&record, sent, &self.plan) {
             self.violate(|| format!("{:?} of {partition}/{offset}: {wrong}", sent.target));
         }
-        if record.kind == Kind::Plain
-            && sent.target == Target::Results
+        if let Some(order) = order_of(&record, sent.target, self.plan.ordering)
             && !self.instances[instance].is_dead
-            && let Err(wrong) = self.ledger.check_order(instance, sent, partition, offset)
+            && let Err(wrong) = self.ledger.check_order(instance, sent, (partition, offset), order)
         {
             self.violate(|| wrong);
         }

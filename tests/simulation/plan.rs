@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::pipeline::{OnFailure, OnNull, ResultHeaders};
+use crate::pipeline::{OnFailure, OnNull, Ordering, ResultHeaders};
 use expressway_ingest::random::Random;
 
 pub(crate) const SOURCE: &str = "in";
@@ -76,6 +76,8 @@ pub(crate) struct Plan {
     pub(crate) batch_records_max: u32,
     pub(crate) in_flight_max: u32,
     pub(crate) topic_error_timeout: Duration,
+    pub(crate) ordering: Ordering,
+    pub(crate) deferred_records_max: u32,
     pub(crate) on_failure: OnFailure,
     pub(crate) on_null: OnNull,
     pub(crate) result_headers: ResultHeaders,
@@ -121,6 +123,8 @@ impl Plan {
             batch_records_max: random.one_of(&[1, 4, 64]),
             in_flight_max: random.one_of(&[1, 8, 1_000]),
             topic_error_timeout: Duration::from_millis(random.one_of(&[300, 5_000])),
+            ordering: random.one_of(&[Ordering::None, Ordering::Key, Ordering::Key, Ordering::Partition]),
+            deferred_records_max: random.one_of(&[1, 5, 1_000]),
             on_failure: random.one_of(&[OnFailure::Result, OnFailure::DeadLetter]),
             on_null: random.one_of(&[OnNull::DeadLetter, OnNull::Skip]),
             result_headers: random.one_of(&[ResultHeaders::Source, ResultHeaders::Full]),

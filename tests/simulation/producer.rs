@@ -14,7 +14,7 @@ use crate::world::{TaskId, World};
 pub(crate) const RESULT_BYTES_MAX: usize = 2_000;
 
 /// A topic that is written to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Target {
     Results,
     DeadLetters,

@@ -297,7 +297,10 @@ fn check_bounds(instance: usize) {
             let plan = &world.plan;
             let (shards, partitions) = (u64::from(plan.shards), plan.starts.len() as u64);
             let window = u64::from(plan.window_records_max) * partitions;
-            let in_flight_max = usize::try_from(plan.in_flight_max + plan.executions_open_max + plan.batch_records_max).unwrap_or(usize::MAX);
+            // Executions that end after they waited come on top of what is taken, and so do results that waited for those below them.
+            let kept_max = u64::from(plan.deferred_records_max) * partitions;
+            let in_flight_max = u64::from(plan.in_flight_max + plan.executions_open_max + plan.batch_records_max) + kept_max;
+            let in_flight_max = usize::try_from(in_flight_max).unwrap_or(usize::MAX);
             let executions = u64::from(plan.executions_open_max) * shards;
             let fullest = world.producers.iter().filter(|producer| producer.instance == instance).map(|producer| producer.open).max();
             if counters.executions_open > executions {
@@ -331,6 +334,8 @@ fn settings(plan: &Plan) -> Settings {
         result_topic: RESULTS.to_owned(),
         dead_letter_topic: DEAD_LETTERS.to_owned(),
         shards: plan.shards,
+        ordering: plan.ordering,
+        deferred_records_max: plan.deferred_records_max,
         on_failure: plan.on_failure,
         on_null: plan.on_null,
         result_headers: plan.result_headers,
