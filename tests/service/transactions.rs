@@ -132,7 +132,7 @@ pub(crate) fn a_second_producer_of_the_same_name_ends_the_first(shared: &Shared)
     let config = config(&stage, "100ms")?.with("kafka/group_instance_id", "twin").with("service/shards", 1);
     let mut service = Service::start(&config, SOON)?;
     let twin: BaseProducer = kafka::producer_config(&stage.bootstrap())
-        .set("transactional.id", format!("{}-errands-twin-0", stage.group))
+        .set("transactional.id", format!("{}-errands-twin.errands-0", stage.group))
         .create()
         .map_err(|error| error.to_string())?;
     twin.init_transactions(SOON).map_err(|error| error.to_string())?;

@@ -2,7 +2,7 @@
 
 use clap::{ArgMatches, Args, FromArgMatches as _};
 use expressway_ingest::config::parse_size;
-use expressway_ingest::pipeline::Profile;
+use expressway_ingest::pipeline::{Delivery, Profile};
 use serde_json::json;
 
 use super::kafka_heartbeat::{pair, profile};
@@ -62,6 +62,7 @@ pub(super) fn from_flags(matches: &ArgMatches, progress: &mut dyn FnMut(&str)) -
         shards: asked.shards.unwrap_or_else(probe::processors),
         rounds: 0,
         profile: asked.profile,
+        delivery: Delivery::AtLeastOnce,
         broker_pid: asked.broker_pid,
         client_options: asked.client_option,
     };

@@ -1,7 +1,7 @@
 //! Case `overload`: flags and verdict of [`crate::kafka::overload`].
 
 use clap::{ArgMatches, Args, FromArgMatches as _};
-use expressway_ingest::pipeline::Profile;
+use expressway_ingest::pipeline::{Delivery, Profile};
 
 use super::kafka_heartbeat::{pair, profile};
 use super::{Report, start_logging, usage};
@@ -53,6 +53,7 @@ pub(super) fn from_flags(matches: &ArgMatches, progress: &mut dyn FnMut(&str)) -
         shards: asked.shards,
         rounds: 0,
         profile: asked.profile,
+        delivery: Delivery::AtLeastOnce,
         broker_pid: None,
         client_options: asked.client_option,
     };
