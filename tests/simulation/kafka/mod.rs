@@ -5,6 +5,7 @@ pub(crate) mod headers;
 pub(crate) mod native;
 pub(crate) mod producer;
 pub(crate) mod queue;
+pub(crate) mod transaction;
 
 pub(crate) use bundle::{Bundle, Rejected};
 pub(crate) use client::{Consumer, ConsumerHandle, Rebalancer};
@@ -17,3 +18,4 @@ pub(crate) use producer::{Producer, Topic};
 pub use protocol::GroupProtocol;
 pub(crate) use queue::{Batch, Message, ShardQueue};
 pub(crate) use rdkafka::types::RDKafkaErrorCode as ErrorCode;
+pub(crate) use transaction::{Membership, Transactions};

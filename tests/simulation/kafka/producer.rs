@@ -8,7 +8,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::error::KafkaResult;
 use rdkafka::types::RDKafkaErrorCode as ErrorCode;
 
-use super::{Bundle, Headers, Rejected, ShardQueue};
+use super::{Bundle, Headers, Rejected, ShardQueue, Transactions};
 use crate::plan::{DEAD_LETTERS, RESULTS};
 use crate::producer::{Sent, Target};
 use crate::world::{self, with};
@@ -26,6 +26,11 @@ impl Producer {
 
     pub(crate) fn wake_on_reports(&mut self, queue: Arc<ShardQueue>) {
         with(|world| world.producers[self.id].wakes = Some(queue.id()));
+    }
+
+    #[expect(clippy::unused_self, reason = "as in the call that it stands for")]
+    pub(crate) fn transactions(&self) -> Transactions {
+        Transactions
     }
 
     pub(crate) fn topic(&self, topic: &str) -> KafkaResult<Topic> {
