@@ -245,8 +245,10 @@ impl Run {
             if !alive.is_empty() {
                 world.violate(|| format!("instances {alive:?} do not end"));
             }
+            // A position that went back may have taken the commit with it, and what runs again was cut short by the shutdown.
+            let went_back = world.ledger.may_go_back.contains(&true);
             let owed = world.owed();
-            if !owed.is_empty() {
+            if !owed.is_empty() && !went_back {
                 world.violate(|| format!("owed at the end: {}", owed.join("; ")));
             }
         });

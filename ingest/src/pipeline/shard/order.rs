@@ -307,6 +307,31 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_below_a_cut_goes_on_and_the_rest_is_forgotten() {
+        let offset_of = |record: RecordId| (0..20).find(|offset| id(u32::try_from(*offset).unwrap()) == record);
+        let mut by_key = order(Ordering::Key);
+        by_key.suspend(Some(b"a"), 1);
+        by_key.suspend(Some(b"b"), 8);
+        [(b"a", 2), (b"a", 9), (b"b", 10)].into_iter().for_each(|(key, place)| by_key.defer(key, id(place), 10));
+        let mut gone = by_key.cut(5, offset_of, &[b"a".to_vec()]);
+        gone.sort_by_key(|record| offset_of(*record));
+        assert_eq!((gone, by_key.waiting()), (vec![id(9), id(10)], 1));
+        assert!(by_key.defers(Some(b"a")) && !by_key.defers(Some(b"b")));
+        assert_eq!((by_key.end(Some(b"a"), 1), by_key.end(Some(b"a"), 2)), (Some(id(2)), None));
+        assert!(by_key.is_idle());
+
+        let mut by_partition = order(Ordering::Partition);
+        by_partition.suspend(None, 3);
+        by_partition.suspend(None, 6);
+        [4, 7].into_iter().for_each(|place| by_partition.keep(i64::from(place), kept(place)));
+        assert_eq!(by_partition.cut(5, offset_of, &[]), [id(7)]);
+        assert!(by_partition.next_kept().is_none(), "the one at 3 runs");
+        by_partition.end(None, 3);
+        assert_eq!(by_partition.next_kept().map(|kept| kept.record), Some(id(4)));
+        assert!(by_partition.is_idle() && by_partition.waiting() == 0);
+    }
+
+    #[test]
     fn a_record_without_a_key_waits_for_nobody_and_nobody_for_it() {
         let mut order = order(Ordering::Key);
         assert!(!order.suspend(None, 0));
