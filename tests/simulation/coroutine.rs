@@ -75,18 +75,17 @@ impl Coroutine {
     /// A coroutine that has not begun.
     pub(crate) fn new(body: impl FnOnce() + 'static) -> Self {
         // SAFETY: a context is plain data, for which zeroes are a value.
-        let (own, resumer) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+        let own: libc::ucontext_t = unsafe { std::mem::zeroed() };
+        let resumer = own;
         let inner = NonNull::from(Box::leak(Box::new(Inner { own, resumer, body: Some(Box::new(body)), ended: None })));
         let stack = Stack::take();
-        let context = &raw mut (*Self::inner(inner)).own;
+        let own = &mut Self::inner(inner).own;
         // SAFETY: the context is valid memory and nobody else's.
-        unsafe { libc::getcontext(context) };
-        // SAFETY: still valid; the stack lies above its guard.
-        unsafe {
-            (*context).uc_stack.ss_sp = stack.0.as_ptr().add(GUARD_BYTES).cast();
-            (*context).uc_stack.ss_size = STACK_BYTES;
-            (*context).uc_link = ptr::null_mut();
-        }
+        unsafe { libc::getcontext(own) };
+        own.uc_stack.ss_sp = stack.0.as_ptr().wrapping_add(GUARD_BYTES).cast();
+        own.uc_stack.ss_size = STACK_BYTES;
+        own.uc_link = ptr::null_mut();
+        let context: *mut libc::ucontext_t = own;
         // SAFETY: the context has a stack, and `entry` takes nothing and never returns.
         unsafe { libc::makecontext(context, entry, 0) };
         Self { inner, stack: Some(stack) }

@@ -3,6 +3,8 @@
 //! `build.rs` brings the sources of the service's pipeline in; here they find other modules under the three names through which a pipeline reaches the world: `kafka`, `thread` and `clock`. Threads are coroutines ([`coroutine`]), of which the scheduler ([`world`]) lets one at a time go on to its next wait. [`consumer`], [`producer`] and [`broker`] are the model, [`plan`] draws surroundings and faults, [`ledger`] knows at every step what must hold, and [`run`] is one seed.
 //!
 //! A seed is one run, to the last step. A failing one prints itself with its last 50 steps, and `--seed N` shows it again.
+// The pipeline's own tests are run where they belong.
+#![cfg(not(test))]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the report is this program's product")]
 
 mod broker;
@@ -165,7 +167,7 @@ impl Shared {
             std::thread::park_timeout(Duration::from_millis(100));
             let mut all_over = true;
             for running in &self.running {
-                let (seed, began) = running.lock().map_or((0, Instant::now()), |running| *running);
+                let (seed, began) = running.lock().map_or_else(|_| (0, Instant::now()), |running| *running);
                 all_over &= seed == 0;
                 if seed != 0 && began.elapsed() > HANG_AFTER {
                     eprintln!("seed {}: hangs between two steps", seed - 1);

@@ -37,6 +37,11 @@ impl JoinHandle<()> {
     }
 }
 
+impl<T> Drop for JoinHandle<T> {
+    /// Nothing ends with its handle.
+    fn drop(&mut self) {}
+}
+
 pub(crate) fn current() -> Thread {
     Thread(with(|world| world.current.expect("a thread runs")))
 }

@@ -90,7 +90,9 @@ impl<C: ConsumerContext> BaseConsumer<C> {
             }
             Event::Rebalance { is_assign, partitions } => {
                 let mut list = TopicPartitionList::new();
-                partitions.iter().for_each(|partition| drop(list.add_partition(SOURCE, *partition)));
+                for partition in partitions {
+                    list.add_partition(SOURCE, partition);
+                }
                 let assign = RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
                 let event = if is_assign { assign } else { RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS };
                 with(|world| world.consumers[self.id].decided_ns = world.now_ns);
