@@ -322,8 +322,9 @@ mod tests {
 
         let mut by_partition = order(Ordering::Partition);
         by_partition.suspend(None, 3);
+        by_partition.keep(4, kept(4));
         by_partition.suspend(None, 6);
-        [4, 7].into_iter().for_each(|place| by_partition.keep(i64::from(place), kept(place)));
+        by_partition.keep(7, kept(7));
         assert_eq!(by_partition.cut(5, offset_of, &[]), [id(7)]);
         assert!(by_partition.next_kept().is_none(), "the one at 3 runs");
         by_partition.end(None, 3);
