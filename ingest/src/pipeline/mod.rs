@@ -15,7 +15,7 @@
 //!
 //! So after a crash everything from the committed offset on runs again: at least once, and at most one commit interval of results twice, plus what finished above an execution that waits long.
 //!
-//! With `delivery: transactional` it is once for readers of committed records: see [`transaction`]. There an acknowledgement closes a record when its transaction is committed, and marks are committed with it instead of being stored.
+//! With `delivery: transactional` it is once for readers of committed records: see `pipeline::transaction`. There an acknowledgement closes a record when its transaction is committed, and marks are committed with it instead of being stored.
 //!
 //! # What is told beside
 //! With `logging` on, `event_log` writes AWS's log records of the executions; it is best effort and holds nothing up.
