@@ -1,6 +1,6 @@
 //! Message bytes → validated token tape.
 //!
-//! A [`Document`] owns a padded copy of one JSON text and a tape of its values. One pass validates everything (RFC 8259 grammar, UTF-8, depth, size) and records where each value and key lies; nothing is converted, so number spelling, string escapes and key order survive untouched. Insignificant whitespace is taken out before ([`compact`]), so a value is written by copying its bytes. Every JSON text that enters an execution comes through here: records, task replies, mock replies, literals of the definition.
+//! A [`Document`] owns a padded copy of one JSON text and a tape of its values. One pass validates everything (RFC 8259 grammar, UTF-8, depth, size) and records where each value and key lies; nothing is converted, so number spelling, string escapes and key order survive untouched. Insignificant whitespace is taken out before (`document::compact`), so a value is written by copying its bytes. Every JSON text that enters an execution comes through here: records, task replies, mock replies, literals of the definition.
 //!
 //! Promises of a filled document:
 //! - token 0 is the root; the children of a container follow it directly, each one's [`next`](Document::next) being its following sibling;
