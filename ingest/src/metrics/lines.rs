@@ -3,7 +3,7 @@
 use super::names::{self, Metric};
 
 /// Each line at `warn` and `error` with the metric that shows the same, and metrics without a line of their own with the line that explains them.
-pub const LINES: [(&str, &Metric); 41] = [
+pub const LINES: [(&str, &Metric); 42] = [
     ("records became dead letters", &names::DEAD_LETTERS),
     ("dead letters are refused by the broker; they are kept and hold their partitions' offsets", &names::DEAD_LETTERS_STUCK),
     ("executions were given up with their partitions", &names::EXECUTIONS_ABORTED),
@@ -11,6 +11,7 @@ pub const LINES: [(&str, &Metric); 41] = [
     ("answers of tasks were dropped: calls were answered twice", &names::TASK_REPLIES_OVERFLOWED),
     ("delivery reports belonged to assignments that were over", &names::DELIVERY_REPORTS_STALE),
     ("results and dead letters are sent again", &names::PRODUCE_RETRIES),
+    ("transaction was aborted; its results go again", &names::TRANSACTIONS_ABORTED),
     ("partitions are paused: their windows are full", &names::PAUSES),
     ("execution panicked", &names::PANICS),
     ("position went back", &names::REWINDS),
@@ -58,7 +59,7 @@ mod tests {
     use super::*;
 
     /// Counters of what is no error, and told by no line.
-    const QUIET: [&Metric; 18] = [
+    const QUIET: [&Metric; 19] = [
         &names::EXECUTIONS_STARTED,
         &names::EXECUTIONS_SUCCEEDED,
         // How an execution ends is its definition's business; the result says it.
@@ -68,6 +69,7 @@ mod tests {
         &names::RECORD_BYTES_READ,
         &names::RECORDS_ACKNOWLEDGED,
         &names::RECORDS_SKIPPED,
+        &names::TRANSACTIONS_COMMITTED,
         &names::RECORDS_HANDED_OVER,
         &names::PARTITION_RECORDS_READ,
         &names::PARTITION_RECORDS_ENDED,

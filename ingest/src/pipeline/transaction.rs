@@ -342,7 +342,7 @@ impl Clerk {
             match call() {
                 Ok(()) => return Ok(()),
                 Err(failure) if failure.kind == Kind::Again && !self.gone.load(Ordering::Acquire) => {
-                    tracing::warn!(error = failure.text, "transaction waits for its broker");
+                    tracing::info!(detail = failure.text, "transaction waits for its broker");
                 }
                 Err(failure) if failure.kind == Kind::Abort => return Err(End::Aborted(failure.text)),
                 Err(failure) => return Err(End::Failed(format!("{}: {}", failure.code, failure.text))),
