@@ -30,7 +30,8 @@ pub(crate) fn a_kill_in_the_middle_of_a_transaction_shows_nothing_twice(shared: 
     let mut feeder = stage.feeder()?;
     let mut service = Service::start(&config()?, SOON)?;
     feeder.stream(24_000, 3_000, |sent| {
-        if sent == 6_000 || sent == 15_000 {
+        // Half a second into a transaction, which begins with a record and lasts for one.
+        if sent == 7_500 || sent == 16_500 {
             service.signal("KILL")?;
             service.wait(SOON)?;
             service = Service::spawn(&config()?)?;
