@@ -232,6 +232,7 @@ impl Coordinator {
     pub(super) fn connect(&self, consumer: &ConsumerHandle, handles: &[TopicHandle], queues: Vec<Arc<ShardQueue>>) {
         let mut table = lock(&self.table);
         table.placed.clear();
+        self.health.set_assigned(0);
         table.router = Router::new(u32::try_from(queues.len()).expect("a shard count is 32 bits wide"));
         table.tokens = handles.iter().map(TopicHandle::token).collect();
         table.consumer = Some(Arc::clone(consumer));
@@ -349,6 +350,8 @@ impl Coordinator {
             if let Some(old) = placed.insert((index, number), Placed { topic: index, partition: number, epoch, shard, progress }) {
                 router.release(old.shard);
             }
+            // Before the shard takes its first record.
+            self.health.set_assigned(placed.len());
             asked += self.tell(shard, link, Command::Assign(Box::new(assigned), done.clone()));
         }
         drop(table);
@@ -401,6 +404,7 @@ impl Coordinator {
             let Some((topic, _)) = self.topic(element.topic()) else { continue };
             let partition = element.partition();
             let Some(placed) = table.placed.remove(&(topic, partition)) else { continue };
+            self.health.set_assigned(table.placed.len());
             table.router.release(placed.shard);
             let done = done.clone();
             let command = if lost { Command::Lose { topic, partition, done } } else { Command::Revoke { topic, partition, deadline_ns, done } };

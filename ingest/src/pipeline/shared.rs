@@ -1,7 +1,7 @@
 //! What shards, control thread and control plane share: health, counts, latency, wake-ups. Nothing here is touched more than once a turn.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Wake;
 use std::time::Duration;
@@ -38,6 +38,8 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Debug, Default)]
 pub(super) struct Health {
     stopping: AtomicBool,
+    /// How many partitions are assigned: told when they come and go, so that it is never behind the records.
+    assigned: AtomicUsize,
     /// Revocations that are being served. The control thread serves them itself, so it cannot say so on its looks.
     draining: AtomicU32,
     failure: Mutex<Option<Error>>,
@@ -69,6 +71,11 @@ impl Health {
         lock(&self.failure).clone()
     }
 
+    /// So many partitions are assigned from now on.
+    pub(super) fn set_assigned(&self, partitions: usize) {
+        self.assigned.store(partitions, Ordering::Release);
+    }
+
     /// A revocation begins; it is over when the value is dropped.
     pub(super) fn drain(&self) -> Draining<'_> {
         self.draining.fetch_add(1, Ordering::Relaxed);
@@ -92,6 +99,9 @@ impl Health {
 
     pub(super) fn readiness(&self) -> Readiness {
         let mut reasons = lock(&self.reasons).clone();
+        if self.assigned.load(Ordering::Acquire) == 0 {
+            reasons.push("no partition is assigned".to_owned());
+        }
         if self.draining.load(Ordering::Relaxed) > 0 {
             reasons.push("partitions are draining".to_owned());
         }
@@ -224,9 +234,25 @@ impl Wake for Alarm {
 mod tests {
     use super::*;
 
+    fn assigned() -> Health {
+        let health = Health::default();
+        health.set_assigned(1);
+        health
+    }
+
+    #[test]
+    fn ready_begins_and_ends_with_the_partitions() {
+        let (health, none) = (Health::default(), Readiness::NotReady(vec!["no partition is assigned".to_owned()]));
+        assert_eq!(health.readiness(), none);
+        health.set_assigned(2);
+        assert_eq!(health.readiness(), Readiness::Ready);
+        health.set_assigned(0);
+        assert_eq!(health.readiness(), none);
+    }
+
     #[test]
     fn the_first_failure_counts_and_makes_unready() {
-        let health = Health::default();
+        let health = assigned();
         assert_eq!(health.readiness(), Readiness::Ready);
         health.fail(Error::ShutdownTimeout);
         health.fail(Error::Thread("x".to_owned()));
@@ -236,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_revocation_makes_unready_until_it_is_over() {
-        let health = Health::default();
+        let health = assigned();
         let draining = health.drain();
         assert_eq!(health.readiness(), Readiness::NotReady(vec!["partitions are draining".to_owned()]));
         drop(draining);

@@ -155,9 +155,7 @@ impl Source {
     fn look(&mut self, now_ns: u64) {
         let mut reasons = Vec::new();
         let placed = self.coordinator.placed();
-        if placed.is_empty() {
-            reasons.push("no partition is assigned".to_owned());
-        } else {
+        if !placed.is_empty() {
             self.name_taken_ns = None;
         }
         for (index, (desk, thread)) in self.desks.iter().zip(&self.shards).enumerate() {

@@ -65,7 +65,6 @@ pub(super) fn start<P: Processor>(
     let connector = Connector { settings: Arc::clone(&settings), queued_kbytes: bounds.queued_kbytes };
     let Intake { consumer, handles, queues } = connector.connect(joining)?;
     let (clock, health, epochs) = (Clock::start(), Arc::new(Health::default()), Arc::new(AtomicU32::new(1)));
-    health.set_reasons(vec!["starting".to_owned()]);
 
     let mut shards: Vec<(Parts<P>, Arc<Alarm>)> = Vec::new();
     let (mut links, mut desks) = (Vec::new(), Vec::new());
