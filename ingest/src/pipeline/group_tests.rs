@@ -38,7 +38,7 @@ fn all_partitions() -> TopicPartitionList {
 fn a_partition_that_stands_still_gets_a_new_client() {
     let cluster = Cluster::new();
     cluster.fill(0, 400);
-    let (settings, acknowledged) = cluster.settings("standing");
+    let (settings, acknowledged) = cluster.settings_to_join_again("standing");
     let pipeline = splice(Settings { stuck_timeout: Duration::from_secs(2), ..settings });
     let mut done = BTreeSet::new();
     await_distinct(&acknowledged, &mut done, 400);
@@ -61,7 +61,7 @@ fn a_partition_that_stands_still_gets_a_new_client() {
 fn records_that_reach_no_shard_are_a_standstill() {
     let cluster = Cluster::new();
     cluster.fill(0, 400);
-    let (settings, acknowledged) = cluster.settings("nowhere");
+    let (settings, acknowledged) = cluster.settings_to_join_again("nowhere");
     let pipeline = splice(Settings { stuck_timeout: Duration::from_secs(2), ..settings });
     let mut done = BTreeSet::new();
     await_distinct(&acknowledged, &mut done, 400);
@@ -77,8 +77,8 @@ fn records_that_reach_no_shard_are_a_standstill() {
 fn a_standstill_that_a_new_client_does_not_mend_ends_the_pipeline() {
     let cluster = Cluster::new();
     cluster.fill(0, 400);
-    cluster.mock.request_errors(RDKafkaApiKey::Fetch, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN; 10_000]);
-    let (settings, acknowledged) = cluster.settings("stuck");
+    cluster.mock().request_errors(RDKafkaApiKey::Fetch, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN; 10_000]);
+    let (settings, acknowledged) = cluster.settings_to_join_again("stuck");
     let pipeline = splice(Settings { stuck_timeout: Duration::from_secs(2), ..settings });
     let error = pipeline.join(PATIENCE).unwrap_err();
     assert!(matches!(&error, Error::Stuck { partitions, .. } if partitions.contains(SOURCE)), "{error}");
@@ -112,13 +112,13 @@ fn a_lost_partition_is_dropped_at_once_and_not_committed() {
     let cluster = Cluster::new();
     send_waits(&cluster);
     cluster.fill(4, 400);
-    let (settings, acknowledged) = cluster.settings("lost");
+    let (settings, acknowledged) = cluster.settings_to_join_again("lost");
     let pipeline = waiting(Settings { drain_timeout: Duration::from_secs(20), shutdown_timeout: Duration::from_secs(2), ..settings });
     let mut done = BTreeSet::new();
     await_distinct(&acknowledged, &mut done, 400);
     let before = pipeline.counters();
     // The group does not know the member any more, as after a session that ran out.
-    cluster.mock.request_errors(RDKafkaApiKey::Heartbeat, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID]);
+    cluster.mock().request_errors(RDKafkaApiKey::Heartbeat, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID]);
     await_that("the waiting executions are given up", || pipeline.counters().executions_abandoned == 4);
     await_that("the partitions come back", || pipeline.assigned().len() == 4);
     await_that("what was open runs again", || pipeline.counters().executions_open == 4);
@@ -132,7 +132,7 @@ fn a_lost_partition_is_dropped_at_once_and_not_committed() {
 fn cut_short(group: &str, strategy: &str) {
     let cluster = Cluster::new();
     send_waits(&cluster);
-    let (mut settings, _acknowledged) = cluster.settings(group);
+    let (mut settings, _acknowledged) = cluster.settings_to_join_again(group);
     settings.client_options.push(("partition.assignment.strategy".to_owned(), strategy.to_owned()));
     let settings = Settings { drain_timeout: Duration::from_secs(1), shutdown_timeout: Duration::from_secs(2), ..settings };
     let first = waiting(settings.clone());
@@ -207,10 +207,10 @@ fn an_error_in_place_of_a_record_is_counted_and_the_partition_goes_on() {
     let pipeline = splice(settings);
     let mut done = BTreeSet::new();
     await_distinct(&acknowledged, &mut done, 400);
-    cluster.mock.topic_error(SOURCE, RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART).unwrap();
-    cluster.mock.request_errors(RDKafkaApiKey::Fetch, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED; 1]);
+    cluster.mock().topic_error(SOURCE, RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART).unwrap();
+    cluster.mock().request_errors(RDKafkaApiKey::Fetch, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED; 1]);
     await_that("an error has come", || pipeline.counters().client_errors > 0);
-    cluster.mock.topic_error(SOURCE, RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
+    cluster.mock().topic_error(SOURCE, RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).unwrap();
     cluster.fill(400, 400);
     await_distinct(&acknowledged, &mut done, 400);
     finish(&pipeline);
@@ -238,12 +238,12 @@ fn a_start_waits_for_its_broker() {
     let cluster = Cluster::new();
     cluster.fill(0, 40);
     let (settings, acknowledged) = cluster.settings("patient");
-    cluster.mock.broker_down(1).unwrap();
+    cluster.mock().broker_down(1).unwrap();
     let starting = std::thread::spawn(move || splice(settings));
     // Nothing can be told from outside, so this only makes it likely that the first question goes unanswered; either way it must start.
     std::thread::park_timeout(Duration::from_millis(100));
     assert!(!starting.is_finished(), "there is nobody to answer");
-    cluster.mock.broker_up(1).unwrap();
+    cluster.mock().broker_up(1).unwrap();
     let pipeline = starting.join().unwrap();
     assert_eq!(distinct(&await_acks(&acknowledged, 40)).len(), 40);
     finish(&pipeline);
@@ -267,7 +267,7 @@ fn members_of_the_new_protocol_come_and_go_without_loss() {
 fn a_group_whose_name_is_refused_ends_the_pipeline() {
     let cluster = Cluster::new();
     let (settings, _acknowledged) = cluster.settings("refused-group");
-    cluster.mock.request_errors(RDKafkaApiKey::FindCoordinator, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED; 1_000]);
+    cluster.mock().request_errors(RDKafkaApiKey::FindCoordinator, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED; 1_000]);
     let pipeline = Pipeline::start_with(settings, identity(), Arc::new(NoIntegrations), |_| Splice::new(1)).unwrap();
     assert!(matches!(pipeline.join(PATIENCE), Err(Error::Fatal { client: "consumer", .. })));
 }

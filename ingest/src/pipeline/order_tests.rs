@@ -234,7 +234,7 @@ fn a_drain_finishes_what_was_begun_and_gives_back_what_was_not() {
     records.extend([(Some("slow"), Some("{}")); 8]);
     records.extend([(Some("quick"), Some("{}")); 90]);
     send(&cluster, &records);
-    let (settings, acknowledged) = cluster.settings("drain");
+    let (settings, acknowledged) = cluster.settings_to_join_again("drain");
     let pipeline = Pipeline::start(settings.clone(), program(MAY_WAIT), Arc::new(NoIntegrations)).unwrap();
     let mut acks = await_acks(&acknowledged, 91);
     await_that("the others wait", || pipeline.counters().records_deferred == 8);

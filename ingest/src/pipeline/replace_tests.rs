@@ -60,7 +60,7 @@ fn a_rebalance_that_drains_makes_unready_until_it_is_over() {
     cluster.send(&(0..4).map(|seq| (seq, Some(b"{}".to_vec()))).collect::<Vec<_>>());
     let program = program(r#"{"StartAt":"W","States":{"W":{"Type":"Wait","Seconds":200,"End":true}}}"#);
     let start = || {
-        let (mut settings, acknowledged) = cluster.settings("draining");
+        let (mut settings, acknowledged) = cluster.settings_to_join_again("draining");
         settings.client_options.push(("partition.assignment.strategy".to_owned(), "range".to_owned()));
         (settings.drain_timeout, settings.shutdown_timeout) = (Duration::from_secs(4), Duration::from_secs(2));
         (Pipeline::start(settings, Arc::clone(&program), Arc::new(NoIntegrations)).unwrap(), acknowledged)

@@ -55,7 +55,7 @@ fn what_a_transaction_held_goes_again_when_it_is_aborted() {
     let cluster = Cluster::new();
     cluster.fill(0, 400);
     // The group does not take the offsets of the first two transactions.
-    cluster.mock.request_errors(RDKafkaApiKey::TxnOffsetCommit, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION; 2]);
+    cluster.mock().request_errors(RDKafkaApiKey::TxnOffsetCommit, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION; 2]);
     let (settings, acknowledged) = transactional(&cluster, "aborted");
     let pipeline = splice(settings);
     let acks = await_acks(&acknowledged, 400);
@@ -69,7 +69,7 @@ fn what_a_transaction_held_goes_again_when_it_is_aborted() {
 fn a_result_that_is_refused_becomes_a_dead_letter_in_a_later_transaction() {
     let cluster = Cluster::new();
     cluster.send(&[(0, Some(b"{}".to_vec())), (0, None)]);
-    cluster.mock.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; 1]);
+    cluster.mock().request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE; 1]);
     let (mut settings, acknowledged) = transactional(&cluster, "refused-in-transaction");
     settings.on_null = OnNull::Skip;
     let pipeline = splice(settings);
@@ -89,7 +89,7 @@ fn a_result_that_is_refused_becomes_a_dead_letter_in_a_later_transaction() {
 fn a_producer_that_is_fenced_ends_the_pipeline() {
     let cluster = Cluster::new();
     cluster.fill(0, 400);
-    cluster.mock.request_errors(RDKafkaApiKey::EndTxn, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_PRODUCER_FENCED; 2]);
+    cluster.mock().request_errors(RDKafkaApiKey::EndTxn, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_PRODUCER_FENCED; 2]);
     let (settings, acknowledged) = transactional(&cluster, "fenced");
     let pipeline = splice(settings);
     let error = pipeline.join(PATIENCE).unwrap_err();
