@@ -1,4 +1,4 @@
-//! What a case that runs in this process has measured: the keys that all results share, and those of the case.
+//! What a case has measured: the keys that all results share ([`Shared`]), and those of the case. [`Outcome`] is that of a case that runs in this process; one that runs on brokers has figures of its own and the same shared keys.
 
 use std::fmt;
 
@@ -8,7 +8,51 @@ use crate::alloc;
 use crate::spread::{Spread, number};
 use crate::timing::Timing;
 
-/// What was measured.
+/// The keys that every result has, in this order, after `case` and what was asked for; the keys of the case stand before the last one.
+pub const SHARED_KEYS: [&str; 7] = ["cores", "executions", "executions_per_s", "ns_per_execution", "latency_ns", "allocations_per_execution", "spread"];
+
+/// What every result says, whatever was run; `None` where it would mean nothing, or where nobody looked.
+#[derive(Debug, Clone, Copy)]
+pub struct Shared {
+    /// Pinned threads.
+    pub cores: Option<usize>,
+    /// Executions that were measured.
+    pub executions: u64,
+    /// Executions a second.
+    pub executions_per_s: f64,
+    /// Time for an execution.
+    pub ns_per_execution: f64,
+    /// Middle latency of a single execution, and the one that one in a hundred exceeds.
+    pub latency_ns: Option<(u64, u64)>,
+    /// Heap allocations of an execution.
+    pub allocations_per_execution: Option<f64>,
+}
+
+impl Shared {
+    /// The result's object: the case, what it was asked for, the shared keys, its own, the spread. The three others have to be objects.
+    #[must_use]
+    pub fn to_result(&self, case: &str, parameters: &Value, own: &Value, spread: Value) -> Value {
+        // Zero is a count, everything else a mean.
+        let allocations = self.allocations_per_execution.map(|mean| number(mean, if mean == 0.0 { 0 } else { 6 }));
+        let shared = json!({
+            "cores": self.cores,
+            "executions": self.executions,
+            "executions_per_s": number(self.executions_per_s, 0),
+            "ns_per_execution": number(self.ns_per_execution, 1),
+            "latency_ns": self.latency_ns.map(|(p50, p99)| json!({"p50": p50, "p99": p99})),
+            "allocations_per_execution": allocations,
+        });
+        let mut json = Map::new();
+        json.insert("case".to_owned(), case.into());
+        for part in [parameters, &shared, own] {
+            json.extend(part.as_object().cloned().unwrap_or_default());
+        }
+        json.insert("spread".to_owned(), spread);
+        Value::Object(json)
+    }
+}
+
+/// What was measured in this process.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     /// The case.
@@ -88,29 +132,23 @@ impl Outcome {
     /// The result's object.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        // Zero is a count, everything else a mean.
-        let allocations = self.allocations_per_execution.map(|mean| number(mean, if mean == 0.0 { 0 } else { 6 }));
-        let mut json = Map::new();
-        json.insert("case".to_owned(), self.case.into());
-        json.extend(self.parameters.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
-        let shared = json!({
-            "cores": self.cores,
-            "executions": self.executions,
-            "executions_per_s": number(self.executions_per_s, 0),
-            "ns_per_execution": number(self.ns_per_execution, 1),
-            "latency_ns": (self.p50_ns > 0).then(|| json!({"p50": self.p50_ns, "p99": self.p99_ns})),
-            "allocations_per_execution": allocations,
-        });
-        json.extend(shared.as_object().cloned().unwrap_or_default());
-        json.extend(self.figures.iter().map(|figure| (figure.key.to_owned(), number(figure.value, figure.decimals))));
+        let shared = Shared {
+            cores: Some(self.cores),
+            executions: self.executions,
+            executions_per_s: self.executions_per_s,
+            ns_per_execution: self.ns_per_execution,
+            latency_ns: (self.p50_ns > 0).then_some((self.p50_ns, self.p99_ns)),
+            allocations_per_execution: self.allocations_per_execution,
+        };
+        let parameters = self.parameters.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+        let own = self.figures.iter().map(|figure| (figure.key.to_owned(), number(figure.value, figure.decimals))).collect();
         let mut spread = json!({"passes": self.passes, "ns_per_execution": self.spread.to_json(1), "cpu_ns_per_execution": self.cpu_spread.to_json(1)});
         for figure in &self.figures {
             if let Some(of) = figure.spread {
                 spread[figure.key] = of.to_json(figure.decimals);
             }
         }
-        json.insert("spread".to_owned(), spread);
-        Value::Object(json)
+        shared.to_result(self.case, &Value::Object(parameters), &Value::Object(own), spread)
     }
 }
 
@@ -166,6 +204,7 @@ mod tests {
         let expected = ["case", "kind", "cores", "executions", "executions_per_s", "ns_per_execution", "latency_ns", "allocations_per_execution"];
         assert_eq!(keys[..8], expected);
         assert_eq!(keys[8..], ["ns_per_transition", "spread"]);
+        assert_eq!((&keys[2..8], keys[9]), (&SHARED_KEYS[..6], SHARED_KEYS[6]));
         assert_eq!((&json["executions"], &json["executions_per_s"], &json["ns_per_execution"]), (&json!(40), &json!(10_000_000), &number(200.0, 1)));
         assert_eq!(json["ns_per_transition"].to_string(), "1.23");
         assert_eq!(json["spread"]["ns_per_transition"]["max"].to_string(), "2.00");

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::probe;
 
 /// Members of a result that tell cases apart: what was asked for; the rest is measured.
-const IDENTITY: [&str; 20] = [
+const IDENTITY: [&str; 23] = [
     "case",
     "of",
     "sweep",
@@ -33,11 +33,19 @@ const IDENTITY: [&str; 20] = [
     "records",
     "partitions",
     "shards",
+    "delivery",
+    "ordering",
+    "memory_limit_mb",
 ];
 
+/// What is asked for unless something else is said: not part of a name, so that results match those of before there was a choice.
+const USUAL: [(&str, &str); 2] = [("delivery", "at_least_once"), ("ordering", "key")];
+
 /// Measured members that are compared, and whether more is better.
-const MEASURES: [(&str, bool); 39] = [
+const MEASURES: [(&str, bool); 44] = [
     ("executions_per_s", true),
+    ("backlog_executions_per_s", true),
+    ("throughput_per_s/share", true),
     ("floor_records_per_s", true),
     ("share_of_floor", true),
     ("factor", true),
@@ -72,8 +80,11 @@ const MEASURES: [(&str, bool); 39] = [
     ("client_cpu_us_per_record", false),
     ("broker_cpu_s", false),
     ("rss_mb", false),
-    ("rss_mb/minute", false),
-    ("rss_mb/end", false),
+    ("rss_mb_over_time/minute", false),
+    ("rss_mb_over_time/ten_minutes", false),
+    ("rss_mb_over_time/end", false),
+    ("rss_mb_over_time/growth", false),
+    ("drained_in_s", false),
     ("lost", false),
     ("duplicates", false),
 ];
@@ -143,7 +154,7 @@ fn overlap(one: &Value, other: &Value) -> Option<&'static str> {
 
 fn by_case(results: &[Value]) -> BTreeMap<String, &Value> {
     let name = |result: &Value| -> String {
-        let parts = IDENTITY.iter().filter(|key| !result[**key].is_null());
+        let parts = IDENTITY.iter().filter(|key| !result[**key].is_null() && !USUAL.iter().any(|(usual, value)| usual == *key && result[**key] == *value));
         parts.map(|key| format!("{key}={}", result[*key].as_str().map_or_else(|| result[*key].to_string(), str::to_owned))).collect::<Vec<_>>().join(" ")
     };
     results.iter().map(|result| (name(result), result)).collect()
@@ -178,6 +189,14 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].contains("kind=constant") && lines[1].ends_with("× 1.022 worse, spreads overlap") && lines[2].ends_with("same"), "{text}");
         assert!(lines[3].contains("kind=pass") && lines[4].ends_with("× 2.000 worse, spreads apart"), "{text}");
+    }
+
+    #[test]
+    fn what_is_usual_is_no_part_of_a_name() {
+        let result = |delivery: &str| json!({"case": "kafka-heartbeat", "delivery": delivery, "cores": null, "executions_per_s": 7});
+        let before = json!({"case": "kafka-heartbeat", "executions_per_s": 7});
+        assert!(compare(&[before.clone()], &[result("at_least_once")]).contains("same"));
+        assert_eq!(compare(&[before], &[result("transactional")]), "no case is in both files\n");
     }
 
     #[test]

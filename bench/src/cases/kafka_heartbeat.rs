@@ -2,13 +2,14 @@
 
 use clap::{ArgMatches, Args, FromArgMatches as _};
 use expressway_ingest::pipeline::{Delivery, Profile};
+use serde_json::Value;
 
 use super::{Report, start_logging, usage};
 use crate::error::Error;
 use crate::kafka::latency::{self, Load};
 use crate::{kafka, probe};
 
-/// How long the load of `--rate` lasts.
+/// How long the load of `--rate` lasts: the other figure of the profile.
 const LATENCY_SECONDS: u32 = 20;
 
 /// Flags of `run kafka-heartbeat`.
@@ -35,9 +36,9 @@ pub struct Flags {
     /// How the pipeline delivers: at_least_once or transactional. The floor delivers at least once in any case
     #[arg(long, value_name = "NAME", default_value = "at_least_once", value_parser = delivery)]
     delivery: Delivery,
-    /// Also offer so many records a second, open loop, and tell the latency
-    #[arg(long, value_name = "R", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
-    rate: Option<u64>,
+    /// Afterwards offer so many records a second, open loop, and tell the latency of this profile; 0 for none
+    #[arg(long, value_name = "R", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(0..=10_000_000))]
+    rate: u64,
     /// Process of the broker, when its processor time is to be known
     #[arg(long, value_name = "PID")]
     broker_pid: Option<u32>,
@@ -79,12 +80,23 @@ pub(super) fn from_flags(matches: &ArgMatches, progress: &mut dyn FnMut(&str)) -
     };
     let outcome = kafka::run(&settings, progress)?;
     let (mut json, mut text, mut lost) = (outcome.to_json(), outcome.to_string(), outcome.lost());
-    if let Some(rate) = asked.rate {
-        let latency = latency::run(&settings, &Load { rate, seconds: LATENCY_SECONDS, histogram: None }, progress)?;
-        text = format!("{text}\n{}", latency::text(&latency));
-        lost += latency::lost(&latency);
-        json["offered_per_s"] = rate.into();
-        json["latency_ms"] = latency["latency_ms"].clone();
+    if asked.rate > 0 {
+        // What was measured so far stays, whatever becomes of the other figure.
+        match latency::run(&settings, &Load { rate: asked.rate, seconds: LATENCY_SECONDS, histogram: None }, progress) {
+            Ok(latency) => {
+                text = format!("{text}\n{}", latency::text(&latency));
+                lost = lost.saturating_add(latency::lost(&latency));
+                for key in ["latency_ns", "latency_ms", "sender_late_ms"] {
+                    json[key] = latency[key].clone();
+                }
+            }
+            Err(error) => {
+                text = format!("{text}\n           - latency at {} records/s: not measured: {error}", asked.rate);
+                json["latency_ms"] = Value::Null;
+                json["latency_not_measured"] = error.to_string().into();
+            }
+        }
+        json["offered_per_s"] = asked.rate.into();
     }
     let wrong = (lost > 0).then(|| Error::Wrong(format!("{lost} records have no result")));
     Ok(Report { json, text, wrong })

@@ -19,9 +19,12 @@ pub struct Flags {
     /// Records offered a second
     #[arg(long, value_name = "R", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     rate: u64,
-    /// How long, in seconds; memory after a minute needs more than 60
+    /// How long, in seconds; memory after a minute needs more than 60, after ten more than 600
     #[arg(long, value_name = "S", default_value_t = 75, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     duration: u32,
+    /// Afterwards drain a backlog of so many records and tell the throughput of this profile; 0 for none
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    backlog: u64,
     /// What the clients are set for: throughput or latency
     #[arg(long, value_name = "NAME", default_value = "latency", value_parser = profile)]
     profile: Profile,
@@ -63,7 +66,7 @@ pub(super) fn from_flags(matches: &ArgMatches, progress: &mut dyn FnMut(&str)) -
     }
     let settings = kafka::Settings {
         brokers: asked.brokers,
-        records: 0,
+        records: asked.backlog,
         partitions: asked.partitions,
         shards: asked.shards.unwrap_or_else(probe::processors),
         rounds: 0,
@@ -72,7 +75,14 @@ pub(super) fn from_flags(matches: &ArgMatches, progress: &mut dyn FnMut(&str)) -
         broker_pid: asked.broker_pid,
         client_options: asked.client_option,
     };
-    let json = latency::run(&settings, &load, progress)?;
+    let mut json = latency::run(&settings, &load, progress)?;
+    if settings.records > 0 {
+        // What was measured so far stays, whatever becomes of the other figure.
+        match kafka::drain(&settings, progress) {
+            Ok(drained) => latency::add_backlog(&mut json, settings.records, drained),
+            Err(error) => json["backlog_not_measured"] = error.to_string().into(),
+        }
+    }
     let lost = latency::lost(&json);
     let wrong = (lost > 0).then(|| Error::Wrong(format!("{lost} records have no result")));
     Ok(Report { text: latency::text(&json), json, wrong })

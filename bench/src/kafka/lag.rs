@@ -11,11 +11,12 @@ use expressway_ingest::tasks::NoIntegrations;
 use serde_json::{Value, json};
 
 use super::cluster::Cluster;
-use super::ledger::Ledger;
+use super::ledger::{Balance, Ledger};
 use super::{Bench, Settings, round};
 use crate::error::Error;
+use crate::outcome::Shared;
 use crate::probe;
-use crate::spread::{number, per_second};
+use crate::spread::{Spread, number, per_second};
 use crate::workflow::{HEARTBEAT, program};
 
 /// Between two looks at the memory.
@@ -44,7 +45,7 @@ pub fn run(settings: &Settings, memory_limit: Option<u64>, progress: &mut dyn Fn
 }
 
 fn measure(bench: &mut Bench<'_>, memory_limit: Option<u64>, progress: &mut dyn FnMut(&str)) -> Result<Value, Error> {
-    let Settings { records, partitions, shards, .. } = *bench.settings;
+    let Settings { records, partitions, .. } = *bench.settings;
     let (source, results) = (bench.source.clone(), format!("{}-lag", bench.source));
     bench.create(&source, partitions)?;
     bench.create(&format!("{source}-dead-letters"), 1)?;
@@ -67,30 +68,56 @@ fn measure(bench: &mut Bench<'_>, memory_limit: Option<u64>, progress: &mut dyn 
         open_bytes = open_bytes.max(counters.open_bytes);
         Ok(counters.records_acknowledged >= records)
     })?;
-    let (elapsed, after, end_bytes) = (start.elapsed(), round::Costs::now(bench.settings.broker_pid), probe::resident_bytes().unwrap_or(0));
+    let (elapsed, costs, end_bytes) = (start.elapsed(), round::Costs::now(bench.settings.broker_pid).since(before), probe::resident_bytes().unwrap_or(0));
     pipeline.request_shutdown();
     let report = pipeline.join(round::ENDED_WITHIN).map_err(|error| Error::surroundings("ending the pipeline", error))?;
     let mut ledger = Ledger::new(&source, &bench.cluster.ends(&source, partitions)?);
     bench.cluster.read_back(&results, partitions, &mut ledger)?;
     let balance = ledger.balance();
+    let memory = Memory { limit: memory_limit, start: start_bytes, max: most_bytes, end: end_bytes, open: open_bytes };
+    Ok(to_json(bench.settings, memory, elapsed, costs, report.counters.pauses, balance))
+}
+
+/// Resident memory of this process and what the pipeline counts as open, in bytes.
+#[derive(Debug, Clone, Copy)]
+struct Memory {
+    limit: Option<u64>,
+    start: u64,
+    max: u64,
+    end: u64,
+    open: u64,
+}
+
+fn to_json(settings: &Settings, memory: Memory, elapsed: Duration, costs: round::Costs, pauses: u64, balance: Balance) -> Value {
+    let records = settings.records;
     let mb = |bytes: u64| number(bytes as f64 / 1e6, 1);
-    Ok(json!({
-        "case": "kafka-lag",
-        "records": records,
-        "partitions": partitions,
-        "shards": shards,
-        "profile": bench.settings.profile.name(),
-        "memory_limit_mb": memory_limit.map(mb),
-        "rss_mb": {"start": mb(start_bytes), "max": mb(most_bytes), "end": mb(end_bytes)},
-        "open_mb_max": mb(open_bytes),
-        "held": memory_limit.is_none_or(|limit| most_bytes <= limit),
-        "executions_per_s": number(per_second(records, elapsed), 0),
-        "client_cpu_us_per_record": number((after.client_s - before.client_s) * 1e6 / records as f64, 3),
-        "pauses": report.counters.pauses,
+    let one = |seconds: f64| Spread::of([seconds * 1e9 / records as f64]);
+    let (rate, ns, cpu_ns) = (per_second(records, elapsed), one(elapsed.as_secs_f64()), one(costs.client_s));
+    let shared = Shared {
+        cores: None,
+        executions: records,
+        executions_per_s: rate,
+        ns_per_execution: ns.median,
+        latency_ns: None,
+        allocations_per_execution: round::allocations_per_execution(costs.allocations, records),
+    };
+    let (profile, limit) = (settings.profile.name(), memory.limit.map(mb));
+    let asked = json!({"records": records, "partitions": settings.partitions, "shards": settings.shards, "profile": profile, "memory_limit_mb": limit});
+    let own = json!({
+        "rss_mb": mb(memory.max),
+        "rss_mb_over_time": {"start": mb(memory.start), "max": mb(memory.max), "end": mb(memory.end)},
+        "open_mb_max": mb(memory.open),
+        "held": memory.limit.is_none_or(|limit| memory.max <= limit),
+        "client_cpu_us_per_record": number(cpu_ns.median / 1e3, 3),
+        "pauses": pauses,
         "lost": balance.lost,
         "duplicates": balance.duplicates,
         "unknown": balance.unknown,
-    }))
+    });
+    let spread = json!({
+        "passes": 1, "ns_per_execution": ns.to_json(1), "cpu_ns_per_execution": cpu_ns.to_json(1), "executions_per_s": Spread::of([rate]).to_json(0),
+    });
+    shared.to_result("kafka-lag", &asked, &own, spread)
 }
 
 /// The second process: this program again, with the part that fills.
@@ -106,15 +133,16 @@ fn fill_elsewhere(brokers: &str, topic: &str, partitions: u32, records: u64) -> 
 /// The result for people.
 #[must_use]
 pub fn text(json: &Value) -> String {
-    let memory = &json["rss_mb"];
+    let memory = &json["rss_mb_over_time"];
     let limit = json["memory_limit_mb"].as_f64().map_or_else(|| "no limit".to_owned(), |limit| format!("limit {limit} MB"));
     format!(
-        "kafka-lag: {} records, {} partitions, {} shard(s), {limit}\n\
+        "kafka-lag: {} records, profile {}, {} partitions, {} shard(s), {limit}\n\
         {:>12} executions/s\n\
         {:>12} MB resident at most ({}); at the start {}, at the end {}; counted as open at most {}\n\
         {:>12} µs of the pipeline's processor time a record\n\
         {:>12} lost, {} duplicates",
         json["records"],
+        json["profile"].as_str().unwrap_or_default(),
         json["partitions"],
         json["shards"],
         json["executions_per_s"],
@@ -134,19 +162,44 @@ pub fn text(json: &Value) -> String {
 pub fn fault(json: &Value) -> Option<String> {
     match (json["lost"].as_u64(), json["held"].as_bool()) {
         (Some(0), Some(true)) => None,
-        (Some(0), _) => Some(format!("{} MB were resident", json["rss_mb"]["max"])),
+        (Some(0), _) => Some(format!("{} MB were resident", json["rss_mb"])),
         (lost, _) => Some(format!("{} records have no result", lost.unwrap_or(u64::MAX))),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use expressway_ingest::pipeline::{Delivery, Profile};
+
     use super::*;
+    use crate::outcome::SHARED_KEYS;
+
+    #[test]
+    fn a_result_has_the_shared_keys_and_memory_is_a_number() {
+        let settings = Settings {
+            brokers: String::new(),
+            records: 1_000,
+            partitions: 4,
+            shards: 2,
+            rounds: 0,
+            profile: Profile::Throughput,
+            delivery: Delivery::AtLeastOnce,
+            broker_pid: None,
+            client_options: Vec::new(),
+        };
+        let memory = Memory { limit: Some(100_000_000), start: 10_000_000, max: 90_000_000, end: 80_000_000, open: 0 };
+        let costs = round::Costs { client_s: 0.001, broker_s: None, allocations: 0 };
+        let balance = Balance { lost: 0, duplicates: 0, unknown: 0, failed: 0, results: 1_000, bytes: 0 };
+        let json = to_json(&settings, memory, Duration::from_millis(2), costs, 3, balance);
+        assert!(SHARED_KEYS.iter().all(|key| json.get(key).is_some()), "{json}");
+        assert_eq!((&json["rss_mb"], &json["ns_per_execution"], &json["held"]), (&number(90.0, 1), &number(2_000.0, 1), &json!(true)));
+        assert_eq!(fault(&json), None);
+    }
 
     #[test]
     fn a_run_that_says_nothing_of_losses_or_memory_is_worth_nothing() {
         assert_eq!(fault(&json!({"lost": 0, "held": true})), None);
-        assert_eq!(fault(&json!({"lost": 0, "held": false, "rss_mb": {"max": 7}})), Some("7 MB were resident".to_owned()));
+        assert_eq!(fault(&json!({"lost": 0, "held": false, "rss_mb": 7})), Some("7 MB were resident".to_owned()));
         assert!(fault(&json!({"held": true})).is_some() && fault(&json!({"lost": 0})).is_some());
     }
 }

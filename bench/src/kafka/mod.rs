@@ -4,6 +4,8 @@
 //!
 //! Measured: from the assignment, just before the first fetch, to the commit of the last record's offset, as the broker tells it; processor time of this process and, if its id is given, of the broker; the greatest resident memory. Not measured: latency (an open loop at a fixed rate has to be), the forming of the group, the way out, the reading back. Offsets are committed every 100 ms instead of every second, or a tenth of the time would be waiting for the last commit.
 //!
+//! [`drain`] is one such run without a floor, for the cases that measure something else and tell what their profile makes of a backlog, too.
+//!
 //! Afterwards every result topic is read to its end, and each source offset has to be named by a result: of the workflow, exactly; of the floor, too.
 
 pub(crate) mod cluster;
@@ -18,6 +20,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use expressway_engine::Program;
 use expressway_ingest::pipeline::{self, Delivery, Identity, Profile};
 use serde_json::{Value, json};
 
@@ -25,6 +28,7 @@ use self::cluster::{Cluster, Filled};
 use self::ledger::{Balance, Ledger};
 use self::round::{Run, Work};
 use crate::error::Error;
+use crate::outcome::Shared;
 use crate::spread::{Spread, number, per_second};
 use crate::workflow::{HEARTBEAT, program};
 
@@ -86,6 +90,34 @@ pub fn run(settings: &Settings, progress: &mut dyn FnMut(&str)) -> Result<Outcom
     deleted.map(|()| outcome)
 }
 
+/// What one run over a backlog came to.
+#[derive(Debug, Clone, Copy)]
+pub struct Drained {
+    /// Executions a second, from the first fetch to the commit of the last offset.
+    pub executions_per_s: f64,
+    /// Source offsets that no result names.
+    pub lost: u64,
+}
+
+/// Runs the pipeline once over a backlog of `settings.records`, and deletes its topics.
+///
+/// # Errors
+/// No broker in reach, a topic that cannot be made, a pipeline that stops.
+pub fn drain(settings: &Settings, progress: &mut dyn FnMut(&str)) -> Result<Drained, Error> {
+    let mut bench = Bench::connect(settings)?;
+    let judged = bench.prepare(progress).and_then(|ready| bench.judge(&Work::Engine(ready.program), &ready.identity, 1, &ready.filled, progress));
+    let deleted = bench.clear();
+    let Judged { run, balance } = judged?;
+    deleted.map(|()| Drained { executions_per_s: per_second(settings.records, run.elapsed), lost: balance.lost })
+}
+
+/// What a run needs beside a topic for its results.
+struct Ready {
+    program: Arc<Program>,
+    identity: Identity,
+    filled: Filled,
+}
+
 struct Bench<'s> {
     settings: &'s Settings,
     cluster: Cluster,
@@ -106,8 +138,9 @@ impl<'s> Bench<'s> {
         self.cluster.delete(&self.topics)
     }
 
-    fn run(&mut self, progress: &mut dyn FnMut(&str)) -> Result<Outcome, Error> {
-        let Settings { records, partitions, rounds, .. } = *self.settings;
+    /// Compiles the workflow and fills the source topic.
+    fn prepare(&mut self, progress: &mut dyn FnMut(&str)) -> Result<Ready, Error> {
+        let Settings { records, partitions, .. } = *self.settings;
         let program = Arc::new(program(HEARTBEAT, "heartbeat")?);
         let identity = Identity { definition: program.state_machine().to_owned(), version: program.version().to_owned() };
         let (source, dead_letters) = (self.source.clone(), format!("{}-dead-letters", self.source));
@@ -115,6 +148,12 @@ impl<'s> Bench<'s> {
         self.create(&dead_letters, 1)?;
         let filled = self.cluster.fill(&source, partitions, records)?;
         progress(&format!("{records} records, {} bytes, in {source}", filled.bytes));
+        Ok(Ready { program, identity, filled })
+    }
+
+    fn run(&mut self, progress: &mut dyn FnMut(&str)) -> Result<Outcome, Error> {
+        let Settings { records, rounds, .. } = *self.settings;
+        let Ready { program, identity, filled } = self.prepare(progress)?;
         let engine = Work::Engine(program);
         let (mut insert_bytes, mut judged) = (None, Vec::new());
         for round in 1..=rounds {
@@ -217,18 +256,23 @@ impl Outcome {
     /// The result's object.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let Settings { records, partitions, shards, .. } = self.settings;
+        let Settings { records, partitions, shards, profile, delivery, .. } = self.settings;
         let pipelines = || self.rounds.iter().map(|(pipeline, _)| &pipeline.run);
         let broker_cpu_s: Vec<f64> = pipelines().filter_map(|run| run.broker_cpu_s).collect();
         let resident = pipelines().map(|run| run.resident_bytes).max().unwrap_or(0);
-        json!({
-            "case": "kafka-heartbeat",
-            "records": records,
-            "partitions": partitions,
-            "shards": shards,
-            "profile": self.settings.profile.name(),
-            "delivery": self.settings.delivery.name(),
-            "executions_per_s": number(self.rates().median, 0),
+        let each_ns = |time: fn(&Run) -> f64| Spread::of(pipelines().map(|run| time(run) * 1e9 / records as f64));
+        let (ns, cpu_ns) = (each_ns(|run| run.elapsed.as_secs_f64()), each_ns(|run| run.client_cpu_s));
+        let executions = records * self.rounds.len() as u64;
+        let shared = Shared {
+            cores: None,
+            executions,
+            executions_per_s: self.rates().median,
+            ns_per_execution: ns.median,
+            latency_ns: None,
+            allocations_per_execution: round::allocations_per_execution(pipelines().map(|run| run.allocations).sum(), executions),
+        };
+        let asked = json!({"records": records, "partitions": partitions, "shards": shards, "profile": profile.name(), "delivery": delivery.name()});
+        let own = json!({
             "floor_records_per_s": number(self.floors().median, 0),
             "share_of_floor": number(self.shares().median, 3),
             "rounds": self.rounds.iter().map(|(pipeline, floor)| self.round_json(pipeline, floor)).collect::<Vec<_>>(),
@@ -240,8 +284,12 @@ impl Outcome {
             "unknown": self.sum(|balance| balance.unknown),
             "input_bytes_mean": number(self.source_bytes as f64 / records as f64, 1),
             "insert_bytes": self.insert_bytes,
-            "spread": {"executions_per_s": self.rates().to_json(0), "floor_records_per_s": self.floors().to_json(0), "share_of_floor": self.shares().to_json(3)},
-        })
+        });
+        let spread = json!({
+            "passes": self.rounds.len(), "ns_per_execution": ns.to_json(1), "cpu_ns_per_execution": cpu_ns.to_json(1),
+            "executions_per_s": self.rates().to_json(0), "floor_records_per_s": self.floors().to_json(0), "share_of_floor": self.shares().to_json(3),
+        });
+        shared.to_result("kafka-heartbeat", &asked, &own, spread)
     }
 
     fn round_json(&self, pipeline: &Judged, floor: &Judged) -> Value {
@@ -262,9 +310,10 @@ impl Outcome {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { records, partitions, shards, .. } = self.settings;
+        let Settings { records, partitions, shards, profile, .. } = self.settings;
         let (rates, floors, shares) = (self.rates(), self.floors(), self.shares());
-        writeln!(f, "kafka-heartbeat: {records} records, {partitions} partitions, {shards} shard(s), {} rounds", self.rounds.len())?;
+        let (profile, rounds) = (profile.name(), self.rounds.len());
+        writeln!(f, "kafka-heartbeat: {records} records, profile {profile}, {partitions} partitions, {shards} shard(s), {rounds} rounds")?;
         writeln!(f, "  {:>12.0} executions/s, median ({:.0} to {:.0})", rates.median, rates.min, rates.max)?;
         writeln!(f, "  {:>12.0} records/s of the floor, median ({:.0} to {:.0})", floors.median, floors.min, floors.max)?;
         writeln!(f, "  {:>11.1} % of the floor, median of the rounds ({:.1} to {:.1})", shares.median * 100.0, shares.min * 100.0, shares.max * 100.0)?;
@@ -282,9 +331,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::outcome::SHARED_KEYS;
 
     fn judged(seconds: f64, bytes: u64) -> Judged {
-        let run = Run { elapsed: Duration::from_secs_f64(seconds), client_cpu_s: 1.5, broker_cpu_s: None, resident_bytes: 100_000_000 };
+        let run = Run { elapsed: Duration::from_secs_f64(seconds), client_cpu_s: 1.5, broker_cpu_s: None, allocations: 0, resident_bytes: 100_000_000 };
         Judged { run, balance: Balance { lost: 0, duplicates: 1, unknown: 0, failed: 10, results: 1_000, bytes } }
     }
 
@@ -310,6 +360,8 @@ mod tests {
         let shares: Vec<f64> = json["rounds"].as_array().unwrap().iter().map(|round| round["share_of_floor"].as_f64().unwrap()).collect();
         assert_eq!(shares, [0.5, 0.25, 0.8]);
         assert_eq!((&json["lost"], &json["duplicates"], &json["broker_cpu_s"], &json["rss_mb"]), (&json!(0), &json!(6), &Value::Null, &json!(100)));
+        assert!(SHARED_KEYS.iter().all(|key| json.get(key).is_some()), "{json}");
+        assert_eq!((&json["executions"], &json["ns_per_execution"]), (&json!(3_000), &number(2e6, 1)), "the median round took 2 s for 1,000");
     }
 
     #[test]

@@ -14,8 +14,9 @@ use super::{Bench, Settings, round};
 use crate::clock::pause;
 use crate::definitions::{Work, chain};
 use crate::error::Error;
+use crate::outcome::Shared;
 use crate::probe;
-use crate::spread::number;
+use crate::spread::{Spread, number};
 use crate::workflow::program;
 
 /// Between two looks at the counters.
@@ -103,7 +104,7 @@ fn measure(bench: &mut Bench<'_>, overload: Overload, capacity: u64) -> Result<V
     let (pipeline, results) = start(bench, overload, "overload")?;
     let load = Load { rate: (capacity * overload.times).max(1), seconds: overload.seconds, histogram: None };
     let mut child = latency::spawn(&latency::offer(bench.settings, &bench.source, &results, &load), &load)?;
-    let begin = Instant::now();
+    let (begin, before) = (Instant::now(), round::Costs::now(bench.settings.broker_pid));
     let drained_within = Duration::from_secs(u64::from(overload.seconds) * (overload.times + 2) * 2) + round::ENDED_WITHIN;
     let (mut readings, mut next) = (Vec::new(), begin + READING);
     let (mut lag_at_end, mut offered_until) = (0, None);
@@ -125,11 +126,12 @@ fn measure(bench: &mut Bench<'_>, overload: Overload, capacity: u64) -> Result<V
         }
         pause(LOOK);
     }
-    let elapsed = begin.elapsed();
+    let (elapsed, costs) = (begin.elapsed(), round::Costs::now(bench.settings.broker_pid).since(before));
     let said = latency::said(child)?;
     end(&pipeline)?;
     let drained_in = elapsed.saturating_sub(offered_until.unwrap_or_default());
-    Ok(to_json(bench.settings, overload, capacity, &readings, &said, lag_at_end, drained_in))
+    let seen = Seen { capacity, readings, costs, lag_at_end, drained_in };
+    Ok(to_json(bench.settings, overload, &seen, &said))
 }
 
 /// Acknowledgements a second, each the mean of a few readings; the first are left out, for nothing was offered yet.
@@ -147,38 +149,60 @@ fn memory(readings: &[Reading]) -> (u64, u64) {
     (greatest(&offered[third..2 * third]), greatest(&offered[2 * third..]))
 }
 
-fn to_json(settings: &Settings, overload: Overload, capacity: u64, readings: &[Reading], said: &Value, lag: u64, drained_in: Duration) -> Value {
+/// What this process saw of a run.
+struct Seen {
+    capacity: u64,
+    readings: Vec<Reading>,
+    costs: round::Costs,
+    lag_at_end: u64,
+    drained_in: Duration,
+}
+
+fn to_json(settings: &Settings, overload: Overload, seen: &Seen, said: &Value) -> Value {
+    let Seen { capacity, readings, costs, lag_at_end, drained_in } = seen;
     let rates = rates(readings);
-    let peak = rates.iter().copied().fold(0.0, f64::max);
-    let least = rates.iter().copied().fold(peak, f64::min);
+    let rates = if rates.is_empty() { Spread::of([0.0]) } else { Spread::of(rates) };
     let (earlier, later) = memory(readings);
     let most = readings.iter().map(|reading| reading.resident_bytes).max().unwrap_or(0);
     let mb = |bytes: u64| number(bytes as f64 / 1e6, 1);
-    json!({
-        "case": "overload",
-        "capacity_per_s": capacity,
-        "offered_per_s": capacity * overload.times,
-        "duration_s": overload.seconds,
-        "states": overload.states,
-        "partitions": settings.partitions,
-        "shards": settings.shards,
-        "records": said["records"],
-        "throughput_per_s": {"peak": number(peak, 0), "least": number(least, 0), "share": number(least / peak.max(1.0), 3)},
-        "rss_mb": {"second_third": mb(earlier), "last_third": mb(later), "max": mb(most), "growth": number(later as f64 / earlier.max(1) as f64, 3)},
-        "lag_at_end": lag,
+    let results = said["results"].as_u64().unwrap_or(0);
+    let ns = |per_s: f64| if per_s > 0.0 { 1e9 / per_s } else { 0.0 };
+    let cpu_ns = Spread::of([costs.client_s * 1e9 / results.max(1) as f64]);
+    let shared = Shared {
+        cores: None,
+        executions: results,
+        executions_per_s: rates.median,
+        ns_per_execution: ns(rates.median),
+        latency_ns: None,
+        allocations_per_execution: round::allocations_per_execution(costs.allocations, results),
+    };
+    let asked = json!({
+        "capacity_per_s": capacity, "offered_per_s": capacity * overload.times, "duration_s": overload.seconds, "states": overload.states,
+        "profile": settings.profile.name(), "partitions": settings.partitions, "shards": settings.shards, "records": said["records"],
+    });
+    let own = json!({
+        "throughput_per_s": {"peak": number(rates.max, 0), "least": number(rates.min, 0), "share": number(rates.min / rates.max.max(1.0), 3)},
+        "rss_mb": mb(most),
+        "rss_mb_over_time": {"second_third": mb(earlier), "last_third": mb(later), "max": mb(most), "growth": number(later as f64 / earlier.max(1) as f64, 3)},
+        "lag_at_end": lag_at_end,
         "drained_in_s": number(drained_in.as_secs_f64(), 1),
         "lost": said["lost"],
         "duplicates": said["duplicates"],
         "unknown": said["unknown"],
-    })
+    });
+    let spread = json!({
+        "passes": 1, "executions_per_s": rates.to_json(0), "cpu_ns_per_execution": cpu_ns.to_json(1),
+        "ns_per_execution": Spread { min: ns(rates.max), median: ns(rates.median), max: ns(rates.min) }.to_json(1),
+    });
+    shared.to_result("overload", &asked, &own, spread)
 }
 
 /// The result for people.
 #[must_use]
 pub fn text(json: &Value) -> String {
-    let (throughput, memory) = (&json["throughput_per_s"], &json["rss_mb"]);
+    let (throughput, memory) = (&json["throughput_per_s"], &json["rss_mb_over_time"]);
     format!(
-        "overload: {} records/s offered for {} s to a capacity of {}, {} states, {} shard(s)\n\
+        "overload: {} records/s offered for {} s to a capacity of {}, {} states, profile {}, {} shard(s)\n\
         {:>12} executions/s at the peak, at least {} ({} of it)\n\
         {:>12} MB resident in the second third, {} in the last\n\
         {:>12} records behind at the end, drained in {} s\n\
@@ -187,6 +211,7 @@ pub fn text(json: &Value) -> String {
         json["duration_s"],
         json["capacity_per_s"],
         json["states"],
+        json["profile"].as_str().unwrap_or_default(),
         json["shards"],
         throughput["peak"],
         throughput["least"],
@@ -202,7 +227,10 @@ pub fn text(json: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use expressway_ingest::pipeline::{Delivery, Profile};
+
     use super::*;
+    use crate::outcome::SHARED_KEYS;
 
     fn reading(second: u64, rate: u64, mb: u64) -> Reading {
         Reading { acknowledged: second * rate, resident_bytes: mb << 20, is_offered: second < 20 }
@@ -215,5 +243,30 @@ mod tests {
         assert!(rates.len() > 10 && rates.iter().all(|rate| (*rate - 100.0).abs() < 1e-9), "{rates:?}");
         assert_eq!(memory(&readings), (11 << 20, 19 << 20));
         assert_eq!(memory(&[]), (0, 0));
+    }
+
+    #[test]
+    fn a_result_has_the_shared_keys_and_memory_is_a_number() {
+        let settings = Settings {
+            brokers: String::new(),
+            records: 0,
+            partitions: 4,
+            shards: 1,
+            rounds: 0,
+            profile: Profile::Throughput,
+            delivery: Delivery::AtLeastOnce,
+            broker_pid: None,
+            client_options: Vec::new(),
+        };
+        let readings = (0..30).map(|second| reading(second, 100, second)).collect();
+        let costs = round::Costs { client_s: 1.0, broker_s: None, allocations: 0 };
+        let seen = Seen { capacity: 100, readings, costs, lag_at_end: 7, drained_in: Duration::from_secs(9) };
+        let overload = Overload { times: 3, seconds: 20, states: 100 };
+        let json = to_json(&settings, overload, &seen, &json!({"records": 6_000, "results": 6_000, "lost": 0}));
+        assert!(SHARED_KEYS.iter().all(|key| json.get(key).is_some()), "{json}");
+        assert_eq!((&json["executions_per_s"], &json["ns_per_execution"]), (&json!(100), &number(1e7, 1)));
+        assert_eq!((&json["rss_mb"], &json["throughput_per_s"]["share"]), (&number(f64::from(29 << 20) / 1e6, 1), &number(1.0, 3)));
+        let nothing = to_json(&settings, overload, &Seen { readings: Vec::new(), ..seen }, &json!({}));
+        assert_eq!(nothing["executions_per_s"], json!(0), "a run without a reading has no rate");
     }
 }

@@ -10,7 +10,7 @@ use expressway_ingest::tasks::NoIntegrations;
 use super::cluster::Watcher;
 use crate::clock::pause;
 use crate::error::Error;
-use crate::probe;
+use crate::{alloc, probe};
 
 /// How long a group may take to be formed.
 pub(super) const ASSIGNED_WITHIN: Duration = Duration::from_secs(60);
@@ -42,19 +42,36 @@ pub(super) struct Run {
     pub(super) elapsed: Duration,
     pub(super) client_cpu_s: f64,
     pub(super) broker_cpu_s: Option<f64>,
+    pub(super) allocations: u64,
     pub(super) resident_bytes: u64,
 }
 
-/// Processor times at one moment.
+/// Processor times and allocations at one moment.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Costs {
     pub(super) client_s: f64,
     pub(super) broker_s: Option<f64>,
+    pub(super) allocations: u64,
 }
 
 impl Costs {
     pub(super) fn now(broker: Option<u32>) -> Self {
-        Self { client_s: probe::own_cpu_s(), broker_s: broker.and_then(probe::process_cpu_s) }
+        Self { client_s: probe::own_cpu_s(), broker_s: broker.and_then(probe::process_cpu_s), allocations: alloc::allocations() }
     }
+
+    /// What came since `before`.
+    pub(super) fn since(self, before: Self) -> Self {
+        Self {
+            client_s: self.client_s - before.client_s,
+            broker_s: self.broker_s.zip(before.broker_s).map(|(after, before)| after - before),
+            allocations: self.allocations - before.allocations,
+        }
+    }
+}
+
+/// Allocations by executions, if somebody counts them: those of this process, not what C libraries allocate.
+pub(super) fn allocations_per_execution(allocations: u64, executions: u64) -> Option<f64> {
+    (alloc::is_counting() && executions > 0).then(|| allocations as f64 / executions as f64)
 }
 
 /// Runs `work` over the `records` of the source topic, from the assignment, which is just before the first fetch, to the commit of the last record's offset.
@@ -76,11 +93,10 @@ pub(super) fn run(settings: pipeline::Settings, work: &Work, identity: &Identity
         Ok(pipeline.counters().records_acknowledged >= records)
     })?;
     wait(&pipeline, "the last commit", ENDED_WITHIN, LOOK, || Ok(watcher.committed()? >= records))?;
-    let (elapsed, after) = (start.elapsed(), Costs::now(broker));
+    let (elapsed, costs) = (start.elapsed(), Costs::now(broker).since(before));
     pipeline.request_shutdown();
     pipeline.join(ENDED_WITHIN).map_err(|error| Error::surroundings("ending the pipeline", error))?;
-    let broker_cpu_s = after.broker_s.zip(before.broker_s).map(|(after, before)| after - before);
-    Ok(Run { elapsed, client_cpu_s: after.client_s - before.client_s, broker_cpu_s, resident_bytes })
+    Ok(Run { elapsed, client_cpu_s: costs.client_s, broker_cpu_s: costs.broker_s, allocations: costs.allocations, resident_bytes })
 }
 
 /// Waits until `done`, looking again after every `interval`.

@@ -308,7 +308,7 @@ fn kafka(flags: &Flags, points: &[[String; 2]], progress: &mut dyn FnMut(&str)) 
     let (records, rounds) = (flags.records.to_string(), flags.rounds.to_string());
     let (mut workflow, mut floor) = (Vec::new(), Vec::new());
     for further in points {
-        let asked = ["--brokers", brokers, "--records", &records, "--rounds", &rounds, &further[0], &further[1]];
+        let asked = ["--brokers", brokers, "--records", &records, "--rounds", &rounds, "--rate", "0", &further[0], &further[1]];
         let report = case.run_with(&asked, progress)?;
         report.wrong.map_or(Ok(()), Err)?;
         for (points, key) in [(&mut workflow, "executions_per_s"), (&mut floor, "floor_records_per_s")] {
