@@ -195,7 +195,7 @@ mod tests {
     fn what_is_usual_is_no_part_of_a_name() {
         let result = |delivery: &str| json!({"case": "kafka-heartbeat", "delivery": delivery, "cores": null, "executions_per_s": 7});
         let before = json!({"case": "kafka-heartbeat", "executions_per_s": 7});
-        assert!(compare(&[before.clone()], &[result("at_least_once")]).contains("same"));
+        assert!(compare(std::slice::from_ref(&before), &[result("at_least_once")]).contains("same"));
         assert_eq!(compare(&[before], &[result("transactional")]), "no case is in both files\n");
     }
 

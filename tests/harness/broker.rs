@@ -1,10 +1,9 @@
 //! Brokers: a real one through `kafka.sh`, or librdkafka's mock cluster in this process.
 
-use std::fs;
+use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
@@ -56,6 +55,7 @@ pub struct Real {
     settings: String,
     option: Option<&'static str>,
     leash: Option<Leash>,
+    _claim: File,
 }
 
 impl Real {
@@ -84,11 +84,11 @@ impl Real {
     }
 
     fn launch(brokers: u16, settings: &str, option: Option<&'static str>) -> Result<Self, String> {
-        let port = free_ports(brokers)?;
+        let (port, claim) = claim_ports(brokers)?;
         let folder = crate::scratch().join(format!("kafka-{port}"));
         fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
         fs::write(folder.join("port"), port.to_string()).map_err(|error| error.to_string())?;
-        let mut cluster = Self { folder, port, brokers, settings: settings.to_owned(), option, leash: None };
+        let mut cluster = Self { folder, port, brokers, settings: settings.to_owned(), option, leash: None, _claim: claim };
         let [dir, port, brokers] = cluster.address();
         cluster.leash = Some(Leash::tie("\"$1\" --dir \"$2\" --port \"$3\" --brokers \"$4\" wipe", &[&script(), &dir, &port, &brokers])?);
         cluster.call("start")?;
@@ -190,19 +190,23 @@ fn script() -> String {
     crate::package().join("kafka.sh").to_string_lossy().into_owned()
 }
 
-/// A port such that the brokers' and the controllers' are free just now.
-fn free_ports(brokers: u16) -> Result<u16, String> {
-    /// Clusters that were given ports; two that start at once must not find the same ones free.
-    static GIVEN: AtomicU16 = AtomicU16::new(0);
+/// A port whose neighbours at all the distances above are free, and the claim on it: a file that is locked as long as the cluster lives. Without it the ports of a broker that is down for a while look free to other programs that start clusters.
+fn claim_ports(brokers: u16) -> Result<(u16, File), String> {
+    /// Clusters of three brokers in a thousand ports without touching each other.
+    const SLOTS: [u16; 3] = [0, 3, 6];
+    let folder = std::env::temp_dir().join("expressway-ports");
+    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     // Below the range from which the system hands out ports to clients, so that none of those takes a place in between.
-    let own_start = 20_000 + (u16::try_from(std::process::id() % 10_000).unwrap_or(0) + GIVEN.fetch_add(1, Ordering::Relaxed) % 100 * 40) % 10_000;
-    (0..200)
-        .map(|step| 20_000 + (own_start - 20_000 + step * 7) % 10_000)
-        .find(|&port| {
-            (0..brokers).all(|node| [0, BEHIND_ABOVE, FRONT_ABOVE, CONTROLLER_ABOVE].iter().chain(&SECURED_ABOVE).all(|above| is_free(port + node + above)))
-        })
-        .ok_or_else(|| "no free ports for a broker".to_owned())
+    for port in (20_000..32_000).step_by(1_000).flat_map(|thousand| SLOTS.map(|slot| thousand + slot)) {
+        let path = folder.join(port.to_string());
+        let claim = File::create(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let above = [0, BEHIND_ABOVE, FRONT_ABOVE, CONTROLLER_ABOVE].into_iter().chain(SECURED_ABOVE);
+        if claim.try_lock().is_ok() && above.flat_map(|above| (0..brokers).map(move |node| port + above + node)).all(is_free) {
+            return Ok((port, claim));
+        }
+    }
+    Err(format!("no free ports for a cluster: all are claimed in {} or taken", folder.display()))
 }
 
 /// The mock cluster: no admin API, no log on disk, groups and offsets as in a real one. It keeps about 5 MiB of a partition.
