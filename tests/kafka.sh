@@ -18,7 +18,8 @@
 #   --proxied     node n listens on P+200+n-1 too, and names P+300+n-1 to whoever comes that way: the place for a proxy that misbehaves
 #   --secured     node n listens on P+600+n-1 by TLS with client certificates, on P+610+n-1 by SASL over TLS and on P+620+n-1 by SASL
 #                 alone, known as localhost; the throw-away authority and the client's files are made in D/tls. User and password are
-#                 "tester" and "tester-secret", by PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512; the client's key has the password "key-secret"
+#                 "tester" and "tester-secret", by PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512; the client's key has the password "key-secret".
+#                 OAUTHBEARER lets in whoever has an unsigned token that has not expired, and cuts the connection when it does
 #   --dir D       data, configuration, logs and pids; a cluster is its folder   (default /tmp/expressway-kafka-UID-P)
 #
 # Environment: KAFKA_VERSION; KAFKA_HEAP (512m a node); KAFKA_SETTINGS ("key=value key=value", added to each node's
@@ -125,6 +126,7 @@ make_authority() {
 
 # Listeners by TLS and SASL; the broker's own traffic stays on the plain one.
 secure() {
+  local oauth=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule
   local node=$1 plain=org.apache.kafka.common.security.plain.PlainLoginModule scram=org.apache.kafka.common.security.scram.ScramLoginModule
   local tls=$((port + 600 + node - 1)) sasl_tls=$((port + 610 + node - 1)) sasl=$((port + 620 + node - 1)) listener
   local direct=127.0.0.1:$(broker_port "$node") controller=127.0.0.1:$(controller_port "$node")
@@ -142,10 +144,12 @@ listener.name.tls.ssl.client.auth=required
 SETTINGS
   for listener in sasl_tls sasl; do
     cat >>"$dir/$node/server.properties" <<SETTINGS
-listener.name.$listener.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
+listener.name.$listener.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER
 listener.name.$listener.plain.sasl.jaas.config=$plain required user_tester="tester-secret";
 listener.name.$listener.scram-sha-256.sasl.jaas.config=$scram required;
 listener.name.$listener.scram-sha-512.sasl.jaas.config=$scram required;
+listener.name.$listener.oauthbearer.sasl.jaas.config=$oauth required unsecuredLoginStringClaim_sub="broker";
+listener.name.$listener.oauthbearer.connections.max.reauth.ms=3600000
 SETTINGS
   done
 }

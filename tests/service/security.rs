@@ -1,8 +1,10 @@
 //! TLS and SASL against a real broker with a throw-away authority; secrets that must not show.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use harness::broker::{Door, Real};
 use harness::service::{self, Config, Service};
 use serde_json::{Value, json};
@@ -48,6 +50,54 @@ fn ends(config: &Config, code: i32, words: &[&str]) -> Result<(), String> {
     hides(&[&said])
 }
 
+/// A token that nobody has signed, good from now on for so long.
+fn token(lives: Duration) -> (String, SystemTime) {
+    let base = |text: &str| {
+        let mut coded = vec![0; text.len() * 2];
+        let count = URL_SAFE_NO_PAD.encode_slice(text, &mut coded).expect("a third more is enough");
+        String::from_utf8_lossy(&coded[..count]).into_owned()
+    };
+    let now = SystemTime::now();
+    let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let claims = json!({"sub": "tester", "iat": seconds(now), "exp": seconds(now + lives)});
+    (format!("{}.{}.", base(r#"{"alg":"none"}"#), base(&claims.to_string())), now + lives)
+}
+
+/// A service outlives its token, as long as a fresh one lies in the file before the old one expires.
+fn renews_its_token(stage: &Stage, address: &str) -> Result<(), String> {
+    let folder = tempfile::TempDir::new_in(harness::scratch()).map_err(|error| error.to_string())?;
+    let file = folder.path().join("token");
+    let write = |text: &str| std::fs::write(&file, text).map_err(|error| error.to_string());
+    let by_file = |file: &Path| config(stage, address, &json!({}), &json!({"mechanism": "OAUTHBEARER", "token_file": text(file)}));
+    let (old, expires) = token(Duration::from_secs(20));
+    write(&old)?;
+    let config = by_file(&file)?;
+    let mut service = Service::start(&config, SOON)?;
+    let (fresh, _) = token(Duration::from_hours(1));
+    write(&fresh)?;
+    // The broker cuts connections whose token has expired, so these records go through by the fresh one.
+    let mut feeder = stage.feeder()?;
+    while SystemTime::now() < expires + Duration::from_secs(2) {
+        feeder.stream(100, 200, |_| Ok(()))?;
+    }
+    feeder.flush(SOON)?;
+    stage.wait_all_committed(SOON)?;
+    let (_, metrics) = service.get("/metrics")?;
+    service.stop(SOON)?;
+    let said = service.stderr().join("\n");
+    let shown = [&said, &metrics].iter().any(|text| text.contains(&old) || text.contains(&fresh));
+    ensure(!shown, || "a token shows".to_owned())?;
+
+    write(&token(Duration::from_secs(1)).0.replace('.', "!"))?;
+    ends(&config, 3, &["do not let us in"])?;
+    ends(&by_file(&folder.path().join("none"))?, 3, &["do not let us in", "no token", "cannot be read"])?;
+    let list = folder.path().join("token.yaml");
+    write(&fresh)?;
+    std::fs::write(&list, config.body.to_string()).map_err(|error| error.to_string())?;
+    let (code, _, stderr) = service::run(&["dlq", "list", "--config", &text(&list)], SOON)?;
+    ensure(code == Some(0), || format!("dlq list ended with {code:?}: {stderr}"))
+}
+
 /// The password of the client's key, wrong: the client refuses its configuration.
 fn wrong_key(tls: &Value) -> Value {
     let mut wrong = tls.clone();
@@ -79,6 +129,7 @@ pub(crate) fn tls_and_sasl_let_the_right_ones_in(_: &Shared) -> Result<(), Strin
     careless["verify_hostname"] = json!(false);
     works(&stage, &config(&stage, &by_number, &careless, &none)?)?;
 
+    renews_its_token(&stage, &open)?;
     ends(&config(&stage, &by_number, &client, &none)?, 3, &["certificate verify failed"])?;
     ends(&config(&stage, &tls, &json!({"enabled": true}), &none)?, 3, &["certificate verify failed"])?;
     ends(&config(&stage, &tls, &wrong_key(&client), &none)?, 78, &["refused its configuration"])?;

@@ -3,10 +3,13 @@
 //! What has a key here is refused among `client_options`, so that each setting has one place. Security becomes options of the client, so whoever has `client_options` reaches the cluster.
 
 use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use super::section::Section;
 use crate::kafka::Profile;
 use crate::kafka::protocol::{CLASSIC_ONLY, CONSUMER_ONLY, GroupProtocol};
+use crate::kafka::token::{self, TokenSource};
 
 /// Section `kafka`.
 #[derive(Clone)]
@@ -68,7 +71,7 @@ const OWNED_OPTIONS: [(&str, &str); 26] = [
 ];
 
 /// Options that `kafka.tls` and `kafka.sasl` stand for, once one of them is used.
-const SECURITY_OPTIONS: [&str; 10] = [
+const SECURITY_OPTIONS: [&str; 11] = [
     "security.protocol",
     "ssl.ca.location",
     "ssl.certificate.location",
@@ -79,6 +82,7 @@ const SECURITY_OPTIONS: [&str; 10] = [
     "sasl.mechanisms",
     "sasl.username",
     "sasl.password",
+    "sasl.oauthbearer.config",
 ];
 
 impl Kafka {
@@ -173,20 +177,49 @@ fn tls(section: &Section<'_>) -> (bool, Vec<(String, String)>) {
     (true, options)
 }
 
+/// How a mechanism is told who we are.
+const BY_PASSWORD: [&str; 3] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
+
 fn sasl(section: &Section<'_>) -> Vec<(String, String)> {
-    const MECHANISMS: [&str; 3] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
     let mechanism = section.optional_text("mechanism");
-    let given = [("username", "sasl.username", section.optional_text("username")), ("password", "sasl.password", section.optional_text("password"))];
+    let password = [("username", section.optional_text("username")), ("password", section.optional_text("password"))];
+    let source = token_source(section);
+    let tokens = [("token", source.token.is_some()), ("token_file", source.file.is_some())];
+    let is_set = password.iter().map(|(key, value)| (*key, value.is_some()));
+    let unused =
+        |keys: &mut dyn Iterator<Item = (&str, bool)>, problem: &str| keys.filter(|(_, is_set)| *is_set).for_each(|(key, _)| section.fault(key, problem));
     let Some(mechanism) = mechanism else {
-        given.iter().filter(|(_, _, value)| value.is_some()).for_each(|(key, ..)| section.fault(key, "has no effect without a mechanism"));
+        unused(&mut is_set.chain(tokens), "has no effect without a mechanism");
         return Vec::new();
     };
-    if !MECHANISMS.contains(&mechanism.as_str()) {
-        section.fault("mechanism", format!("\"{mechanism}\" is not allowed; it takes {}", MECHANISMS.join(" or ")));
+    let mut options = vec![("sasl.mechanism".to_owned(), mechanism.clone())];
+    if mechanism == token::MECHANISM {
+        unused(&mut is_set.clone(), "has no effect with OAUTHBEARER, which takes token or token_file");
+        match tokens.map(|(_, is_set)| is_set) {
+            [true, true] => section.fault("token", "is set beside token_file; one of the two is allowed"),
+            [false, false] => section.fault("token_file", "required with OAUTHBEARER unless there is a token, but not set"),
+            _ => options.push((token::SOURCE_OPTION.to_owned(), source.option())),
+        }
+        return options;
     }
-    given.iter().filter(|(_, _, value)| value.is_none()).for_each(|(key, ..)| section.fault(key, "required with a mechanism, but not set"));
-    let given = given.into_iter().filter_map(|(_, option, value)| Some((option.to_owned(), value?)));
-    std::iter::once(("sasl.mechanism".to_owned(), mechanism)).chain(given).collect()
+    if !BY_PASSWORD.contains(&mechanism.as_str()) {
+        section.fault("mechanism", format!("\"{mechanism}\" is not allowed; it takes {} or {}", BY_PASSWORD.join(" or "), token::MECHANISM));
+    }
+    unused(&mut tokens.into_iter(), "has no effect without the mechanism OAUTHBEARER");
+    is_set.filter(|(_, is_set)| !is_set).for_each(|(key, _)| section.fault(key, "required with a mechanism, but not set"));
+    options.extend(password.into_iter().filter_map(|(key, value)| Some((format!("sasl.{key}"), value?))));
+    options
+}
+
+fn token_source(section: &Section<'_>) -> TokenSource {
+    // The client asks for the next token after four fifths of this, and looks once a second.
+    const LIFETIME: RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_hours(24 * 365);
+    let lifetime = section.duration("assumed_lifetime", LIFETIME);
+    TokenSource {
+        token: section.optional_text("token"),
+        file: section.optional_path("token_file"),
+        lifetime_ms: u64::try_from(lifetime.as_millis()).expect("the range ends far below"),
+    }
 }
 
 /// `host:port`, where the host may be an IPv6 address in brackets and a protocol may stand in front.

@@ -7,7 +7,7 @@
 mod fault;
 mod kafka;
 mod layers;
-mod placeholder;
+pub(crate) mod placeholder;
 mod schema;
 mod section;
 mod sections;

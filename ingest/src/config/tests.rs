@@ -213,6 +213,11 @@ fn tls_and_sasl_become_options_of_the_client() {
     assert!(has(&both, "security.protocol", "sasl_ssl") && has(&both, "sasl.mechanism", "SCRAM-SHA-512") && has(&both, "sasl.password", "p"));
     assert!(has(&options(&format!("kafka: {{{sasl}}}")), "security.protocol", "sasl_plaintext"));
     assert!(has(&options("kafka: {client_options: {security.protocol: ssl}}"), "security.protocol", "ssl"), "the client's own names still do");
+    let token = options("kafka: {sasl: {mechanism: OAUTHBEARER, token_file: t.jwt}}");
+    assert!(has(&token, "security.protocol", "sasl_plaintext") && has(&token, "sasl.mechanism", "OAUTHBEARER"));
+    assert!(has(&token, "sasl.oauthbearer.config", r#"{"token":null,"file":"dir/t.jwt","lifetime_ms":300000}"#), "{token:?}");
+    let token = options("kafka: {sasl: {mechanism: OAUTHBEARER, token: hunter2, assumed_lifetime: 1h}}");
+    assert!(has(&token, "sasl.oauthbearer.config", r#"{"token":"hunter2","file":null,"lifetime_ms":3600000}"#), "{token:?}");
 }
 
 #[test]
@@ -222,6 +227,17 @@ fn half_of_a_security_is_refused() {
     refused("kafka: {sasl: {mechanism: PLAIN, username: u}}", &["kafka.sasl.password", "required"]);
     refused("kafka: {sasl: {password: hunter2}}", &["kafka.sasl.password", "without a mechanism"]);
     refused("kafka: {sasl: {mechanism: GSSAPI, username: u, password: p}}", &["kafka.sasl.mechanism", "PLAIN or SCRAM-SHA-256"]);
+    let sasl = |rest: &str, parts: &[&str]| refused(&format!("kafka: {{sasl: {{{rest}}}}}"), parts);
+    sasl("mechanism: OAUTHBEARER", &["kafka.sasl.token_file", "required with OAUTHBEARER"]);
+    sasl("mechanism: OAUTHBEARER, token: hunter2, token_file: t", &["kafka.sasl.token", "one of the two"]);
+    sasl("mechanism: OAUTHBEARER, token: t, username: u", &["kafka.sasl.username", "no effect with OAUTHBEARER"]);
+    sasl("mechanism: PLAIN, username: u, password: p, token_file: t", &["kafka.sasl.token_file", "no effect without the mechanism OAUTHBEARER"]);
+    sasl("token_file: t", &["kafka.sasl.token_file", "without a mechanism"]);
+    sasl("mechanism: OAUTHBEARER, token: t, assumed_lifetime: 4s", &["kafka.sasl.assumed_lifetime", "from 5s"]);
+    refused(
+        "kafka: {sasl: {mechanism: OAUTHBEARER, token: t}, client_options: {sasl.oauthbearer.config: x}}",
+        &["client_options.sasl.oauthbearer.config", "set it there"],
+    );
     refused("kafka: {tls: {enabled: true}, client_options: {security.protocol: ssl}}", &["kafka.client_options.security.protocol", "kafka.tls and kafka.sasl"]);
     let error = from("kafka: {sasl: {mechanism: NONE, username: u, password: hunter2}}").expect_err("refused").to_string();
     assert!(!error.contains("hunter2"), "{error}");

@@ -172,7 +172,8 @@ const SECRET_WORDS: [&str; 4] = ["key", "keys", "pem", "pw"];
 /// Whether the value under this key must not be shown.
 pub(crate) fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
-    SECRET_PARTS.iter().any(|part| key.contains(part)) || key.split(['.', '_', '-']).any(|word| SECRET_WORDS.contains(&word))
+    // `kafka.sasl.token_file` is a path, which an operator wants to see.
+    key != "token_file" && (SECRET_PARTS.iter().any(|part| key.contains(part)) || key.split(['.', '_', '-']).any(|word| SECRET_WORDS.contains(&word)))
 }
 
 /// Whether YAML reads the bare text back as the same string.
@@ -200,7 +201,7 @@ mod tests {
         ] {
             assert!(is_secret(key), "{key}");
         }
-        for key in ["group_id", "monkey", "sasl.username", "keyed"] {
+        for key in ["group_id", "monkey", "sasl.username", "keyed", "token_file"] {
             assert!(!is_secret(key), "{key}");
         }
     }

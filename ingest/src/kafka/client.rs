@@ -4,14 +4,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 
-use super::ErrorCode;
 use super::native::{BaseConsumer, ConsumerCalls as _, ConsumerContext, RebalanceProtocol};
+use super::{ErrorCode, token};
 
 /// A shared consumer.
 pub(crate) type ConsumerHandle = Arc<BaseConsumer<Context>>;
@@ -176,6 +176,8 @@ impl Context {
 }
 
 impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         log(level, facility, message);
     }
@@ -193,6 +195,10 @@ impl ClientContext for Context {
         last.clear();
         last.extend_from_slice(statistics);
         self.statistics_told.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn generate_oauth_token(&self, option: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        token::oauth_token(option)
     }
 }
 
@@ -227,7 +233,9 @@ pub(crate) struct Consumer {
 impl Consumer {
     /// A consumer that has not subscribed.
     pub(crate) fn new(config: &ClientConfig) -> KafkaResult<Self> {
-        Ok(Self { handle: Arc::new(config.create_with_context::<_, BaseConsumer<Context>>(Context::default())?) })
+        let consumer = config.create_with_context::<_, BaseConsumer<Context>>(Context::default())?;
+        token::give(consumer.client(), config);
+        Ok(Self { handle: Arc::new(consumer) })
     }
 
     /// The shared consumer.

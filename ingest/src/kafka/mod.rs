@@ -6,11 +6,12 @@
 //! - [`protocol`] tells the two group protocols and their options apart.
 //! - [`queue`] consumes in batches from a shard's own native queue.
 //! - [`producer`] sends records with headers, a bundle in one call, and hands out delivery reports in batches.
+//! - [`token`] gives clients what SASL's OAUTHBEARER lets in.
 //! - [`transaction`] has the transactional calls of a producer, and what fences them.
 //! - [`bundle`] is what goes out in one call.
 //! - [`headers`] are those of one record.
 //!
-//! `queue`, `producer`, `transaction` and `headers` are the only unsafe code of the service. What they rely on was read in librdkafka 2.12.1: a queue that partitions are forwarded to never holds a rebalance event; a message keeps its buffer until it is destroyed; a delivery report gives back payload, key and headers.
+//! `queue`, `producer`, `transaction`, `headers` and `token` are the only unsafe code of the service. What they rely on was read in librdkafka 2.12.1: a queue that partitions are forwarded to never holds a rebalance event; a message keeps its buffer until it is destroyed; a delivery report gives back payload, key and headers.
 
 pub(crate) mod bundle;
 pub(crate) mod client;
@@ -20,6 +21,7 @@ pub(crate) mod producer;
 pub(crate) mod profile;
 pub(crate) mod protocol;
 pub(crate) mod queue;
+pub(crate) mod token;
 pub(crate) mod transaction;
 
 pub(crate) use bundle::{Bundle, Rejected};

@@ -18,7 +18,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaType;
 use rdkafka_sys as sys;
 
-use super::{Bundle, ErrorCode, Headers, Rejected, ShardQueue, Transactions, client};
+use super::{Bundle, ErrorCode, Headers, Rejected, ShardQueue, Transactions, client, token};
 
 /// Passes the client's log lines and errors on.
 pub(crate) struct ProducerContext;
@@ -89,12 +89,15 @@ unsafe extern "C" fn on_send(_rk: *mut sys::rd_kafka_t, message: *mut sys::rd_ka
 
 const INTERCEPTOR: &std::ffi::CStr = c"headers";
 
+/// What the main queue holds.
+const EVENTS: i32 = sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_ERROR | sys::RD_KAFKA_EVENT_STATS | sys::RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH;
+
 impl Producer {
     /// A producer with success reports on.
     pub(crate) fn new(config: &ClientConfig) -> KafkaResult<Self> {
         let native = config.create_native_config()?;
         // SAFETY: the configuration is valid and not yet given to a client.
-        unsafe { sys::rd_kafka_conf_set_events(native.ptr(), sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_ERROR | sys::RD_KAFKA_EVENT_STATS) };
+        unsafe { sys::rd_kafka_conf_set_events(native.ptr(), EVENTS) };
         // The client may outlive this value through its topics, so the few words are never freed: there is one for each shard of a pipeline.
         let attachments = NonNull::from(Box::leak(Box::<Attachments>::default()));
         // SAFETY: as above; name and callback live for ever, and the opaque pointer is never freed.
@@ -103,6 +106,7 @@ impl Producer {
             return Err(KafkaError::Global(code.into()));
         }
         let client = Arc::new(Client::new(config, native, RDKafkaType::RD_KAFKA_PRODUCER, ProducerContext)?);
+        token::give(&client, config);
         // SAFETY: the client is alive; the handle is given up in `drop`, before it.
         let queue = unsafe { sys::rd_kafka_queue_get_main(client.native_ptr()) };
         Ok(Self { queue: NonNull::new(queue).expect("a client has a main queue"), client, attachments, messages: Vec::new(), woken: None })
@@ -174,6 +178,8 @@ impl Producer {
             let event = Event(event);
             if event.kind() == sys::RD_KAFKA_EVENT_DR {
                 count += event.each_report(&mut each);
+            } else if event.kind() == sys::RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH {
+                token::renew(&self.client, &event.config());
             } else {
                 event.log();
             }
@@ -317,6 +323,14 @@ impl Event {
     fn kind(&self) -> i32 {
         // SAFETY: the event is valid until `drop`.
         unsafe { sys::rd_kafka_event_type(self.0.as_ptr()) }
+    }
+
+    /// The configuration that a request for a token comes with.
+    fn config(&self) -> String {
+        // SAFETY: the event is valid.
+        let config = unsafe { sys::rd_kafka_event_config_string(self.0.as_ptr()) };
+        // SAFETY: a C string that lives as long as the client, or null.
+        unsafe { text_of(config) }.into_owned()
     }
 
     fn each_report(&self, each: &mut impl FnMut(Report<'_>)) -> usize {

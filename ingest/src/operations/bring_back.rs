@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -25,6 +25,7 @@ use super::reader::{Turn, read};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::kafka::client::{self, Context};
+use crate::kafka::token;
 use crate::pipeline::offsets::Window;
 use crate::pipeline::{Reason, without_value};
 
@@ -222,8 +223,10 @@ impl<'w> Work<'w> {
             let mut config = cluster.producer_config();
             // Where the client places records by their keys, it is to do so as Kafka's own clients do.
             config.set("partitioner", "murmur2_random");
-            let producer = config.create_with_context(Acknowledgements::default());
-            Some(producer.map_err(|error| Error::surroundings("the Kafka client cannot be made", without_value(error)))?)
+            let producer: Result<BaseProducer<_>, _> = config.create_with_context(Acknowledgements::default());
+            let producer = producer.map_err(|error| Error::surroundings("the Kafka client cannot be made", without_value(error)))?;
+            token::give(producer.client(), &config);
+            Some(producer)
         };
         let clock = Clock::start();
         Ok(Self { order, cluster, consumer, interrupt, producer, lanes, summary: Summary::default(), clock, committed_ns: 0, told_ns: 0, sent: 0 })
@@ -439,12 +442,18 @@ impl Acknowledgements {
 }
 
 impl ClientContext for Acknowledgements {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         client::log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         client::log_error(&error, reason);
+    }
+
+    fn generate_oauth_token(&self, option: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        token::oauth_token(option)
     }
 }
 

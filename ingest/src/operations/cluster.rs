@@ -12,6 +12,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::error::Error;
 use crate::kafka::client::{self, Context};
+use crate::kafka::token;
 use crate::pipeline::without_value;
 
 /// How long one question may take.
@@ -66,7 +67,10 @@ impl Cluster {
         for key in ["group.instance.id", "group.protocol", "partition.assignment.strategy"] {
             config.remove(key);
         }
-        config.create_with_context(Context::default()).map_err(|error| Error::surroundings("the Kafka client cannot be made", without_value(error)))
+        let consumer: BaseConsumer<Context> =
+            config.create_with_context(Context::default()).map_err(|error| Error::surroundings("the Kafka client cannot be made", without_value(error)))?;
+        token::give(consumer.client(), &config);
+        Ok(consumer)
     }
 
     /// The configuration of a producer, idempotent and with all replicas' acknowledgement.
@@ -142,7 +146,9 @@ impl Cluster {
 
     /// Whether a topic is compacted; `None` when the broker does not say.
     pub(crate) fn is_compacted(&self, topic: &str) -> Option<bool> {
-        let admin: AdminClient<DefaultClientContext> = self.producer_config().create().ok()?;
+        let config = self.producer_config();
+        let admin: AdminClient<DefaultClientContext> = config.create().ok()?;
+        token::give(admin.inner(), &config);
         let options = AdminOptions::new().request_timeout(Some(ANSWER_WITHIN));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().ok()?;
         let answer = runtime.block_on(admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options));

@@ -5,6 +5,7 @@ pub(crate) mod headers;
 pub(crate) mod native;
 pub(crate) mod producer;
 pub(crate) mod queue;
+pub(crate) mod token;
 pub(crate) mod transaction;
 
 pub(crate) use bundle::{Bundle, Rejected};

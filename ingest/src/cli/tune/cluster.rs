@@ -6,13 +6,14 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 use tokio::runtime::Runtime;
 
 use crate::clock::Clock;
 use crate::devices::{Devices, Settings};
 use crate::error::Error;
-use crate::kafka::{Profile, client};
+use crate::kafka::token::Unheard;
+use crate::kafka::{Profile, client, token};
 use crate::pipeline::without_value;
 
 /// How long a question to the broker may take.
@@ -46,6 +47,7 @@ impl Cluster {
         }
         let admin: AdminClient<DefaultClientContext> =
             config.create().map_err(|error| Error::surroundings("the client cannot be made", without_value(error)))?;
+        token::give(admin.inner(), &config);
         admin.inner().fetch_metadata(None, ANSWER_WITHIN).map_err(|error| Error::surroundings("no broker answers", error))?;
         let id = Clock::start().now().wall_ns / 1_000_000;
         let name = |part: &str| format!("expressway-tune-{id:x}-{part}");
@@ -131,12 +133,15 @@ impl Cluster {
     }
 
     /// A producer of load, which keeps no order by idempotence and so never waits for an answer.
-    pub(super) fn sender(&self) -> Result<ThreadedProducer<DefaultProducerContext>, Error> {
+    pub(super) fn sender(&self) -> Result<ThreadedProducer<Unheard>, Error> {
         let mut options = Profile::Throughput.options_below(self.options.iter().map(|(name, _)| name.as_str()));
         options.extend(self.options.iter().cloned());
         let mut config = client::producer_config(&options, QUEUE_KBYTES);
         config.set("enable.idempotence", "false").set("acks", "1").set("message.send.max.retries", "0");
-        config.create().map_err(|error| Error::surroundings("the client cannot be made", without_value(error)))
+        let sender: ThreadedProducer<Unheard> =
+            config.create_with_context(Unheard).map_err(|error| Error::surroundings("the client cannot be made", without_value(error)))?;
+        token::give(sender.client(), &config);
+        Ok(sender)
     }
 
     /// Writes heartbeats for so long, and returns how many.
@@ -157,7 +162,7 @@ impl Cluster {
 }
 
 /// Sends heartbeat number `index`, waiting while the client's queue is full.
-pub(super) fn send(sender: &ThreadedProducer<DefaultProducerContext>, topic: &str, index: u64, partitions: u32, devices: &mut Devices) -> Result<(), Error> {
+pub(super) fn send(sender: &ThreadedProducer<Unheard>, topic: &str, index: u64, partitions: u32, devices: &mut Devices) -> Result<(), Error> {
     let record = devices.next_record();
     let partition = i32::try_from(index % u64::from(partitions)).expect("a partition's number fits");
     let mut next = BaseRecord::to(topic).partition(partition).key(record.key).payload(record.value.unwrap_or_default());

@@ -15,6 +15,7 @@ use super::cluster::{self, Cluster, QUEUE_KBYTES};
 use crate::clock::Clock;
 use crate::devices::{Devices, Settings};
 use crate::error::Error;
+use crate::kafka::token::Unheard;
 use crate::kafka::{Batch, Consumer, Headers, Producer, Profile, ShardQueue, Topic, client};
 use crate::pipeline::lanes::Lanes;
 use crate::pipeline::{IN_FLIGHT_MAX, without_value};
@@ -172,7 +173,7 @@ impl<'c> Trial<'c> {
     }
 
     /// The first record of each partition goes ahead of the load, which connects everybody.
-    fn send(&self, sender: &rdkafka::producer::ThreadedProducer<rdkafka::producer::DefaultProducerContext>, load: Load, count: u64) -> Result<(), Error> {
+    fn send(&self, sender: &rdkafka::producer::ThreadedProducer<Unheard>, load: Load, count: u64) -> Result<(), Error> {
         let mut devices = Devices::new(Settings { devices: 10_000, broken_per_10000: 0, seed: 2 });
         for index in 0..count {
             if index == load.partitions {

@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 
 use super::{Chunk, Destination, Fates, Log, Logging};
-use crate::kafka::{Profile, client};
+use crate::kafka::{Profile, client, token};
 use crate::pipeline::{Error, Settings};
 use crate::thread;
 
@@ -115,7 +115,8 @@ impl Target {
                 let mut options = Profile::Throughput.options_below(settings.client_options.iter().map(|(option, _)| option.as_str()));
                 options.extend(settings.client_options.iter().cloned());
                 let config = client::producer_config(&options, BUFFERING_KBYTES);
-                let producer = config.create_with_context(Context { fates: Arc::clone(fates) }).map_err(Error::Client)?;
+                let producer: BaseProducer<_> = config.create_with_context(Context { fates: Arc::clone(fates) }).map_err(Error::Client)?;
+                token::give(producer.client(), &config);
                 Ok(Self::Topic { producer, topic: topic.clone() })
             }
         }
@@ -181,12 +182,18 @@ struct Context {
 }
 
 impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         client::log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         client::log_error(&error, reason);
+    }
+
+    fn generate_oauth_token(&self, option: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        token::oauth_token(option)
     }
 }
 
