@@ -83,6 +83,8 @@ impl Auditor {
     pub(crate) fn start(bootstrap: &str, source: &str, results: &str, dead_letters: &str, partitions: i32, books: &Shared) -> Result<Self, String> {
         let mut config = kafka::config(bootstrap);
         config.set("group.id", "auditor").set("enable.auto.commit", "false").set("reconnect.backoff.max.ms", "1000").set("queued.min.messages", "10000");
+        // What a transaction has not committed is no outcome.
+        config.set("isolation.level", "read_committed");
         let consumer: BaseConsumer = config.create().map_err(|error| error.to_string())?;
         let mut from = TopicPartitionList::new();
         for topic in [results, dead_letters] {
