@@ -43,6 +43,65 @@ fn a_task_that_stalls_holds_its_partitions_window_and_nothing_else() {
     assert_eq!(cluster.committed("stalled"), vec![0, 500, 500, 500]);
 }
 
+/// Partition 0 has 200 records that stall, in front of the others' records.
+fn stalls_beside_others(cluster: &Cluster, padding: usize) {
+    let stall = format!(r#"{{"stall":1,"padding":"{}"}}"#, "x".repeat(padding)).into_bytes();
+    let stalling: Vec<_> = (0..200).map(|seq| (seq * 4, Some(stall.clone()))).collect();
+    cluster.send(&stalling);
+    cluster.send(&(0..1_500).map(|seq| (seq + seq / 3 + 1, Some(b"{}".to_vec()))).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_partition_whose_tasks_stall_takes_no_slot_of_the_others() {
+    let cluster = Cluster::new();
+    stalls_beside_others(&cluster, 0);
+    let (settings, acknowledged) = cluster.settings("share-of-slots");
+    let settings = Settings { shards: 1, executions_open_max: 100, shutdown_timeout: Duration::from_secs(2), ..settings };
+    let pipeline = Pipeline::start(settings, program(MAY_STALL), Arc::new(Silent)).unwrap();
+    let acks = await_acks(&acknowledged, 1_500);
+    assert!(acks.iter().all(|ack| ack.partition != 0));
+    await_that("the partition that stalls is paused", || pipeline.counters().partitions_paused == 1);
+    // All but what the three others may have whatever this one does: a floor of 3 and as much again of the fair share.
+    await_that("it has its share", || pipeline.counters().executions_open == 100 - 3 * 6);
+    finish(&pipeline);
+    assert_eq!(cluster.committed("share-of-slots"), vec![0, 500, 500, 500]);
+}
+
+#[test]
+fn a_partition_whose_tasks_stall_takes_no_memory_of_the_others() {
+    let cluster = Cluster::new();
+    stalls_beside_others(&cluster, 8_000);
+    let (settings, acknowledged) = cluster.settings("share-of-memory");
+    let settings = Settings { shards: 1, memory_limit: Some(4 << 20), batch_records_max: 16, shutdown_timeout: Duration::from_secs(2), ..settings };
+    let bounds = memory::Bounds::of(&settings, PARTITIONS as u64);
+    let pipeline = Pipeline::start(settings, program(MAY_STALL), Arc::new(Silent)).unwrap();
+    let acks = await_acks(&acknowledged, 1_500);
+    assert!(acks.iter().all(|ack| ack.partition != 0));
+    await_that("the partition that stalls is paused", || pipeline.counters().partitions_paused == 1);
+    let (open, bytes) = (pipeline.counters().executions_open, pipeline.counters().open_bytes);
+    assert!(bytes < bounds.open_bytes_max && open < u64::from(bounds.executions_open_max) / 2, "{open} and {bytes} bytes of {bounds:?}");
+    finish(&pipeline);
+    assert_eq!(cluster.committed("share-of-memory"), vec![0, 500, 500, 500]);
+}
+
+#[test]
+fn a_partition_that_was_held_for_its_share_goes_on() {
+    let cluster = Cluster::new();
+    cluster.send(&(0..300).map(|seq| (seq * 4, Some(br#"{"wait":1}"#.to_vec()))).collect::<Vec<_>>());
+    cluster.fill(4, 400);
+    let definition = r#"{"StartAt":"C","States":{"C":{"Type":"Choice","Choices":[{"Variable":"$.wait","IsPresent":true,"Next":"W"}],"Default":"S"},
+        "W":{"Type":"Wait","SecondsPath":"$.wait","Next":"S"},"S":{"Type":"Succeed"}}}"#;
+    for ordering in [Ordering::None, Ordering::Key, Ordering::Partition] {
+        let group = format!("share-goes-on-{ordering:?}");
+        let (settings, acknowledged) = cluster.settings(&group);
+        let settings = Settings { shards: 1, executions_open_max: 100, ordering, ..settings };
+        let pipeline = Pipeline::start(settings, program(definition), Arc::new(NoIntegrations)).unwrap();
+        assert_eq!(distinct(&await_acks(&acknowledged, 700)).len(), 700);
+        let counters = finish(&pipeline).counters;
+        assert!(counters.pauses > 0 && counters.partitions_paused == 0, "{counters:?}");
+    }
+}
+
 #[test]
 fn one_pipelines_stall_does_not_stop_another() {
     let cluster = Cluster::new();

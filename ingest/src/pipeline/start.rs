@@ -58,6 +58,8 @@ pub(super) fn start<P: Processor>(
     let topics = find_topics(&settings)?;
     let partitions: i64 = topics.sources.iter().map(|count| i64::from(*count)).sum();
     let bounds = Bounds::of(&settings, u64::try_from(partitions).unwrap_or(1));
+    // The router gives a partition to the shard with the fewest.
+    let partitions_max = u32::try_from(partitions).unwrap_or(u32::MAX).div_ceil(settings.shards.max(1)).max(1);
     settings.client_options.extend(bounds.client_options.iter().map(|(option, value)| ((*option).to_owned(), value.to_string())));
     let settings = Arc::new(settings);
     tell(&settings, &bounds);
@@ -83,7 +85,7 @@ pub(super) fn start<P: Processor>(
             health: Arc::clone(&health),
             desk: Arc::clone(&desk),
             clock,
-            rules: rules(&settings, &bounds, identity),
+            rules: rules(&settings, &bounds, identity, partitions_max),
         };
         links.push(ShardLink { commands: commands_in, alarm: Arc::clone(&alarm), queue: None });
         desks.push(desk);
@@ -226,6 +228,7 @@ fn rules(settings: &Settings, bounds: &Bounds, identity: &Identity) -> Rules {
         open_bytes_max: bounds.open_bytes_max,
         result_headers: settings.result_headers,
         executions_open_max: bounds.executions_open_max,
+        partitions_max,
         window_records_max: bounds.window_records_max,
         batch_records_max: settings.batch_records_max,
         in_flight_max: bounds.in_flight_max,

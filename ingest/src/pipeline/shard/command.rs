@@ -169,6 +169,7 @@ impl<P: Processor> Shard<P> {
         }
         let withheld_max = self.withheld_max;
         for place in 0..self.partitions.len() {
+            let has_ample_share = self.has_ample_share(place);
             let Some(partition) = self.partitions[place].as_mut() else { continue };
             match &partition.phase {
                 Phase::Draining { deadline_ns, done } => {
@@ -179,7 +180,8 @@ impl<P: Processor> Shard<P> {
                         done.try_send(finished).ok();
                     }
                 }
-                Phase::Consuming if partition.paused && partition.held.is_empty() && partition.is_half_free() && !partition.withholds(withheld_max / 2) => {
+                Phase::Consuming if !partition.paused || !partition.held.is_empty() => {}
+                Phase::Consuming if has_ample_share && partition.is_half_free() && !partition.withholds(withheld_max / 2) => {
                     if let Err(error) = partition.resume(&self.queue) {
                         tracing::warn!(partition = partition.describe(), error, "partition could not be resumed");
                         self.tally.add(Count::ClientErrors, 1);
@@ -190,9 +192,11 @@ impl<P: Processor> Shard<P> {
         }
     }
 
-    /// How much of the memory for what is not committed each partition may take for what waits above its mark: half, shared out.
+    /// What each partition may hold of what waits; of the memory for what is not committed, half is for what waits above a mark.
     fn share_out(&mut self) {
         let partitions = self.partitions.iter().flatten().count().max(1);
+        self.slots.shares_mut().share_out(self.partitions.len(), partitions);
+        self.records.share_out(self.partitions.len(), partitions);
         self.withheld_max = self.sink.transaction().map_or(usize::MAX, |transaction| transaction.bytes_max() / 2 / partitions);
     }
 

@@ -18,6 +18,7 @@ mod order;
 mod outcome;
 mod partition;
 mod record;
+mod share;
 mod slots;
 mod teller;
 mod timers;
@@ -97,6 +98,8 @@ pub(super) struct Rules {
     pub(super) open_bytes_max: u64,
     pub(super) result_headers: Detail,
     pub(super) executions_open_max: u32,
+    /// Partitions that a shard can have at once.
+    pub(super) partitions_max: u32,
     pub(super) window_records_max: u32,
     pub(super) batch_records_max: u32,
     pub(super) in_flight_max: u32,
@@ -144,8 +147,8 @@ pub(super) struct Shard<P> {
     /// By slot: the generation of its execution, as far as effects have told.
     generations: Vec<u32>,
     timers: Timers,
-    /// Deferred records whose turn has come, in order.
-    ready: VecDeque<RecordId>,
+    /// Deferred records whose turn has come, in order, with their partition's place.
+    ready: VecDeque<(RecordId, usize)>,
     /// The record, and the slot if it has one, whose execution is on the processor now.
     running: Option<(RecordId, Option<SlotId>)>,
     effects: Effects,
@@ -189,8 +192,8 @@ impl<P: Processor> Shard<P> {
             clock,
             partitions: Vec::new(),
             last_partition: 0,
-            records: Records::new(),
-            slots: Slots::new(rules.executions_open_max),
+            records: Records::new(rules.open_bytes_max, rules.partitions_max),
+            slots: Slots::new(rules.executions_open_max, rules.partitions_max),
             generations: Vec::new(),
             timers: Timers::default(),
             ready: VecDeque::new(),
@@ -432,6 +435,8 @@ impl<P: Processor> Shard<P> {
     fn take_record(&mut self, place: usize, message: Message, now: &Now) {
         let offset = message.offset();
         let withheld_max = self.withheld_max;
+        // Nothing is shared out while nothing waits.
+        let has_share = self.slots.open() == 0 || self.has_share(place);
         let partition = self.partition(place);
         if !partition.is_consuming() {
             return self.tally.add(Count::RecordsDropped, 1);
@@ -439,7 +444,7 @@ impl<P: Processor> Shard<P> {
         if !partition.held.is_empty() {
             return partition.held.push_back(message);
         }
-        if partition.is_held_by_order() || partition.withholds(withheld_max) {
+        if !has_share || partition.is_held_by_order() || partition.withholds(withheld_max) {
             return self.hold(place, message);
         }
         let mut taken = partition.take(offset);
@@ -453,7 +458,7 @@ impl<P: Processor> Shard<P> {
         }
     }
 
-    /// The window is full, or too many records wait in order, though the shard could go on: the partition is paused, and what came already is kept.
+    /// The window is full, too many records wait in order, or the partition holds all of its share, though the shard could go on: the partition is paused, and what came already is kept.
     #[cold]
     fn hold(&mut self, place: usize, message: Message) {
         let queue = Arc::clone(&self.queue);
@@ -494,9 +499,10 @@ impl<P: Processor> Shard<P> {
                 if self.room() == 0 {
                     return;
                 }
+                let (has_share, has_ample_share) = (self.has_share(place), self.has_ample_share(place));
                 let Some(partition) = self.partitions[place].as_mut() else { break };
-                let may_take = partition.is_consuming() && !partition.is_held_by_order() && !partition.withholds(withheld_max);
-                let may_go_on = may_take && (!partition.paused || partition.is_half_free() && !partition.withholds(withheld_max / 2));
+                let may_take = partition.is_consuming() && has_share && !partition.is_held_by_order() && !partition.withholds(withheld_max);
+                let may_go_on = may_take && (!partition.paused || has_ample_share && partition.is_half_free() && !partition.withholds(withheld_max / 2));
                 let Some(offset) = partition.held.front().filter(|_| may_go_on).map(Message::offset) else { break };
                 match partition.take(offset) {
                     Ok(()) => {
@@ -519,8 +525,8 @@ impl<P: Processor> Shard<P> {
         partition.progress.took(since_ns);
         let is_deferred = !partition.order.is_idle() && partition.order.defers(message.key());
         let (epoch, version, source) = (partition.epoch, self.versions.current(), Source::Held(message));
-        let (class, to, hold) = (Class::Succeeded, To::Results, Hold::Free);
-        let record = self.records.insert(Open { partition: place, epoch, offset, since_ns, class, to, version, hold, bytes: 0, source });
+        let (class, to, hold, waits) = (Class::Succeeded, To::Results, Hold::Free, false);
+        let record = self.records.insert(Open { partition: place, epoch, offset, since_ns, class, to, version, hold, waits, bytes: 0, source });
         if is_deferred {
             return self.defer(record);
         }

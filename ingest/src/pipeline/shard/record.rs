@@ -3,6 +3,7 @@
 //! An open record keeps its source, because a dead letter needs key, value and headers as they came, and may become necessary as late as the delivery report. While the result is under way the consumed message itself is kept, which costs nothing. An execution that suspends or yields may live for minutes, and a kept message would pin the whole fetch response it lies in, so its source is copied out.
 
 use super::order::Hold;
+use super::share::Shares;
 use super::version::VersionId;
 use crate::kafka::{Headers, Message};
 use crate::pipeline::Class;
@@ -105,6 +106,8 @@ pub(crate) struct Open {
     /// The definition's version under which its execution began.
     pub(crate) version: VersionId,
     pub(crate) hold: Hold,
+    /// Whether it waits, for a task, a timer or its turn, and its memory counts for its partition.
+    pub(crate) waits: bool,
     /// Memory that it takes; see [`Records::weigh`].
     pub(crate) bytes: u32,
     pub(crate) source: Source,
@@ -121,11 +124,23 @@ pub(crate) struct Records {
     free: Option<u32>,
     open: usize,
     bytes: u64,
+    shares: Shares,
 }
 
 impl Records {
-    pub(crate) fn new() -> Self {
-        Self { places: Vec::new(), free: None, open: 0, bytes: 0 }
+    /// Of partitions that share so many bytes for what waits; there can be that many of them.
+    pub(crate) fn new(bytes_max: u64, partitions_max: u32) -> Self {
+        Self { places: Vec::new(), free: None, open: 0, bytes: 0, shares: Shares::new(bytes_max, partitions_max) }
+    }
+
+    /// What the partitions of the shard hold, of memory for what waits.
+    pub(crate) fn shares(&self) -> &Shares {
+        &self.shares
+    }
+
+    /// The shard has `partitions` now, in `places` places.
+    pub(crate) fn share_out(&mut self, places: usize, partitions: usize) {
+        self.shares.share_out(places, partitions);
     }
 
     /// How many are open.
@@ -138,13 +153,28 @@ impl Records {
         self.bytes + self.open as u64 * OPEN_RECORD_BYTES
     }
 
-    /// Sets what an open record takes beside its place: its source, its result, its execution while that waits.
+    /// Sets what an open record takes beside its place: its source, its result.
     pub(crate) fn weigh(&mut self, id: RecordId, bytes: usize) {
+        self.set_weight(id, bytes, false);
+    }
+
+    /// Sets what an open record takes while it waits: its source, its execution, a result that is kept.
+    pub(crate) fn weigh_waiting(&mut self, id: RecordId, bytes: usize) {
+        self.set_weight(id, bytes, true);
+    }
+
+    #[inline]
+    fn set_weight(&mut self, id: RecordId, bytes: usize, waits: bool) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         if let Some((generation, Place::Used(open))) = self.places.get_mut(id.index())
             && *generation == id.generation
         {
             self.bytes = self.bytes + u64::from(bytes) - u64::from(open.bytes);
+            if open.waits || waits {
+                let weight = |waits: bool, bytes: u32| if waits { u64::from(bytes) + OPEN_RECORD_BYTES } else { 0 };
+                self.shares.change(open.partition, weight(open.waits, open.bytes), weight(waits, bytes));
+                open.waits = waits;
+            }
             open.bytes = bytes;
         }
     }
@@ -200,7 +230,9 @@ impl Records {
     }
 
     pub(crate) fn remove(&mut self, id: RecordId) -> Option<Open> {
-        self.find(id)?;
+        if self.find(id)?.waits {
+            self.weigh(id, 0);
+        }
         let (generation, place) = &mut self.places[id.index()];
         *generation = generation.wrapping_add(1);
         let Place::Used(open) = std::mem::replace(place, Place::Free { next: self.free }) else { unreachable!("the place was found in use") };
@@ -227,12 +259,12 @@ mod tests {
     fn open(offset: i64) -> Open {
         let source = Source::Copied(Box::new(Copied { key: None, value: None, headers: None }));
         let version = Versions::new(&Arc::from("v1")).current();
-        Open { partition: 0, epoch: 1, offset, since_ns: 0, class: Class::Succeeded, to: To::Results, version, hold: Hold::Free, bytes: 0, source }
+        Open { partition: 0, epoch: 1, offset, since_ns: 0, class: Class::Succeeded, to: To::Results, version, hold: Hold::Free, waits: false, bytes: 0, source }
     }
 
     #[test]
     fn what_is_open_is_weighed_until_it_is_closed() {
-        let mut records = Records::new();
+        let mut records = Records::new(u64::MAX, 1);
         let (first, second) = (records.insert(open(1)), records.insert(open(2)));
         records.weigh(first, 500);
         records.weigh(second, 70);
@@ -246,8 +278,24 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_counts_for_its_partition() {
+        let mut records = Records::new(100_000, 2);
+        records.share_out(1, 1);
+        let (first, second) = (records.insert(open(1)), records.insert(open(2)));
+        records.weigh_waiting(first, 500);
+        records.weigh_waiting(first, 900);
+        records.weigh(second, 70);
+        assert_eq!(records.shares().held(0), 900 + OPEN_RECORD_BYTES);
+        records.weigh(first, 40);
+        assert_eq!(records.shares().held(0), 0, "its execution has ended");
+        records.weigh_waiting(second, 10);
+        records.remove(second);
+        assert_eq!((records.shares().held(0), records.bytes()), (0, 40 + OPEN_RECORD_BYTES));
+    }
+
+    #[test]
     fn a_late_report_finds_nothing_in_a_reused_place() {
-        let mut records = Records::new();
+        let mut records = Records::new(u64::MAX, 1);
         let first = records.insert(open(1));
         assert_eq!(records.remove(first).map(|open| open.offset), Some(1));
         let second = records.insert(open(2));

@@ -8,6 +8,7 @@ use super::Shard;
 use super::order::{Hold, Kept};
 use super::partition::Partition;
 use super::record::{Open, RecordId, Records};
+use super::share::Shares;
 use super::slots::SlotId;
 use super::transact::emit;
 use crate::clock::Now;
@@ -34,7 +35,7 @@ impl<P: Processor> Shard<P> {
         let key = open.source.key().expect("only records with a key are deferred");
         let bytes = open.source.bytes() + WAITING_OVERHEAD_BYTES;
         partition.order.defer(key, record, bytes);
-        self.records.weigh(record, bytes);
+        self.records.weigh_waiting(record, bytes);
     }
 
     /// Whether a record that was taken may begin. Memory does not count: it has its own already, and others may wait for it.
@@ -48,7 +49,8 @@ impl<P: Processor> Shard<P> {
             if self.ready.is_empty() || !self.has_room_to_begin() {
                 return;
             }
-            let Some(record) = self.ready.pop_front() else { return };
+            let Some((record, place)) = self.ready.pop_front() else { return };
+            self.slots.shares_mut().change(place, 1, 0);
             let Some(open) = self.records.find_mut(record) else { continue };
             open.hold = Hold::Open;
             self.begin(record, now);
@@ -67,7 +69,18 @@ impl<P: Processor> Shard<P> {
             open.hold = Hold::Open;
         }
         let bytes = open.source.bytes() + self.processor.bytes(slot) + WAITING_OVERHEAD_BYTES;
-        self.records.weigh(record, bytes);
+        self.slots.wait(slot, open.partition);
+        self.records.weigh_waiting(record, bytes);
+    }
+
+    /// Whether a partition may hold more of the slots and the memory that the shard has for what waits.
+    pub(super) fn has_share(&self, place: usize) -> bool {
+        self.slots.shares().has_room(place) && self.records.shares().has_room(place)
+    }
+
+    /// Whether a partition that was held for its share may go on.
+    pub(super) fn has_ample_share(&self, place: usize) -> bool {
+        self.slots.shares().has_ample_room(place) && self.records.shares().has_ample_room(place)
     }
 
     /// The execution of a record that others may wait for has ended, and what came of it is on its way.
@@ -77,7 +90,11 @@ impl<P: Processor> Shard<P> {
         let Some(partition) = partition_of(&mut self.partitions, open) else { return };
         let next = partition.order.end(open.source.key(), open.offset);
         let place = open.partition;
-        self.ready.extend(next);
+        if let Some(next) = next {
+            // The slot of the one that ended is promised to it, so that it needs no share of its own.
+            self.slots.shares_mut().change(place, 0, 1);
+            self.ready.push_back((next, place));
+        }
         self.send_kept(place);
     }
 
@@ -90,7 +107,7 @@ impl<P: Processor> Shard<P> {
         let (place, offset) = (open.partition, open.offset);
         let kept = Kept { record, partition, value: self.output.clone(), headers, bytes };
         self.partition(place).order.keep(offset, kept);
-        self.records.weigh(record, bytes);
+        self.records.weigh_waiting(record, bytes);
         self.send_kept(place);
     }
 
@@ -109,7 +126,7 @@ impl<P: Processor> Shard<P> {
         let partition = self.partitions[place].as_mut().expect("the caller has found it in the table");
         let mut gone = partition.order.clear_deferred();
         let epoch = partition.epoch;
-        take_ready(&mut self.ready, &self.records, place, epoch, &mut gone);
+        take_ready(&mut self.ready, &self.records, self.slots.shares_mut(), (place, epoch), &mut gone);
         partition.unbegun += gone.len() as u64;
         self.remove_records(&gone);
     }
@@ -117,7 +134,7 @@ impl<P: Processor> Shard<P> {
     /// The partition's assignment is over: whatever waits is forgotten.
     pub(super) fn forget_waiting(&mut self, place: usize, partition: &mut Partition) {
         let mut gone = partition.order.clear();
-        take_ready(&mut self.ready, &self.records, place, partition.epoch, &mut gone);
+        take_ready(&mut self.ready, &self.records, self.slots.shares_mut(), (place, partition.epoch), &mut gone);
         self.remove_records(&gone);
     }
 
@@ -128,9 +145,11 @@ impl<P: Processor> Shard<P> {
         let (records, epoch) = (&self.records, partition.epoch);
         let offset_of = |record| records.find(record).filter(|open| (open.partition, open.epoch) == (place, epoch)).map(|open| open.offset);
         let mut gone = partition.order.cut(from, offset_of, &records.held_keys(place, epoch, from));
-        self.ready.retain(|record| {
+        let shares = self.slots.shares_mut();
+        self.ready.retain(|(record, _)| {
             let comes_again = offset_of(*record).is_some_and(|offset| offset >= from);
             if comes_again {
+                shares.change(place, 1, 0);
                 gone.push(*record);
             }
             !comes_again
@@ -146,10 +165,11 @@ impl<P: Processor> Shard<P> {
 }
 
 /// Takes the records of one assignment out of those whose turn has come.
-fn take_ready(ready: &mut VecDeque<RecordId>, records: &Records, place: usize, epoch: u32, gone: &mut Vec<RecordId>) {
-    ready.retain(|record| {
+fn take_ready(ready: &mut VecDeque<(RecordId, usize)>, records: &Records, shares: &mut Shares, (place, epoch): (usize, u32), gone: &mut Vec<RecordId>) {
+    ready.retain(|(record, _)| {
         let is_its = records.find(*record).is_some_and(|open| open.partition == place && open.epoch == epoch);
         if is_its {
+            shares.change(place, 1, 0);
             gone.push(*record);
         }
         !is_its
