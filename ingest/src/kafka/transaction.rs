@@ -79,6 +79,13 @@ impl Transactions {
         self.judge(unsafe { sys::rd_kafka_abort_transaction(self.client.native_ptr(), millis(wait)) })
     }
 
+    /// Has everything reported that the producer has not, so that nothing is in its hands any more.
+    pub(crate) fn purge(&self) {
+        let what = sys::RD_KAFKA_PURGE_F_QUEUE | sys::RD_KAFKA_PURGE_F_INFLIGHT | sys::RD_KAFKA_PURGE_F_NON_BLOCKING;
+        // SAFETY: the client is valid. The only error is a wrong argument.
+        unsafe { sys::rd_kafka_purge(self.client.native_ptr(), what) };
+    }
+
     #[expect(clippy::unused_self, reason = "an error object lives no longer than its client")]
     fn judge(&self, error: *mut sys::rd_kafka_error_t) -> Result<(), Failure> {
         if error.is_null() {

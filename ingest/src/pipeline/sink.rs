@@ -15,6 +15,7 @@ use rdkafka::error::KafkaResult;
 
 use crate::kafka::{Bundle, ErrorCode, Headers, Producer, Rejected, ShardQueue, Topic};
 
+use super::Error;
 use super::lanes::{Fate, Lanes};
 use super::result_headers::ResultHeaders;
 use super::transaction::Transaction;
@@ -78,6 +79,7 @@ fn fate(code: ErrorCode, not_before_ns: u64) -> Option<Fate> {
 
 /// A topic to write to.
 pub(crate) struct Destination {
+    name: String,
     topic: Topic,
     partitions: i32,
     lanes: Lanes,
@@ -87,7 +89,7 @@ pub(crate) struct Destination {
 
 impl Destination {
     pub(crate) fn new(producer: &Producer, topic: &str, partitions: i32, lanes: impl Fn() -> Lanes) -> KafkaResult<Self> {
-        Ok(Self { topic: producer.topic(topic)?, partitions, lanes: lanes(), later: lanes() })
+        Ok(Self { name: topic.to_owned(), topic: producer.topic(topic)?, partitions, lanes: lanes(), later: lanes() })
     }
 }
 
@@ -160,6 +162,19 @@ impl Sink {
     /// Lets delivery reports end a wait for records of `queue`.
     pub(crate) fn wake_on_reports(&mut self, queue: &Arc<ShardQueue>) {
         self.producer.wake_on_reports(Arc::clone(queue));
+    }
+
+    /// Goes on with a new producer in place of one that is of no use any more, which has nothing in its hands.
+    pub(crate) fn renew(&mut self, queue: &Arc<ShardQueue>) -> Result<(), Error> {
+        let transaction = self.transaction.as_mut().expect("only a producer with transactions is made anew");
+        let mut producer = transaction.make().map_err(Error::Client)?;
+        for destination in [&mut self.results, &mut self.dead_letters] {
+            destination.topic = producer.topic(&destination.name).map_err(Error::Client)?;
+        }
+        producer.wake_on_reports(Arc::clone(queue));
+        let old = std::mem::replace(&mut self.producer, producer);
+        (self.fatal, self.blocked) = (None, None);
+        transaction.renew(self.producer.transactions(), old)
     }
 
     /// How many partitions a destination has.

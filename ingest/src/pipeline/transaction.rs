@@ -13,20 +13,23 @@
 //! # Zombies
 //! The fence is the membership in the consumer's group (KIP-447), sent along with the marks: the broker takes them only from a current member. It is read *before* the commands of a turn are obeyed. So if a partition had been taken from us by then, the command that says so is obeyed before the commit is ordered, and if it is taken later, the membership is too old for the broker. A new owner asks for *stable* offsets, so it waits for a transaction of ours that is on its way. Transactional ids need only be different, then: they carry the group, the pipeline, the shard and, where the member has no `group.instance.id`, a number of this process's own. With one, a process that comes back aborts at once what its predecessor left; without, the broker does, after `transaction.timeout.ms`.
 //!
-//! A producer that is fenced, or fails for good, ends the pipeline: nothing of its transaction is visible, and whoever takes over begins at the committed marks.
+//! # A producer that is fenced
+//! A broker that has not heard of a transaction's end for `transaction.timeout.ms` aborts it and fences its producer; one that is made under the same transactional id fences it too. The client tells both by one error, so it is told by time: the broker aborts no transaction that is younger than that. When ours is as old as that, the producer is made anew under its id, which ends whatever it has left open, and the same results go again; where the commit had been asked for, the group's committed offsets say what became of it. When it is younger, somebody else has the id, and the pipeline ends, as it does when this happens more often than [`RENEWALS_MAX`] times a minute or the producer fails in another way: nothing of its transaction is visible, and whoever takes over begins at the committed marks.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
+use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::TopicPartitionList;
 
 use super::Error;
 use super::offsets::Mark;
 use super::shared::Alarm;
 use crate::kafka::transaction::{Failure, Kind};
-use crate::kafka::{ConsumerCalls as _, ConsumerHandle, Membership, Transactions};
+use crate::kafka::{ConsumerCalls as _, ConsumerHandle, Membership, Producer, Transactions};
 use crate::thread;
 
 /// One call that can go on where it was.
@@ -41,6 +44,16 @@ const PAUSE_MIN_NS: u64 = 10_000_000;
 const PAUSE_MAX_NS: u64 = 1_000_000_000;
 /// Between two looks for a membership while there is none.
 const LOOK_NS: u64 = 10_000_000;
+
+/// How often in a minute a producer is made anew: an outage takes one, and two processes that share an id would go on for ever.
+pub(crate) const RENEWALS_MAX: usize = 3;
+const MINUTE_NS: u64 = 60_000_000_000;
+
+/// Makes a shard's producer anew.
+pub(crate) type Make = Box<dyn Fn() -> KafkaResult<Producer> + Send>;
+
+/// What a transaction would have committed, and whom to ask whether it did.
+type Doubt = (TopicPartitionList, ConsumerHandle);
 
 /// The mark of one partition, for a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +73,6 @@ enum Order {
 }
 
 /// What the clerk says.
-#[derive(Debug)]
 pub(crate) enum Answer {
     /// The first transaction is open.
     Ready,
@@ -68,6 +80,8 @@ pub(crate) enum Answer {
     Committed,
     /// It is aborted for this reason, and the next one is open.
     Aborted(String),
+    /// The producer is of no use any more, for this reason; a new one may go on. What became of the transaction may have to be asked for then.
+    Broken(String, Option<Doubt>),
     /// The producer is of no use any more.
     Failed(String),
 }
@@ -82,6 +96,8 @@ enum Phase {
     Closing,
     /// The clerk commits or aborts it.
     Ending,
+    /// A new producer makes itself known, and finds out what became of the transaction.
+    Renewing,
     /// The producer is of no use any more.
     Failed,
 }
@@ -93,6 +109,8 @@ pub(crate) struct Cadence {
     pub(crate) records_max: usize,
     /// Bytes that one shard may hold, of results that are not committed.
     pub(crate) bytes_max: usize,
+    /// How long the broker lets a transaction live.
+    pub(crate) life_ns: u64,
 }
 
 /// A shard's transaction.
@@ -103,6 +121,13 @@ pub(crate) struct Transaction {
     gone: Arc<AtomicBool>,
     phase: Phase,
     cadence: Cadence,
+    name: String,
+    alarm: Arc<Alarm>,
+    make: Make,
+    /// When producers were made anew, within the last minute.
+    renewals: VecDeque<u64>,
+    /// Why the last one was of no use any more.
+    broken: Option<(String, Option<Doubt>)>,
     /// Since when there is something to commit.
     since_ns: Option<u64>,
     /// Why it can only be aborted.
@@ -121,23 +146,20 @@ pub(crate) struct Transaction {
 
 impl Transaction {
     /// Starts the clerk of a shard. `alarm` is rung for each of its answers.
-    pub(super) fn start(name: String, transactions: Transactions, cadence: Cadence, alarm: Arc<Alarm>) -> Result<Self, Error> {
-        let (orders, orders_in) = bounded(1);
-        let (answers_out, answers) = bounded(2);
+    pub(super) fn start(name: String, transactions: Transactions, cadence: Cadence, alarm: Arc<Alarm>, make: Make) -> Result<Self, Error> {
         let gone = Arc::new(AtomicBool::new(false));
-        let clerk = Clerk { transactions, orders: orders_in, answers: answers_out, alarm, gone: Arc::clone(&gone) };
-        let body = move || clerk.run();
-        thread::spawn(name, body).map_err(|error| Error::Thread(error.to_string()))?;
-        Ok(Self::new(orders, answers, gone, cadence))
-    }
-
-    fn new(orders: Sender<Order>, answers: Receiver<Answer>, gone: Arc<AtomicBool>, cadence: Cadence) -> Self {
-        Self {
+        let (orders, answers) = spawn(&name, transactions, None, &alarm, &gone)?;
+        Ok(Self {
             orders,
             answers,
             gone,
             phase: Phase::Starting,
             cadence,
+            name,
+            alarm,
+            make,
+            renewals: VecDeque::new(),
+            broken: None,
             since_ns: None,
             doom: None,
             cuts: Vec::new(),
@@ -149,7 +171,33 @@ impl Transaction {
             look_at_ns: 0,
             committed: 0,
             aborted: 0,
+        })
+    }
+
+    /// A producer in place of one that is broken.
+    pub(crate) fn make(&self) -> KafkaResult<Producer> {
+        (self.make)()
+    }
+
+    /// Goes on with the transactions of a new producer. The old one is ended, and its transaction's end found out, by the clerk.
+    pub(crate) fn renew(&mut self, transactions: Transactions, old: Producer) -> Result<(), Error> {
+        let (text, doubt) = self.broken.take().unwrap_or_default();
+        let before = Before { text, doubt, producer: old };
+        (self.orders, self.answers) = spawn(&self.name, transactions, Some(before), &self.alarm, &self.gone)?;
+        self.phase = Phase::Renewing;
+        Ok(())
+    }
+
+    /// Whether a producer that is of no use any more may be made anew, whose transaction has had content for so long.
+    fn may_renew(&mut self, lived_ns: Option<u64>, now_ns: u64) -> bool {
+        // The first records reach the broker a little before they are noted, and clocks differ.
+        let may_be_timed_out = lived_ns.is_some_and(|lived_ns| lived_ns >= self.cadence.life_ns - self.cadence.life_ns / 10);
+        self.renewals.retain(|at_ns| at_ns + MINUTE_NS > now_ns);
+        if !may_be_timed_out || self.renewals.len() >= RENEWALS_MAX {
+            return false;
         }
+        self.renewals.push_back(now_ns);
+        true
     }
 
     /// Whether records may be produced.
@@ -159,7 +207,7 @@ impl Transaction {
 
     /// Whether what comes now is for the next transaction.
     pub(crate) fn is_cut(&self) -> bool {
-        matches!(self.phase, Phase::Closing | Phase::Ending)
+        matches!(self.phase, Phase::Closing | Phase::Ending | Phase::Renewing)
     }
 
     /// Bytes that may be held.
@@ -248,13 +296,19 @@ impl Transaction {
 
     /// Whether the clerk has something to say, or will have.
     pub(crate) fn is_ending(&self) -> bool {
-        self.phase == Phase::Ending
+        matches!(self.phase, Phase::Ending | Phase::Renewing)
     }
 
     /// What the clerk says, once. The transaction that it is about is over then.
     pub(crate) fn answer(&mut self, now_ns: u64) -> Option<Answer> {
-        let answer = self.answers.try_recv().ok()?;
-        self.since_ns = None;
+        let answer = match (self.answers.try_recv().ok()?, self.since_ns.take()) {
+            (Answer::Broken(text, doubt), since_ns) if self.may_renew(since_ns.map(|since_ns| now_ns.saturating_sub(since_ns)), now_ns) => {
+                self.broken = Some((text.clone(), doubt));
+                Answer::Broken(text, None)
+            }
+            (Answer::Broken(text, _), _) => Answer::Failed(text),
+            (answer, _) => answer,
+        };
         self.doom = None;
         self.phase = Phase::Open;
         match &answer {
@@ -270,7 +324,7 @@ impl Transaction {
                 self.cuts.clear();
                 self.passed_over.append(&mut self.passed_over_later);
             }
-            Answer::Failed(_) => self.phase = Phase::Failed,
+            Answer::Broken(..) | Answer::Failed(_) => self.phase = Phase::Failed,
         }
         Some(answer)
     }
@@ -293,6 +347,30 @@ impl Drop for Transaction {
     }
 }
 
+/// Starts a clerk.
+fn spawn(
+    name: &str,
+    transactions: Transactions,
+    before: Option<Before>,
+    alarm: &Arc<Alarm>,
+    gone: &Arc<AtomicBool>,
+) -> Result<(Sender<Order>, Receiver<Answer>), Error> {
+    let (orders, orders_in) = bounded(1);
+    let (answers_out, answers) = bounded(2);
+    let clerk = Clerk { transactions, orders: orders_in, answers: answers_out, alarm: Arc::clone(alarm), gone: Arc::clone(gone) };
+    let body = move || clerk.run(before);
+    thread::spawn(name.to_owned(), body).map_err(|error| Error::Thread(error.to_string()))?;
+    Ok((orders, answers))
+}
+
+/// What a new producer comes after.
+struct Before {
+    /// Why the old one is of no use any more.
+    text: String,
+    doubt: Option<Doubt>,
+    producer: Producer,
+}
+
 /// The thread that makes the calls that block.
 struct Clerk {
     transactions: Transactions,
@@ -305,35 +383,66 @@ struct Clerk {
 /// How an order ended, when not as wished.
 enum End {
     Aborted(String),
+    /// The producer is of no use any more.
+    Broken(String),
+    /// The same, after the commit had been asked for.
+    BrokenInDoubt(String),
     Failed(String),
 }
 
 impl Clerk {
-    fn run(self) {
-        let begun = self.insist(|| self.transactions.init(CALL)).and_then(|()| self.begin());
-        let is_ready = begun.is_ok();
-        self.say(begun.map_or_else(|end| end.into_answer(), |()| Answer::Ready));
-        if !is_ready {
+    fn run(self, before: Option<Before>) {
+        let begun = self.start(before).and_then(|answer| self.begin(answer));
+        if !self.say(begun.unwrap_or_else(|end| Answer::Failed(end.into_text()))) {
             return;
         }
         while let Ok(order) = self.orders.recv() {
-            let done = match order {
-                Order::Commit(offsets, membership, consumer) => self.commit(&offsets, &membership, &consumer).map(|()| Answer::Committed),
-                Order::Abort(reason) => self.abort().map(|()| Answer::Aborted(reason)),
+            let answer = match order {
+                Order::Commit(offsets, membership, consumer) => match self.commit(&offsets, &membership, &consumer) {
+                    Ok(()) => Answer::Committed,
+                    Err(End::BrokenInDoubt(text)) => Answer::Broken(text, Some((offsets, consumer))),
+                    Err(end) => end.into_answer(),
+                },
+                Order::Abort(reason) => self.abort().map_or_else(End::into_answer, |()| Answer::Aborted(reason)),
             };
-            let answer = done.unwrap_or_else(End::into_answer);
-            let answer = if matches!(answer, Answer::Failed(_)) { answer } else { self.begin().map_or_else(End::into_answer, |()| answer) };
-            let is_over = matches!(answer, Answer::Failed(_));
-            self.say(answer);
-            if is_over {
+            let answer = match answer {
+                Answer::Broken(..) | Answer::Failed(_) => answer,
+                // Whether it was committed must not be forgotten, so a failure here is the end.
+                answer => self.begin(answer).unwrap_or_else(|end| Answer::Failed(end.into_text())),
+            };
+            if !self.say(answer) {
                 return;
             }
         }
     }
 
-    fn say(&self, answer: Answer) {
+    /// Makes the producer known, and finds out what became of the last one's transaction, which has come to an end by then.
+    fn start(&self, before: Option<Before>) -> Result<Answer, End> {
+        let before = before.map(|Before { text, doubt, producer }| {
+            drop(producer);
+            (text, doubt)
+        });
+        self.insist(|| self.transactions.init(CALL))?;
+        match before {
+            None => Ok(Answer::Ready),
+            Some((text, None)) => Ok(Answer::Aborted(text)),
+            Some((text, Some((offsets, consumer)))) => match self.ask(&consumer, &offsets, text) {
+                Ok(()) => Ok(Answer::Committed),
+                Err(End::Aborted(text)) => Ok(Answer::Aborted(text)),
+                Err(end) => Err(end),
+            },
+        }
+    }
+
+    /// Returns whether there will be more to say. What a producer that is of no use has left comes back as reports.
+    fn say(&self, answer: Answer) -> bool {
+        let is_last = matches!(answer, Answer::Broken(..) | Answer::Failed(_));
+        if is_last {
+            self.transactions.purge();
+        }
         self.answers.send(answer).ok();
         self.alarm.ring();
+        !is_last
     }
 
     /// Calls until there is an answer, or nobody waits for it any more.
@@ -345,18 +454,20 @@ impl Clerk {
                     tracing::info!(detail = failure.text, "transaction waits for its broker");
                 }
                 Err(failure) if failure.kind == Kind::Abort => return Err(End::Aborted(failure.text)),
+                Err(failure) if failure.kind == Kind::Fatal => return Err(End::Broken(format!("{}: {}", failure.code, failure.text))),
                 Err(failure) => return Err(End::Failed(format!("{}: {}", failure.code, failure.text))),
             }
         }
     }
 
-    fn begin(&self) -> Result<(), End> {
-        self.insist(|| self.transactions.begin())
+    fn begin(&self, answer: Answer) -> Result<Answer, End> {
+        self.insist(|| self.transactions.begin()).map(|()| answer)
     }
 
     fn abort(&self) -> Result<(), End> {
         self.insist(|| self.transactions.abort(CALL)).map_err(|end| match end {
-            End::Aborted(text) | End::Failed(text) => End::Failed(text),
+            End::Aborted(text) => End::Failed(text),
+            other => other,
         })
     }
 
@@ -368,6 +479,7 @@ impl Clerk {
             Ok(()) => Ok(()),
             Err(end) => match self.give_up(end) {
                 Err(End::Aborted(text)) => self.ask(consumer, offsets, text),
+                Err(End::Broken(text)) => Err(End::BrokenInDoubt(text)),
                 other => other,
             },
         }
@@ -376,7 +488,7 @@ impl Clerk {
     fn give_up(&self, end: End) -> Result<(), End> {
         match end {
             End::Aborted(text) => self.abort().and(Err(End::Aborted(text))),
-            failed @ End::Failed(_) => Err(failed),
+            other => Err(other),
         }
     }
 
@@ -405,7 +517,14 @@ impl End {
     fn into_answer(self) -> Answer {
         match self {
             Self::Aborted(text) => Answer::Aborted(text),
-            Self::Failed(text) => Answer::Failed(text),
+            Self::Broken(text) => Answer::Broken(text, None),
+            end @ (Self::BrokenInDoubt(_) | Self::Failed(_)) => Answer::Failed(end.into_text()),
+        }
+    }
+
+    fn into_text(self) -> String {
+        match self {
+            Self::Aborted(text) | Self::Broken(text) | Self::BrokenInDoubt(text) | Self::Failed(text) => text,
         }
     }
 }

@@ -97,6 +97,45 @@ fn a_producer_that_is_fenced_ends_the_pipeline() {
     assert!(acknowledged.try_iter().flatten().count() < 400, "what was fenced is not told");
 }
 
+/// A pipeline whose next transactions are ended by a broker that is away first, for longer than they may live, and says then that their producer is fenced.
+fn fenced_for_its_age(cluster: &Cluster, group: &str, times: usize) -> (Pipeline, Receiver<Vec<Acknowledged>>) {
+    use RDKafkaRespErr::{RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS as AWAY, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH as FENCED};
+    // Asked again after 0.1 s, 0.2 s and so on up to 1 s.
+    cluster.mock.request_errors(RDKafkaApiKey::EndTxn, &[AWAY, AWAY, AWAY, AWAY, AWAY, AWAY, FENCED].repeat(times));
+    let (mut settings, acknowledged) = transactional(cluster, group);
+    settings.shards = 1;
+    settings.client_options.push(("transaction.timeout.ms".to_owned(), "2000".to_owned()));
+    (splice(settings), acknowledged)
+}
+
+#[test]
+fn a_producer_that_is_fenced_for_the_age_of_its_transaction_is_made_anew() {
+    let cluster = Cluster::new();
+    cluster.fill(0, 400);
+    let (pipeline, acknowledged) = fenced_for_its_age(&cluster, "renewed", 1);
+    let acks = await_acks(&acknowledged, 400);
+    assert_eq!((acks.len(), distinct(&acks).len()), (400, 400), "each is told once");
+    cluster.fill(400, 100);
+    assert_eq!(distinct(&await_acks(&acknowledged, 100)).len(), 100);
+    let report = finish(&pipeline);
+    assert_eq!(report.counters.executions_started, 500, "no record runs again");
+    assert!(report.counters.transactions_aborted >= 1 && report.counters.records_open == 0, "{:?}", report.counters);
+    let found = sources(&cluster);
+    assert_eq!(found.iter().collect::<std::collections::BTreeSet<_>>().len(), 500);
+    assert!(found.len() > 500, "what was in the transaction was written again");
+}
+
+#[test]
+fn a_producer_that_is_fenced_again_and_again_ends_the_pipeline() {
+    let cluster = Cluster::new();
+    cluster.fill(0, 400);
+    let (pipeline, acknowledged) = fenced_for_its_age(&cluster, "renewed-in-vain", 8);
+    let error = pipeline.join(PATIENCE).unwrap_err();
+    assert!(matches!(&error, Error::Fatal { client: "transactional producer", .. }), "{error}");
+    assert!(pipeline.counters().transactions_aborted >= transaction::RENEWALS_MAX as u64);
+    assert_eq!(acknowledged.try_iter().flatten().count(), 0);
+}
+
 #[test]
 fn what_waits_for_the_mark_is_bounded_and_other_partitions_go_on() {
     let cluster = Cluster::new();

@@ -215,7 +215,10 @@ impl<P: Processor> Shard<P> {
 
     /// A topic that cannot be written to stops the shard at once and, when it stays so, the pipeline.
     fn watch_topics(&mut self, now: &Now) {
-        if let Some(detail) = self.sink.fatal() {
+        // With transactions whoever ends the transaction says so.
+        if self.sink.transaction().is_none()
+            && let Some(detail) = self.sink.fatal()
+        {
             return self.health.fail(Error::Fatal { client: "producer", detail });
         }
         let Some(blocked) = self.sink.blocked() else {

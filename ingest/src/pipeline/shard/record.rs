@@ -259,7 +259,19 @@ mod tests {
     fn open(offset: i64) -> Open {
         let source = Source::Copied(Box::new(Copied { key: None, value: None, headers: None }));
         let version = Versions::new(&Arc::from("v1")).current();
-        Open { partition: 0, epoch: 1, offset, since_ns: 0, class: Class::Succeeded, to: To::Results, version, hold: Hold::Free, waits: false, bytes: 0, source }
+        Open {
+            partition: 0,
+            epoch: 1,
+            offset,
+            since_ns: 0,
+            class: Class::Succeeded,
+            to: To::Results,
+            version,
+            hold: Hold::Free,
+            waits: false,
+            bytes: 0,
+            source,
+        }
     }
 
     #[test]

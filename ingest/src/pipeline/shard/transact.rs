@@ -193,6 +193,13 @@ impl<P: Processor> Shard<P> {
                 tracing::warn!(shard = self.index, reason, "transaction was aborted; its results go again");
                 self.aborted();
             }
+            Some(Answer::Broken(reason, _)) => {
+                tracing::warn!(shard = self.index, reason, "transaction has outlived its time; its producer is made anew");
+                if let Err(error) = self.sink.renew(&self.queue) {
+                    self.health.fail(error);
+                }
+                return;
+            }
             Some(Answer::Failed(detail)) => return self.health.fail(Error::Fatal { client: "transactional producer", detail }),
         }
         let hurry = self.health.is_stopping() || self.partitions.iter().flatten().any(is_waiting_for_a_commit);
