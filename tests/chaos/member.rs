@@ -152,8 +152,8 @@ impl Members {
             config = config.with("kafka/group_protocol", "consumer");
         }
         if self.kind.is_transactional {
-            // A process that is stopped in its tracks for nine seconds finds its transaction as it left it.
-            config = config.with("pipelines/0/delivery", "transactional").with("kafka/client_options/transaction.timeout.ms", "12000");
+            // Processes that are stopped and brokers that are away come back before a transaction's time is over and after it.
+            config = config.with("pipelines/0/delivery", "transactional").with("kafka/client_options/transaction.timeout.ms", "5000");
         }
         // One place writes all headers, the others the few that are the default.
         if index == 0 {

@@ -77,6 +77,7 @@ const TESTS: &[Test<Shared>] = tests![
     delivery::gaps_between_offsets_do_no_harm,
     transactions::a_kill_in_the_middle_of_a_transaction_shows_nothing_twice,
     transactions::a_zombie_is_refused_its_transaction,
+    transactions::a_transaction_that_outlives_its_time_goes_again,
     transactions::what_is_refused_in_a_transaction_is_dead_lettered_in_another,
     transactions::a_long_wait_withholds_its_partition_alone,
     transactions::a_second_producer_of_the_same_name_ends_the_first,

@@ -75,6 +75,29 @@ pub(crate) fn a_zombie_is_refused_its_transaction(shared: &Shared) -> Result<(),
     ensure(written > balance.results, || "the zombie had nothing in its transaction".to_owned())
 }
 
+/// For longer than a transaction may live the service and its broker hear nothing of each other, and the broker fences the producers. The service makes them anew and goes on; that somebody else had their names is ruled out by the age of their transactions.
+pub(crate) fn a_transaction_that_outlives_its_time_goes_again(shared: &Shared) -> Result<(), String> {
+    let stage = Stage::real(shared, "outlived", 2)?;
+    // The group keeps its member: only the transactions' time is over.
+    let config = config(&stage, "900ms")?.with("kafka/client_options/transaction.timeout.ms", "2000");
+    let mut service = Service::start(&config.with("kafka/client_options/session.timeout.ms", "45000"), SOON)?;
+    let mut feeder = stage.feeder()?;
+    feeder.stream(30_000, 2_000, |sent| match sent {
+        8_000 => service.signal("STOP"),
+        22_000 => service.signal("CONT"),
+        _ => Ok(()),
+    })?;
+    feeder.flush(SOON)?;
+    stage.wait_all_committed(LATER).map_err(|late| format!("{late}\n{}", service.stderr().join("\n")))?;
+    service.stop(SOON)?;
+    let told = service.stderr().join("\n");
+    let balance = stage.balance(&feeder)?;
+    balance.check_exact().map_err(|twice| format!("{twice}\n{told}"))?;
+    ensure(told.contains("its producer is made anew"), || format!("no transaction has outlived its time:\n{told}"))?;
+    let written = written(&stage)?;
+    ensure(written > balance.results, || "nothing was in the transaction that was aborted".to_owned())
+}
+
 /// Each refusal aborts a transaction; what else was in it goes again.
 pub(crate) fn what_is_refused_in_a_transaction_is_dead_lettered_in_another(shared: &Shared) -> Result<(), String> {
     let stage = Stage::real(shared, "oversize", 2)?;
