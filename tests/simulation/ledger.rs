@@ -22,6 +22,8 @@ pub(crate) struct Ledger {
     pub(crate) may_go_back: Vec<bool>,
     /// By partition: everything before this place in the log is finished.
     finished_to: Vec<usize>,
+    /// By partition: how far that was when it was looked at, and since when.
+    moved: Vec<(usize, u64)>,
     /// By assignment and source partition, topic and partition that it appears in, and order it belongs to: the last offset that appeared for the first time.
     last: HashMap<(u64, i32, Target, i32, Vec<u8>), i64>,
     seen: BTreeSet<(u64, i32, i64)>,
@@ -39,6 +41,7 @@ impl Ledger {
             assignment_of: HashMap::new(),
             may_go_back: vec![false; partitions],
             finished_to: vec![0; partitions],
+            moved: vec![(0, 0); partitions],
             last: HashMap::new(),
             seen: BTreeSet::new(),
             disordered: BTreeSet::new(),
@@ -102,6 +105,23 @@ impl World {
         if mark > self.broker.logs[place].end {
             self.violate(|| format!("offset {mark} of partition {partition} is {what}, which lies beyond the end of its log"));
         }
+    }
+
+    /// A partition whose own executions do not stall, and that has stood still for so long with something to do.
+    pub(crate) fn starved(&mut self, longest_ns: u64) -> Option<usize> {
+        let now_ns = self.now_ns;
+        let ledger = &mut self.ledger;
+        let looked_at = ledger.moved.iter_mut().zip(&ledger.finished_to).zip(&self.broker.logs).enumerate().skip(1);
+        let mut starved = None;
+        for (place, ((moved, finished_to), log)) in looked_at {
+            let is_done = *finished_to == log.entries.len();
+            if is_done || moved.1 == 0 || moved.0 != *finished_to {
+                *moved = (*finished_to, now_ns);
+            } else if now_ns > moved.1 + longest_ns {
+                starved = Some(place);
+            }
+        }
+        starved
     }
 
     /// What is still owed: partitions whose records are not all finished and committed.

@@ -12,6 +12,10 @@ pub(crate) const DEAD_LETTERS: &str = "dead";
 const MS: u64 = 1_000_000;
 /// More than a bundle has.
 pub(crate) const REQUEST_RECORDS_MAX: usize = 10_000;
+/// Records that stall, where some do: one more than there are slots, which are as many as partitions at the most.
+pub(crate) const STALLS_MAX: u32 = 5;
+/// How long an execution lasts at most where some stall; longer than a partition may stand still.
+pub(crate) const STALL_S: u64 = 120;
 /// Faults begin before that.
 const FAULTS_UNTIL_MS: u64 = 3_000;
 /// How much longer than a drain the application may leave the client unpolled; the service asks for five seconds.
@@ -81,6 +85,8 @@ pub(crate) struct Plan {
     pub(crate) on_failure: OnFailure,
     pub(crate) on_null: OnNull,
     pub(crate) result_headers: ResultHeaders,
+    /// The first partition's records stall, more of them than a shard has slots.
+    pub(crate) stalls: bool,
     pub(crate) faults: Vec<(u64, Fault)>,
 }
 
@@ -128,11 +134,20 @@ impl Plan {
             on_failure: random.one_of(&[OnFailure::Result, OnFailure::DeadLetter]),
             on_null: random.one_of(&[OnNull::DeadLetter, OnNull::Skip]),
             result_headers: random.one_of(&[ResultHeaders::Source, ResultHeaders::Full]),
+            stalls: false,
             faults: Vec::new(),
         };
         plan.faults = (0..faults).map(|_| (random.below(FAULTS_UNTIL_MS * MS), plan.fault(random))).collect();
         plan.faults.sort_by_key(|(at_ns, _)| *at_ns);
         plan
+    }
+
+    /// Lets the first partition stall, where there are others.
+    pub(crate) fn stall(&mut self) {
+        self.stalls = self.starts.len() > 1;
+        if self.stalls {
+            self.executions_open_max = STALLS_MAX - 1;
+        }
     }
 
     fn fault(&self, random: &mut Random) -> Fault {

@@ -10,8 +10,8 @@ use expressway_ingest::random::Random;
 
 use crate::broker::{Entry, Record};
 use crate::pipeline::{Error, Identity, Pipeline, Settings};
-use crate::plan::{DEAD_LETTERS, Fault, Plan, RESULTS, SOURCE};
-use crate::workflow::{Kind, Moody, Outside};
+use crate::plan::{DEAD_LETTERS, Fault, Plan, RESULTS, SOURCE, STALL_S, STALLS_MAX};
+use crate::workflow::{self, Kind, Moody, Outside};
 use crate::world::{self, Order, World, with};
 
 const MS: u64 = 1_000_000;
@@ -21,6 +21,8 @@ const CALM_AT_NS: u64 = 4_000 * MS;
 const CALM_WITHOUT_FAULTS_NS: u64 = 600 * MS;
 /// Once faults have ended, what is owed must come in, and never with a longer pause: a stuck dead letter pauses for 30 s, and a round of the group waits for whoever is gone.
 const PROGRESS_NS: u64 = 90_000 * MS;
+/// In one of so many seeds a partition stalls: these last long.
+const STALLS_ONCE_IN: u64 = 24;
 /// What leaving takes beyond the deadline of a shutdown.
 const LEAVE_NS: u64 = 8_000 * MS;
 /// More than the longest seed takes.
@@ -49,7 +51,12 @@ pub(crate) struct Outcome {
 /// Runs a seed.
 pub(crate) fn run(seed: u64, program: &Arc<Program>, notes_max: usize) -> Outcome {
     let mut random = Random::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5eed);
-    let plan = Plan::draw(&mut random);
+    let mut plan = Plan::draw(&mut random);
+    // Drawn apart, so that the other seeds mean what they meant before.
+    if Random::new(seed ^ 0x57a11).below(STALLS_ONCE_IN) == 0 {
+        plan.stall();
+    }
+    let program = if plan.stalls { workflow::stalling_program() } else { Arc::clone(program) };
     let faults = plan.faults.clone();
     drop(world::set(Some(World::new(seed, plan, random, notes_max))));
     PIPELINES.set(Vec::new());
@@ -57,7 +64,7 @@ pub(crate) fn run(seed: u64, program: &Arc<Program>, notes_max: usize) -> Outcom
         let plan = format!("{:?}", world.plan);
         world.note(|| plan);
     });
-    let mut run = Run { program: Arc::clone(program), alive: Vec::new(), in_order: Vec::new(), is_leaving: false };
+    let mut run = Run { program, alive: Vec::new(), in_order: Vec::new(), is_leaving: false };
     run.prepare(&faults);
     run.go_on();
     run.clear_away()
@@ -92,6 +99,9 @@ impl Run {
         let mut calm_ns = None;
         let mut finished = 0;
         let mut leave_until_ns = u64::MAX;
+        // What stalls ends when its time is over, one execution after the other where they share a slot, and again where a position went back.
+        let stalls_ns = u64::from(STALLS_MAX) * STALL_S * 1_000 * MS;
+        let progress_ns = PROGRESS_NS + if with(|world| world.plan.stalls) { stalls_ns } else { 0 };
         for step in 1..=STEPS_MAX {
             let is_still = !world::step();
             if is_still {
@@ -126,10 +136,15 @@ impl Run {
                     leave_until_ns = self.leave();
                     continue;
                 }
+                if with(|world| world.plan.stalls)
+                    && let Some(place) = with(|world| world.starved(PROGRESS_NS))
+                {
+                    return with(|world| world.violate(|| format!("partition {place} stands still beside one that stalls: {}", owed.join("; "))));
+                }
                 let now_finished = with(|world| world.ledger.finished());
                 if now_finished > finished {
                     (finished, *quiet_ns) = (now_finished, now_ns);
-                } else if now_ns > *quiet_ns + PROGRESS_NS {
+                } else if now_ns > *quiet_ns + progress_ns {
                     return with(|world| world.violate(|| format!("no progress: {}", owed.join("; "))));
                 }
             }
@@ -368,8 +383,13 @@ fn feed(world: &mut World) {
 }
 
 fn append(world: &mut World, n: u64) {
-    let kind = Kind::draw(&mut world.random, world.plan.unusual_percent);
-    let place = world.random.index(world.broker.logs.len());
+    let mut kind = Kind::draw(&mut world.random, world.plan.unusual_percent);
+    let mut place = world.random.index(world.broker.logs.len());
+    if world.plan.stalls && n < u64::from(STALLS_MAX) {
+        (kind, place) = (Kind::Hung, 0);
+    } else if world.plan.stalls {
+        (kind, place) = (if kind == Kind::Hung { Kind::Plain } else { kind }, place.max(1));
+    }
     let gap = if world.random.below(100) < world.plan.gap_percent { world.random.between(1, 4) } else { 0 };
     let key = match world.random.below(8) {
         0 => None,

@@ -12,7 +12,7 @@ use expressway_ingest::tasks::{Call, Integrations, Reply as TaskReply, ReplySend
 
 use crate::broker::Record;
 use crate::pipeline::{Engine, Processor};
-use crate::plan::{Plan, SOURCE};
+use crate::plan::{Plan, SOURCE, STALL_S};
 use crate::producer::{RESULT_BYTES_MAX, Sent, Target};
 use crate::world::{World, with};
 
@@ -114,7 +114,16 @@ impl Kind {
 
 /// The compiled workflow.
 pub(crate) fn program() -> Arc<Program> {
-    let machine = lower(DEFINITION, WorkflowType::Express).expect("the definition is valid").machine;
+    compiled(DEFINITION)
+}
+
+/// The same for runs in which executions stall.
+pub(crate) fn stalling_program() -> Arc<Program> {
+    compiled(&DEFINITION.replacen("\"TimeoutSeconds\":4", &format!("\"TimeoutSeconds\":{STALL_S}"), 1))
+}
+
+fn compiled(definition: &str) -> Arc<Program> {
+    let machine = lower(definition, WorkflowType::Express).expect("the definition is valid").machine;
     Arc::new(compile(&machine, &Deployment::named("simulated")).expect("the definition fits"))
 }
 
