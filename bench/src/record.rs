@@ -42,7 +42,7 @@ const IDENTITY: [&str; 23] = [
 const USUAL: [(&str, &str); 2] = [("delivery", "at_least_once"), ("ordering", "key")];
 
 /// Measured members that are compared, and whether more is better.
-const MEASURES: [(&str, bool); 44] = [
+const MEASURES: [(&str, bool); 49] = [
     ("executions_per_s", true),
     ("backlog_executions_per_s", true),
     ("throughput_per_s/share", true),
@@ -59,6 +59,11 @@ const MEASURES: [(&str, bool); 44] = [
     ("ns_per_item", false),
     ("ns_per_branch", false),
     ("ns_per_byte", false),
+    ("learned_ns_per_byte", false),
+    ("simd_json_tape_ns_per_byte", false),
+    ("simd_json_value_ns_per_byte", false),
+    ("times_simd_json_tape", true),
+    ("times_simd_json_value", true),
     ("latency_ns/p50", false),
     ("latency_ns/p99", false),
     ("latency_ns_p999", false),

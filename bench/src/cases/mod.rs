@@ -12,6 +12,7 @@ pub mod kafka_lag;
 pub mod kafka_latency;
 pub mod overload;
 pub mod payload;
+pub mod reading;
 pub mod scale;
 pub mod suspended;
 pub mod transitions;
@@ -129,6 +130,30 @@ pub const CASES: &[Case] = &[
             &["--style", "strings", "--bytes", "10000"],
             &["--style", "numbers", "--bytes", "10000"],
             &["--style", "nested", "--bytes", "10000"],
+        ],
+    },
+    Case {
+        name: "reading",
+        summary: "the reader alone over large documents, beside simd-json on the same ones",
+        flags: reading::Flags::augment_args,
+        run: reading::from_flags,
+        all: &[
+            &["--style", "heartbeat", "--bytes", "1000"],
+            &["--style", "heartbeat", "--bytes", "10000"],
+            &["--style", "heartbeat", "--bytes", "100000"],
+            &["--style", "heartbeat", "--bytes", "261888"],
+            &["--style", "strings", "--bytes", "1000"],
+            &["--style", "strings", "--bytes", "10000"],
+            &["--style", "strings", "--bytes", "100000"],
+            &["--style", "strings", "--bytes", "261888"],
+            &["--style", "numbers", "--bytes", "1000"],
+            &["--style", "numbers", "--bytes", "10000"],
+            &["--style", "numbers", "--bytes", "100000"],
+            &["--style", "numbers", "--bytes", "261888"],
+            &["--style", "nested", "--bytes", "1000"],
+            &["--style", "nested", "--bytes", "10000"],
+            &["--style", "nested", "--bytes", "100000"],
+            &["--style", "nested", "--bytes", "261888"],
         ],
     },
     Case {

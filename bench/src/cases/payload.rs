@@ -119,7 +119,8 @@ pub(crate) fn workload(style: Style, bytes: u32, messages: u32) -> Result<Worklo
     Ok(Workload { program: program(HEARTBEAT, "heartbeat")?, inputs, expected: Box::new(reference::heartbeat) })
 }
 
-fn inputs(style: Style, bytes: u32, count: u32) -> Messages {
+/// So many documents of that size.
+pub(crate) fn inputs(style: Style, bytes: u32, count: u32) -> Messages {
     let mut random = Random::new(1);
     (0..count).map(|sequence| message(style, bytes as usize, sequence, &mut random)).collect()
 }
