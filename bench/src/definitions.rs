@@ -164,9 +164,7 @@ fn pass(name: &str, goes_on: bool, to: &str, trace: Trace, state: u32, way: u32)
 }
 
 /// A Map over `$.items` that adds and formats in each iteration.
-pub const MAP: &str = r#"{"StartAt":"Each","States":{"Each":{"Type":"Map","ItemsPath":"$.items",
-  "ItemProcessor":{"StartAt":"Item","States":{"Item":{"Type":"Pass",
-    "Parameters":{"v.$":"States.MathAdd($.n, 1)","s.$":"States.Format('item-{}', $.n)"},"End":true}}},"End":true}}}"#;
+pub const MAP: &str = include_str!("../cases/map20/definition.asl.json");
 
 /// What [`MAP`] makes of a message, by hand.
 ///

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Args, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use expressway_bench::cases::folder::{self, Folder};
 use expressway_bench::cases::{self, CASES, Case, Report};
 use expressway_bench::error::Error;
 use expressway_bench::instructions::accepted::Accepted;
@@ -97,19 +98,24 @@ struct RunFlags {
     record: Option<PathBuf>,
 }
 
-/// The command line with a subcommand of `run` for each case.
-fn command() -> Command {
+/// The command line with a subcommand of `run` for each case, those of folders among them.
+fn command(folders: &[Folder]) -> Command {
     Cli::command().mut_subcommand("run", |run| {
         let all = Command::new("all").about("Every case that needs no broker, one after the other");
-        CASES.iter().fold(run.subcommand_required(true), |run, case| run.subcommand(case.command())).subcommand(all)
+        let run = CASES.iter().fold(run.subcommand_required(true), |run, case| run.subcommand(case.command()));
+        folders.iter().fold(run, |run, folder| run.subcommand(Command::new(folder.name).about(folder.summary))).subcommand(all)
     })
 }
 
 fn main() -> ExitCode {
     end_on_panic();
-    let matches = command().get_matches();
-    let asked = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    match run(asked, &matches) {
+    let done = folder::all(Path::new(folder::HOME)).and_then(|mut folders| {
+        folders.retain(Folder::is_run);
+        let matches = command(&folders).get_matches();
+        let asked = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        run(asked, &matches, &folders)
+    });
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("expressway-bench: {error}");
@@ -127,11 +133,11 @@ fn end_on_panic() {
     }));
 }
 
-fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Error> {
+fn run(cli: Cli, matches: &ArgMatches, folders: &[Folder]) -> Result<(), Error> {
     match cli.verb {
-        None => run_case(cli.format, None, "heartbeat", None),
+        None => run_case(cli.format, None, ("heartbeat", None), folders),
         Some(Verb::List) => {
-            list(cli.format);
+            list(cli.format, folders);
             Ok(())
         }
         Some(Verb::Peers(flags)) => run_peers(cli.format, flags),
@@ -143,13 +149,13 @@ fn run(cli: Cli, matches: &ArgMatches) -> Result<(), Error> {
         }
         Some(Verb::Run(flags)) => {
             let (name, asked) = matches.subcommand_matches("run").and_then(ArgMatches::subcommand).expect("run takes no fewer than one case");
-            run_case(cli.format, flags.record, name, Some(asked))
+            run_case(cli.format, flags.record, (name, Some(asked)), folders)
         }
     }
 }
 
 /// Runs the case of that name, or all; without flags of its own as if none had been given.
-fn run_case(format: Form, record: Option<PathBuf>, name: &str, asked: Option<&ArgMatches>) -> Result<(), Error> {
+fn run_case(format: Form, record: Option<PathBuf>, (name, asked): (&str, Option<&ArgMatches>), folders: &[Folder]) -> Result<(), Error> {
     probe::require_optimised()?;
     warn(asked.and_then(|asked| asked.try_get_one::<u32>("broker_pid").ok().flatten()).copied().as_slice());
     let progress: &mut dyn FnMut(&str) = &mut |line| eprintln!("{line}");
@@ -161,15 +167,24 @@ fn run_case(format: Form, record: Option<PathBuf>, name: &str, asked: Option<&Ar
     match (cases::find(name), asked) {
         (Some(case), Some(asked)) => finish((case.run)(asked, progress)?),
         (Some(case), None) => finish(case.run_with(&[], progress)?),
-        (None, _) => {
-            CASES.iter().flat_map(|case| case.all.iter().map(move |flags| (case, flags))).try_for_each(|(case, flags)| finish(case.run_with(flags, progress)?))
+        (None, _) if name == "all" => {
+            let runs = CASES.iter().flat_map(|case| case.all.iter().map(move |flags| (case, flags)));
+            runs.into_iter().try_for_each(|(case, flags)| finish(case.run_with(flags, progress)?))?;
+            folders.iter().try_for_each(|folder| finish(folder.run()?.into()))
         }
+        (None, _) => folders.iter().filter(|folder| folder.name == name).try_for_each(|folder| finish(folder.run()?.into())),
     }
 }
 
-fn list(format: Form) {
+fn list(format: Form, folders: &[Folder]) {
     for Case { name, summary, .. } in CASES {
         print(format, &Report { json: serde_json::json!({"case": name, "summary": summary}), text: format!("{name:<17} {summary}"), wrong: None });
+    }
+    for Folder { name, summary, measures, .. } in folders {
+        print(
+            format,
+            &Report { json: serde_json::json!({"case": name, "summary": summary, "measures": measures}), text: format!("{name:<17} {summary}"), wrong: None },
+        );
     }
     for sweep::Sweep { name, summary, .. } in SWEEPS {
         print(format, &Report { json: serde_json::json!({"sweep": name, "summary": summary}), text: format!("sweep {name:<17} {summary}"), wrong: None });

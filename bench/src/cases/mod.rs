@@ -1,8 +1,9 @@
-//! The cases: one module each, and the table that names them all.
+//! The cases. Each is a folder of `bench/cases` ([`folder`]), and that is all where the engine is to run a definition over messages. One that takes flags, or does something else, is a module here, too.
 //!
-//! A case has flags, runs, checks what it ran and reports. [`CASES`] is all that the command line knows of it: a further case is a module and a line there.
+//! Such a case has flags, runs, checks what it ran and reports; [`CASES`] is all that the command line knows of it.
 
 pub mod choice_rules;
+pub mod folder;
 pub mod fork;
 pub mod heartbeat;
 pub mod heartbeat_rate;
