@@ -12,9 +12,10 @@ use crate::stage::{SOON, Shared, Stage, ensure};
 /// Longer than [`SOON`], for what waits for sessions and transactions to be over.
 const LATER: Duration = Duration::from_secs(60);
 
-/// Transactions that last for `interval`, so that whatever happens falls into one.
+/// Transactions that last for `interval`, so that whatever happens falls into one. The broker gives one up after a minute: a machine that stands still for longer than the session is not to end one that is not meant to.
 fn config(stage: &Stage, interval: &str) -> Result<Config, String> {
     let config = rebalance::config(stage, "cooperative-sticky")?.with("pipelines/0/delivery", "transactional");
+    let config = config.with("kafka/client_options/transaction.timeout.ms", "60000");
     Ok(config.with("pipelines/0/transaction_interval", interval).with("kafka/client_options/session.timeout.ms", "3000"))
 }
 
@@ -52,7 +53,7 @@ pub(crate) fn a_kill_in_the_middle_of_a_transaction_shows_nothing_twice(shared: 
 /// Stopped in the middle of a transaction for longer than its session, a member wakes up and goes on with it. Its partition is another's by then, and the broker lets its transactions live for a minute: only the group can refuse it.
 pub(crate) fn a_zombie_is_refused_its_transaction(shared: &Shared) -> Result<(), String> {
     let stage = Stage::real(shared, "zombie", 2)?;
-    let config = || -> Result<Config, String> { Ok(config(&stage, "1s")?.with("kafka/client_options/transaction.timeout.ms", "60000")) };
+    let config = || -> Result<Config, String> { config(&stage, "1s") };
     let mut feeder = stage.feeder()?;
     let mut first = Service::start(&config()?, SOON)?;
     let mut second = Service::start(&config()?, SOON)?;

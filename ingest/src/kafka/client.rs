@@ -23,8 +23,15 @@ const FIXED: &[(&str, &str)] =
 /// Largest request of a producer, before compression, unless `batch.size` says otherwise.
 pub(crate) const BATCH_BYTES: u64 = 1_000_000;
 
-/// How long a transaction may live, unless `transaction.timeout.ms` says otherwise. A broker that does not hear of it for so long aborts it, at one of its looks every ten seconds; nobody reads past it until then. A partition's new owner waits for that as well, up to half a minute.
-pub(crate) const TRANSACTION_TIMEOUT_MS: u64 = 15_000;
+/// How long a transaction may live at most, unless `transaction.timeout.ms` says otherwise; see [`transaction_timeout_ms`].
+const TRANSACTION_TIMEOUT_MAX_MS: u64 = 15_000;
+/// The least that the client takes.
+const TRANSACTION_TIMEOUT_MIN_MS: u64 = 1_000;
+
+/// How long a session is, unless `session.timeout.ms` says otherwise: librdkafka's default.
+const SESSION_TIMEOUT_MS: u64 = 45_000;
+/// How often a member tells the group that it lives, unless `heartbeat.interval.ms` says otherwise, or a session is shorter than three of these. By the answer a member learns that the group has lost another one, so this comes on top of the dead one's session. The client's own default is 3 s.
+const HEARTBEAT_INTERVAL_MS: u64 = 1_000;
 
 /// Beginnings of the names that only a consumer takes.
 const CONSUMER_ONLY: &[&str] = &[
@@ -80,6 +87,7 @@ pub(crate) fn consumer_config(options: &[(String, String)], queued_kbytes: u64) 
     config.set("fetch.queue.backoff.ms", "1");
     config.set("queued.max.messages.kbytes", queued_kbytes.to_string());
     config.set("partition.assignment.strategy", "cooperative-sticky");
+    config.set("heartbeat.interval.ms", HEARTBEAT_INTERVAL_MS.min(session_timeout_ms(options) / 3).max(1).to_string());
     apply(&mut config, options, PRODUCER_ONLY);
     config.set("enable.auto.offset.store", "false").set("enable.auto.commit", "true").set("enable.partition.eof", "false");
     config
@@ -96,9 +104,7 @@ pub(crate) fn transactional_consumer_config(options: &[(String, String)], queued
 pub(crate) fn transactional_producer_config(options: &[(String, String)], buffering_kbytes: u64, transactional_id: &str) -> ClientConfig {
     let mut config = producer_config(options, buffering_kbytes);
     config.set("transactional.id", transactional_id);
-    if config.get("transaction.timeout.ms").is_none() {
-        config.set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS.to_string());
-    }
+    config.set("transaction.timeout.ms", transaction_timeout_ms(options).to_string());
     config
 }
 
@@ -133,6 +139,16 @@ pub(crate) fn forbidden_option(options: &[(String, String)]) -> Option<(&str, &s
 /// A numeric option's value, or librdkafka's default.
 pub(crate) fn number_option(options: &[(String, String)], key: &str, default: u64) -> u64 {
     options.iter().rev().find(|(name, _)| name == key).and_then(|(_, value)| value.parse().ok()).unwrap_or(default)
+}
+
+fn session_timeout_ms(options: &[(String, String)]) -> u64 {
+    number_option(options, "session.timeout.ms", SESSION_TIMEOUT_MS)
+}
+
+/// How long a transaction may live before the broker aborts it, at one of its looks (every ten seconds unless it is told otherwise). Until then nobody reads past what a dead process left open, and a partition's new owner waits for the offsets in it, up to half a minute. A member that is silent for a session loses its partitions, and with them the right to commit, so a longer life than that would serve nobody.
+pub(crate) fn transaction_timeout_ms(options: &[(String, String)]) -> u64 {
+    let default = session_timeout_ms(options).clamp(TRANSACTION_TIMEOUT_MIN_MS, TRANSACTION_TIMEOUT_MAX_MS);
+    number_option(options, "transaction.timeout.ms", default)
 }
 
 /// Hears of the group's decisions, on the thread that polls the consumer.
@@ -355,10 +371,29 @@ mod tests {
     }
 
     #[test]
+    fn a_transaction_lives_no_longer_than_a_session() {
+        let life = |pairs: &[(&str, &str)]| transactional_producer_config(&options(pairs), 1, "id").get("transaction.timeout.ms").map(str::to_owned);
+        assert_eq!(life(&[]), Some("15000".to_owned()));
+        assert_eq!(life(&[("session.timeout.ms", "30000")]), Some("15000".to_owned()));
+        assert_eq!(life(&[("session.timeout.ms", "6000")]), Some("6000".to_owned()));
+        assert_eq!(life(&[("session.timeout.ms", "6000"), ("transaction.timeout.ms", "20000")]), Some("20000".to_owned()));
+    }
+
+    #[test]
+    fn heartbeats_come_often_enough_for_the_session() {
+        let interval = |pairs: &[(&str, &str)]| consumer_config(&options(pairs), 1).get("heartbeat.interval.ms").map(str::to_owned);
+        assert_eq!(interval(&[]), Some("1000".to_owned()));
+        assert_eq!(interval(&[("session.timeout.ms", "1200")]), Some("400".to_owned()));
+        assert_eq!(interval(&[("heartbeat.interval.ms", "3000")]), Some("3000".to_owned()));
+    }
+
+    #[test]
     fn the_new_protocol_gets_no_assignor() {
         let mut config = consumer_config(&[], 1);
         assert_eq!(config.get("partition.assignment.strategy"), Some("cooperative-sticky"));
         Joining::Consumer.apply(&mut config);
-        assert_eq!(config.get("partition.assignment.strategy"), None);
+        for classic in ["partition.assignment.strategy", "heartbeat.interval.ms"] {
+            assert_eq!(config.get(classic), None);
+        }
     }
 }

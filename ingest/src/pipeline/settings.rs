@@ -220,7 +220,7 @@ impl Settings {
         {
             return Err(Error::ClientOption { key: key.clone(), found: level.clone(), allowed: "read_committed" });
         }
-        let life = Duration::from_millis(client::number_option(&self.client_options, "transaction.timeout.ms", client::TRANSACTION_TIMEOUT_MS));
+        let life = Duration::from_millis(client::transaction_timeout_ms(&self.client_options));
         if self.is_transactional() && self.transaction_interval * 2 > life {
             let found = format!("{:?} with a transaction.timeout.ms of {}", self.transaction_interval, life.as_millis());
             return refuse("transaction_interval", found, "at most half of transaction.timeout.ms");
