@@ -17,7 +17,7 @@ use crate::feeder::{Shared, open};
 /// How long a look for the next record takes at most.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Times one kill.
+/// Times one kill, with nothing else wrong beside it.
 #[derive(Debug, Clone)]
 pub(crate) struct Stopwatch {
     /// When the process was killed.
@@ -26,16 +26,34 @@ pub(crate) struct Stopwatch {
     ends: Vec<i64>,
     /// When each partition had a new result, of a record that had none.
     seen: Vec<Option<Duration>>,
-    /// Whether another fault was on its way.
-    pub(crate) disturbed: bool,
+    /// Whether something else went wrong before every partition had one.
+    is_disturbed: bool,
+    /// For how long this very program did not come to run meanwhile, when it should have.
+    stalled: Duration,
     /// Whether its end was told.
     is_told: bool,
 }
 
+/// What a watch came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It runs, or says nothing about the kill.
+    None,
+    /// The machine stood still meanwhile, so the time is not the service's.
+    Stalled,
+    /// Every partition had a new result, or had none for so long.
+    Took(Duration),
+}
+
+/// A watch that runs for so long is at its end.
+pub(crate) const WATCH_LIMIT: Duration = Duration::from_secs(20);
+/// How long this program may be kept from running while a kill is timed.
+const STALL_MAX: Duration = Duration::from_millis(500);
+
 impl Stopwatch {
     /// A watch on a process killed at `since`; what lies before `ends` is older.
-    pub(crate) fn new(since: Instant, ends: Vec<i64>, disturbed: bool) -> Self {
-        Self { since, seen: vec![None; ends.len()], ends, disturbed, is_told: false }
+    pub(crate) fn new(since: Instant, ends: Vec<i64>) -> Self {
+        Self { since, seen: vec![None; ends.len()], ends, is_disturbed: false, stalled: Duration::ZERO, is_told: false }
     }
 
     fn look(&mut self, partition: i32, offset: i64) {
@@ -47,21 +65,46 @@ impl Stopwatch {
         }
     }
 
-    /// What it came to, once: after how many milliseconds each partition had a new result.
-    pub(crate) fn tell(&mut self) -> Option<String> {
-        self.every().filter(|_| !std::mem::replace(&mut self.is_told, true))?;
-        let after: Vec<_> = self.seen.iter().flatten().map(|seen| seen.as_millis().to_string()).collect();
-        let disturbed = if self.disturbed { ", with other faults beside it" } else { "" };
-        Some(format!("new results after the kill, by partition: {} ms{disturbed}", after.join(", ")))
+    /// Whether it has not come to its end.
+    pub(crate) fn runs(&self) -> bool {
+        !self.is_disturbed && self.every().is_none() && self.since.elapsed() < WATCH_LIMIT
     }
 
-    /// How long it has run.
-    pub(crate) fn runs(&self) -> Duration {
-        self.since.elapsed()
+    /// Something else goes wrong from here on.
+    pub(crate) fn disturb(&mut self) {
+        self.is_disturbed |= self.runs();
+    }
+
+    /// This program was kept from running for so long.
+    pub(crate) fn stall(&mut self, late: Duration) {
+        if self.runs() {
+            self.stalled += late;
+        }
+    }
+
+    /// What it came to.
+    pub(crate) fn verdict(&self) -> Verdict {
+        if self.is_disturbed || self.runs() {
+            Verdict::None
+        } else if self.stalled > STALL_MAX {
+            Verdict::Stalled
+        } else {
+            Verdict::Took(self.every().unwrap_or(WATCH_LIMIT))
+        }
+    }
+
+    /// What it came to, once: after how many milliseconds each partition had a new result.
+    pub(crate) fn tell(&mut self) -> Option<String> {
+        if self.runs() || std::mem::replace(&mut self.is_told, true) {
+            return None;
+        }
+        let after: Vec<_> = self.seen.iter().map(|seen| seen.map_or_else(|| "none".to_owned(), |seen| seen.as_millis().to_string())).collect();
+        let beside = if self.is_disturbed { ", with other faults beside it".to_owned() } else { format!(", {} ms stalled", self.stalled.as_millis()) };
+        Some(format!("new results after the kill, by partition: {} ms{beside}", after.join(", ")))
     }
 
     /// How long it was until every partition had a new result; `None` while one has none.
-    pub(crate) fn every(&self) -> Option<Duration> {
+    fn every(&self) -> Option<Duration> {
         self.seen.iter().copied().collect::<Option<Vec<_>>>()?.into_iter().max()
     }
 }
@@ -176,12 +219,28 @@ mod tests {
 
     #[test]
     fn a_watch_stops_when_every_partition_has_something_new() {
-        let mut watch = Stopwatch::new(Instant::now(), vec![10, 20], false);
+        let mut watch = Stopwatch::new(Instant::now(), vec![10, 20]);
         watch.look(0, 9);
         watch.look(1, 20);
-        assert_eq!(watch.every(), None);
+        assert!(watch.runs() && watch.tell().is_none());
         watch.look(0, 10);
-        assert!(watch.every().is_some() && watch.tell().is_some() && watch.tell().is_none());
+        assert!(!watch.runs() && matches!(watch.verdict(), Verdict::Took(_)) && watch.tell().is_some() && watch.tell().is_none());
+        watch.disturb();
+        assert!(matches!(watch.verdict(), Verdict::Took(_)), "what comes afterwards does not matter");
+    }
+
+    #[test]
+    fn a_watch_says_nothing_when_something_else_goes_wrong_or_the_machine_stands_still() {
+        let watch = || Stopwatch::new(Instant::now(), vec![0]);
+        let mut disturbed = watch();
+        disturbed.disturb();
+        assert!(!disturbed.runs() && disturbed.verdict() == Verdict::None);
+        let mut stalled = watch();
+        stalled.stall(STALL_MAX * 2);
+        stalled.look(0, 0);
+        assert_eq!(stalled.verdict(), Verdict::Stalled);
+        let endless = Stopwatch { since: Instant::now().checked_sub(WATCH_LIMIT).unwrap(), ..watch() };
+        assert_eq!(endless.verdict(), Verdict::Took(WATCH_LIMIT));
     }
 
     #[test]

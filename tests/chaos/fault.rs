@@ -13,7 +13,7 @@ use harness::service::results;
 use crate::auditor::Stopwatch;
 use crate::edition::EDITIONS;
 use crate::feeder::open;
-use crate::member::{How, NAMES, Swapped};
+use crate::member::{How, NAMES, SESSION, Swapped};
 use crate::stage::{CLIENT_ID, PARTITIONS, SOURCE, Stage};
 use expressway_ingest::random::Random;
 
@@ -140,10 +140,10 @@ impl Active {
     }
 }
 
-/// Begins a fault of some kind: what it did, and what is to come. `None` when it cannot be now.
-pub(crate) fn begin(stage: &mut Stage, kind: Kind, domain: Domain, is_alone: bool, random: &mut Random) -> Result<Option<(String, Active)>, String> {
+/// Begins a fault of some kind: what it did, and what is to come. `None` when it cannot be now. A kill of a process with all else `is_calm` is timed.
+pub(crate) fn begin(stage: &mut Stage, kind: Kind, domain: Domain, is_calm: bool, random: &mut Random) -> Result<Option<(String, Active)>, String> {
     let begun = match domain {
-        Domain::Service => of_service(stage, kind, is_alone, random)?,
+        Domain::Service => of_service(stage, kind, is_calm, random)?,
         Domain::Broker => of_broker(stage, kind, random)?,
         Domain::Network => Some(of_network(stage, kind, random)),
         Domain::Topic => Some(of_topic(stage, kind, random)),
@@ -169,7 +169,7 @@ fn millis(random: &mut Random, from: u64, to: u64) -> Duration {
     Duration::from_millis(random.between(from, to))
 }
 
-fn of_service(stage: &mut Stage, kind: Kind, is_alone: bool, random: &mut Random) -> Result<Option<Begun>, String> {
+fn of_service(stage: &mut Stage, kind: Kind, is_calm: bool, random: &mut Random) -> Result<Option<Begun>, String> {
     let running = stage.members.running();
     let lasts = millis(random, 500, 3_000);
     if kind == Kind::ServiceJoin {
@@ -199,10 +199,13 @@ fn of_service(stage: &mut Stage, kind: Kind, is_alone: bool, random: &mut Random
             Begun::new(format!("{name} is restarted with a log of events on a full disk"), lasts, Cure::Nothing)
         }
         _ => {
+            // One that comes back begins the rebalance while the dead one's session still runs; without it the others have to find out.
+            let stays_away = random.between(0, 2) == 0 && is_calm && running.len() > 1;
+            let lasts = if stays_away { SESSION * 2 } else { lasts };
             let since = Instant::now();
             stage.members.kill(index)?;
-            if is_alone && let Ok(ends) = stage.result_ends() {
-                stage.auditor.watches().push(Stopwatch::new(since, ends, false));
+            if is_calm && let Ok(ends) = stage.result_ends() {
+                stage.auditor.watches().push(Stopwatch::new(since, ends));
             }
             stage.members.spawn_at(index, since + lasts);
             Begun::new(format!("{name} is killed for {} ms", lasts.as_millis()), lasts, Cure::Nothing)

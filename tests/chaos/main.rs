@@ -59,6 +59,9 @@ struct Arguments {
     /// The service delivers in transactions, and a duplicate is a failure.
     #[arg(long)]
     transactional: bool,
+    /// The run fails when a process is killed with nothing else wrong, and its partitions are without new results for longer than the session and 2 s (and a heartbeat of the broker under KIP-848)
+    #[arg(long)]
+    judge_kills: bool,
     /// Where logs are kept when something is wrong, or with --keep-logs.
     #[arg(long)]
     logs: Option<PathBuf>,
@@ -95,9 +98,14 @@ fn main() -> ExitCode {
         every: Duration::from_secs_f32(arguments.every),
         faults: arguments.faults,
         only: arguments.only.clone(),
+        how,
     };
     let mut run = Run::new(stage, plan);
     let (summary, outcome) = run.play();
+    let kept = if arguments.keep_logs && outcome.is_ok() { run.keep_logs() } else { Ok(()) };
+    if let Err(problem) = kept {
+        eprintln!("chaos: {problem}");
+    }
     if arguments.keep_logs || outcome.is_err() {
         eprintln!("chaos: the logs are kept in {}", folder.display());
     } else if let Err(error) = std::fs::remove_dir_all(&folder) {
@@ -109,7 +117,11 @@ fn main() -> ExitCode {
     }
     println!("{}", serde_json::to_string(&summary).expect("a summary is plain data"));
     let twice = if arguments.transactional { summary.duplicates } else { 0 };
-    let is_good = outcome.is_ok() && summary.lost + summary.unknown + summary.wrong + twice == 0;
+    let is_late = arguments.judge_kills && summary.kills_over > 0;
+    if is_late {
+        eprintln!("chaos: {} kills took longer than allowed until new results came", summary.kills_over);
+    }
+    let is_good = outcome.is_ok() && !is_late && summary.lost + summary.unknown + summary.wrong + twice == 0;
     if is_good { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
 

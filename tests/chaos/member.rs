@@ -14,6 +14,12 @@ use crate::stage::CLIENT_ID;
 
 /// Names of the places.
 pub(crate) const NAMES: [&str; 3] = ["A", "B", "C"];
+/// How long a member that is silent belongs to the group, under either protocol.
+pub(crate) const SESSION: Duration = Duration::from_secs(6);
+/// How long the group may take after that.
+const AFTER_SESSION: Duration = Duration::from_secs(2);
+/// How often members hear of the broker under the new protocol, as `kafka.sh` has it.
+const BROKERS_HEARTBEAT: Duration = Duration::from_millis(500);
 /// How long a process that ended by itself stays away.
 const RESPAWN_AFTER: Duration = Duration::from_secs(1);
 /// Size at which the disk of a process started with [`How::FullDisk`] is full, in blocks of 512 bytes.
@@ -50,6 +56,14 @@ pub(crate) struct Kind {
     pub(crate) protocol: Protocol,
     /// Whether results and offsets go in transactions.
     pub(crate) is_transactional: bool,
+}
+
+impl Kind {
+    /// How long it may take from the kill of a process until all its partitions have new results.
+    pub(crate) fn kill_bound(self) -> Duration {
+        let heartbeat = if self.protocol == Protocol::Consumer { BROKERS_HEARTBEAT } else { Duration::ZERO };
+        SESSION + AFTER_SESSION + heartbeat
+    }
 }
 
 /// What a process is meant to do.
@@ -138,11 +152,11 @@ impl Members {
     fn config(&self, index: usize, how: How) -> Result<Config, String> {
         let common = json!({"client.id": CLIENT_ID, "auto.commit.interval.ms": "200", "reconnect.backoff.max.ms": "1000"});
         let mut config = Config::new(&self.bootstrap, &self.source, &self.group, "errands")?.with("kafka/client_options", common);
-        // Under the new protocol the broker says how long a session is, and clients refuse to be told so by us.
+        // Under the new protocol the broker says how long a session is, and clients refuse to be told so by us. How often a member tells that it lives is the service's default.
         let own: &[(&str, &str)] = match self.kind.protocol {
             Protocol::Consumer => &[],
-            Protocol::CooperativeSticky => &[("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500")],
-            Protocol::Range => &[("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500"), ("partition.assignment.strategy", "range")],
+            Protocol::CooperativeSticky => &[("session.timeout.ms", "6000")],
+            Protocol::Range => &[("session.timeout.ms", "6000"), ("partition.assignment.strategy", "range")],
         };
         for (key, value) in own {
             config = config.with(&format!("kafka/client_options/{key}"), *value);
@@ -270,6 +284,12 @@ impl Members {
         let member = self.member(index)?;
         member.intent = Intent::Leave(then);
         if member.service.ended().is_none() { member.service.signal("TERM") } else { Ok(()) }
+    }
+
+    /// Whether every process at work says that it is ready: it has partitions, and no rebalance is on its way there.
+    pub(crate) fn are_ready(&self) -> bool {
+        let members = self.places.iter().filter_map(|place| place.member.as_ref());
+        members.into_iter().all(|member| member.service.get("/ready").is_ok_and(|(status, _)| status == 200))
     }
 
     /// Whether every process that was told to end has, and every one that was to come is there.

@@ -7,7 +7,7 @@ use harness::deadline;
 use crate::auditor::Stopwatch;
 use crate::fault::{self, Active, Domain, KINDS};
 use crate::feeder::open;
-use crate::member::How;
+use crate::member::{How, Kind};
 use crate::stage::Stage;
 use crate::summary::Summary;
 use expressway_ingest::random::Random;
@@ -24,10 +24,14 @@ const STANDSTILL_LIMIT: Duration = Duration::from_secs(120);
 const UNEXPLAINED: &str = "nothing";
 /// How long the processes may take to end.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
-/// Of so many kills one is timed with no other fault beside it: the next fault waits for its end, for some seconds.
-const TIMED_EACH: usize = 3;
-/// How long the next fault waits for that.
-const TIMED_LIMIT: Duration = Duration::from_secs(15);
+/// Of so many kills of a process one is timed, with no other fault beside it: it waits until all is calm, and the next fault for its end.
+const TIMED_EACH: u64 = 3;
+/// For how long nothing may have been wrong before such a kill.
+const CALM: Duration = Duration::from_secs(2);
+/// How long such a kill waits for that; afterwards it comes all the same, and is not timed.
+const CALM_LIMIT: Duration = Duration::from_secs(20);
+/// How late a tick is that shows a machine on which nothing ran.
+const LATE: Duration = Duration::from_millis(100);
 /// Lines of each process that are shown when something is lost.
 const LAST_LINES: usize = 20;
 
@@ -44,6 +48,8 @@ pub(crate) struct Plan {
     pub(crate) faults: u32,
     /// Names of the kinds of faults to draw from; all when empty.
     pub(crate) only: Vec<String>,
+    /// What the processes have in common.
+    pub(crate) how: Kind,
 }
 
 /// Where a run stands.
@@ -53,8 +59,21 @@ pub(crate) struct Run {
     random: Random,
     began: Instant,
     active: Vec<Active>,
+    /// A kill that waits until all is calm.
+    awaited: Option<Awaited>,
+    kills: u64,
     faults: u64,
     rounds: u64,
+}
+
+/// A kind of fault, as the table has it.
+type Drawn = (fault::Kind, &'static str, Domain);
+
+/// A fault that waits until all is calm.
+struct Awaited {
+    drawn: Drawn,
+    calm_since: Option<Instant>,
+    until: Instant,
 }
 
 /// What a reckoning found.
@@ -64,7 +83,7 @@ impl Run {
     /// A run on a stage that is set.
     pub(crate) fn new(stage: Stage, plan: Plan) -> Self {
         let random = Random::new(plan.seed);
-        Self { stage, plan, random, began: Instant::now(), active: Vec::new(), faults: 0, rounds: 0 }
+        Self { stage, plan, random, began: Instant::now(), active: Vec::new(), awaited: None, kills: 0, faults: 0, rounds: 0 }
     }
 
     /// Plays the rounds. The summary is made in any case.
@@ -105,11 +124,17 @@ impl Run {
         let mut left = self.plan.faults;
         while left > 0 && self.began.elapsed() < self.plan.lasts {
             self.tick()?;
-            if Instant::now() >= next && !self.is_timing() {
+            let begun = if let Some(awaited) = self.awaited.take() {
+                self.begin_when_calm(awaited)?
+            } else if Instant::now() >= next && !self.is_timing() {
                 next = Instant::now() + self.pause();
-                left -= u32::from(self.begin_fault()?);
-            }
+                self.draw()?
+            } else {
+                false
+            };
+            left -= u32::from(begun);
         }
+        self.awaited = None;
         self.settle()?;
         self.reckon()
     }
@@ -120,16 +145,32 @@ impl Run {
         Duration::from_millis(self.random.between(average / 2, average + average / 2))
     }
 
-    /// Whether the latest kill is one of those that are timed undisturbed, and has not come to its end.
+    /// Whether a kill is timed that has not come to its end.
     fn is_timing(&self) -> bool {
-        let watches = self.stage.auditor.watches();
-        let timed = watches.len() % TIMED_EACH == 1;
-        timed && watches.last().is_some_and(|watch| !watch.disturbed && watch.every().is_none() && watch.runs() < TIMED_LIMIT)
+        self.stage.auditor.watches().last().is_some_and(Stopwatch::runs)
+    }
+
+    /// Begins a fault once nothing has been wrong for a while, or it has waited for that in vain; whether it has begun.
+    fn begin_when_calm(&mut self, mut awaited: Awaited) -> Result<bool, String> {
+        let is_calm = self.active.is_empty() && self.stage.members.are_settled() && self.stage.members.are_ready();
+        let since = awaited.calm_since.filter(|_| is_calm).or_else(|| is_calm.then(Instant::now));
+        let is_calm = since.is_some_and(|since| since.elapsed() >= CALM);
+        if is_calm || Instant::now() >= awaited.until {
+            return self.begin_fault(awaited.drawn, is_calm);
+        }
+        awaited.calm_since = since;
+        self.awaited = Some(awaited);
+        Ok(false)
     }
 
     fn tick(&mut self) -> Result<(), String> {
+        let began = Instant::now();
         std::thread::park_timeout(TICK);
+        if let Some(late) = began.elapsed().checked_sub(TICK).filter(|late| *late >= LATE) {
+            self.stage.auditor.watches().iter_mut().for_each(|watch| watch.stall(late));
+        }
         for told in self.stage.members.tend()? {
+            self.stage.auditor.watches().iter_mut().for_each(Stopwatch::disturb);
             self.tell(&told);
         }
         let timed: Vec<String> = self.stage.auditor.watches().iter_mut().filter_map(Stopwatch::tell).collect();
@@ -149,22 +190,34 @@ impl Run {
         if self.stage.auditor.has_ended() { self.stage.auditor.end().and_then(|()| Err("the auditor has ended".to_owned())) } else { Ok(()) }
     }
 
-    /// Draws a fault of a domain in which nothing is wrong, and begins it.
-    fn begin_fault(&mut self) -> Result<bool, String> {
+    /// Draws a fault of a domain in which nothing is wrong, and begins it, unless it has to wait; whether it has begun.
+    fn draw(&mut self) -> Result<bool, String> {
         let wanted = |name: &str| self.plan.only.is_empty() || self.plan.only.iter().any(|only| only == name);
         let is_free = |domain: Domain| !self.active.iter().any(|active| active.domain == domain);
         let free = KINDS.iter().filter(|(_, name, domain, _)| wanted(name) && is_free(*domain));
         let weighted: Vec<_> = free.flat_map(|kind| std::iter::repeat_n(*kind, usize::try_from(kind.3).unwrap_or(1))).collect();
         let Some((kind, name, domain, _)) = self.random.pick(&weighted) else { return Ok(false) };
-        let is_alone = self.active.is_empty() && self.stage.members.are_settled();
+        if kind == fault::Kind::ServiceKill {
+            self.kills += 1;
+            // A run of kills alone is there for their times.
+            let timed_each = if self.plan.only == [name] { 1 } else { TIMED_EACH };
+            if self.kills % timed_each == 1 % timed_each {
+                self.awaited = Some(Awaited { drawn: (kind, name, domain), calm_since: None, until: Instant::now() + CALM_LIMIT });
+                return Ok(false);
+            }
+        }
+        self.begin_fault((kind, name, domain), false)
+    }
+
+    fn begin_fault(&mut self, (kind, name, domain): Drawn, is_calm: bool) -> Result<bool, String> {
         // A watch says nothing about a kill when something else goes wrong before it is done.
-        self.stage.auditor.watches().iter_mut().filter(|watch| watch.every().is_none()).for_each(|watch| watch.disturbed = true);
+        self.stage.auditor.watches().iter_mut().for_each(Stopwatch::disturb);
         // What is done in order explains no duplicate; the fault before it may.
         let before = open(&self.stage.books).fault;
         if !kind.is_orderly() {
             open(&self.stage.books).fault = name;
         }
-        let Some((told, fault)) = fault::begin(&mut self.stage, kind, domain, is_alone, &mut self.random)? else {
+        let Some((told, fault)) = fault::begin(&mut self.stage, kind, domain, is_calm, &mut self.random)? else {
             open(&self.stage.books).fault = before;
             return Ok(false);
         };
@@ -235,6 +288,11 @@ impl Run {
 
     fn tell(&self, text: &str) {
         crate::tell(&format!("[{:7.1} s] {text}", self.began.elapsed().as_secs_f32()));
+    }
+
+    /// Keeps all logs of a run that is over.
+    pub(crate) fn keep_logs(&self) -> Result<(), String> {
+        self.stage.keep_logs()
     }
 
     /// Says which records, and what the processes said last; keeps all logs.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::auditor::{Stopwatch, Verdict};
 use crate::feeder::open;
 use crate::run::Plan;
 use crate::stage::Stage;
@@ -35,10 +36,15 @@ pub(crate) struct Summary {
     unacknowledged: u64,
     /// Duplicates by the fault that began last before them.
     duplicates_after: BTreeMap<&'static str, u64>,
-    /// Kills of the service with nothing else wrong until every partition had a new result.
+    /// Kills of a process with nothing else wrong until every partition had a new result, and how long that took.
     kills_timed: usize,
     kill_to_result_ms_median: Option<u128>,
     kill_to_result_ms_max: Option<u128>,
+    /// What is allowed, and how many of them took longer.
+    kill_to_result_ms_allowed: u128,
+    pub(crate) kills_over: usize,
+    /// Further ones during which this machine stood still, so that they were not timed.
+    kills_stalled: usize,
     /// Processes that were told to end and did so in order, or not; processes that ended by themselves.
     clean_ends: u64,
     unclean_ends: u64,
@@ -50,10 +56,13 @@ pub(crate) struct Summary {
 
 impl Summary {
     /// What a stage has come to.
-    pub(crate) fn of(stage: &Stage, plan: &Plan, faults: u64, rounds: u64, took: Duration) -> Self {
+    pub(crate) fn of(stage: &Stage, plan: &Plan, faults: u64, rounds: u64, lasted: Duration) -> Self {
         let books = open(&stage.books);
-        let mut kills: Vec<_> = stage.auditor.watches().iter().filter(|watch| !watch.disturbed).filter_map(|watch| Some(watch.every()?.as_millis())).collect();
+        let verdicts: Vec<_> = stage.auditor.watches().iter().map(Stopwatch::verdict).collect();
+        let took = |verdict: &Verdict| if let Verdict::Took(time) = verdict { Some(time.as_millis()) } else { None };
+        let mut kills: Vec<_> = verdicts.iter().filter_map(took).collect();
         kills.sort_unstable();
+        let allowed = plan.how.kill_bound().as_millis();
         Self {
             records: books.owed,
             faults,
@@ -71,12 +80,15 @@ impl Summary {
             kills_timed: kills.len(),
             kill_to_result_ms_median: kills.get(kills.len() / 2).copied(),
             kill_to_result_ms_max: kills.last().copied(),
+            kill_to_result_ms_allowed: allowed,
+            kills_over: kills.iter().filter(|took| **took > allowed).count(),
+            kills_stalled: verdicts.iter().filter(|verdict| **verdict == Verdict::Stalled).count(),
             clean_ends: stage.members.ends.clean,
             unclean_ends: stage.members.ends.unclean,
             own_ends: stage.members.ends.by_itself,
             rounds,
             brokers: stage.brokers,
-            seconds: took.as_secs(),
+            seconds: lasted.as_secs(),
         }
     }
 }
