@@ -31,7 +31,7 @@ const TRANSACTION_TIMEOUT_MIN_MS: u64 = 1_000;
 /// How long a session is, unless `session.timeout.ms` says otherwise: librdkafka's default.
 const SESSION_TIMEOUT_MS: u64 = 45_000;
 /// How often a member tells the group that it lives, unless `heartbeat.interval.ms` says otherwise, or a session is shorter than three of these. By the answer a member learns that the group has lost another one, so this comes on top of the dead one's session. The client's own default is 3 s.
-const HEARTBEAT_INTERVAL_MS: u64 = 1_000;
+const HEARTBEAT_INTERVAL_MS: u64 = 500;
 
 /// Beginnings of the names that only a consumer takes.
 const CONSUMER_ONLY: &[&str] = &[
@@ -382,7 +382,7 @@ mod tests {
     #[test]
     fn heartbeats_come_often_enough_for_the_session() {
         let interval = |pairs: &[(&str, &str)]| consumer_config(&options(pairs), 1).get("heartbeat.interval.ms").map(str::to_owned);
-        assert_eq!(interval(&[]), Some("1000".to_owned()));
+        assert_eq!(interval(&[]), Some("500".to_owned()));
         assert_eq!(interval(&[("session.timeout.ms", "1200")]), Some("400".to_owned()));
         assert_eq!(interval(&[("heartbeat.interval.ms", "3000")]), Some("3000".to_owned()));
     }
