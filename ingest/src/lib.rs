@@ -32,6 +32,8 @@
 //! ```
 
 pub mod authoring;
+#[doc(hidden)]
+pub mod careless;
 pub mod cgroup;
 pub mod cli;
 pub mod clock;

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{Report, start_logging, usage};
 use crate::error::Error;
+use crate::kafka::Floor;
 use crate::kafka::latency::{self, Load};
 use crate::{kafka, probe};
 
@@ -33,9 +34,12 @@ pub struct Flags {
     /// What the clients are set for: throughput or latency
     #[arg(long, value_name = "NAME", default_value = "throughput", value_parser = profile)]
     profile: Profile,
-    /// How the pipeline delivers: at_least_once or transactional. The floor delivers at least once in any case
+    /// How the pipeline delivers: at_least_once or transactional. The floor delivers at least once in any case, or not even that
     #[arg(long, value_name = "NAME", default_value = "at_least_once", value_parser = delivery)]
     delivery: Delivery,
+    /// What it is run against: splice, the same loop without the engine, or careless, the same workflow without any guarantee
+    #[arg(long, value_name = "NAME", default_value = "splice", value_parser = floor)]
+    floor: Floor,
     /// Afterwards offer so many records a second, open loop, and tell the latency of this profile; 0 for none
     #[arg(long, value_name = "R", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(0..=10_000_000))]
     rate: u64,
@@ -53,8 +57,13 @@ pub(super) fn profile(name: &str) -> Result<Profile, String> {
 }
 
 /// A kind of delivery by its name.
-fn delivery(name: &str) -> Result<Delivery, String> {
+pub(super) fn delivery(name: &str) -> Result<Delivery, String> {
     Delivery::named(name).ok_or_else(|| "there are at_least_once and transactional".to_owned())
+}
+
+/// A floor by its name.
+fn floor(name: &str) -> Result<Floor, String> {
+    Floor::named(name).ok_or_else(|| "there are splice and careless".to_owned())
 }
 
 /// `NAME=VALUE`.
@@ -75,6 +84,7 @@ pub(super) fn from_flags(matches: &ArgMatches, progress: &mut dyn FnMut(&str)) -
         rounds: asked.rounds,
         profile: asked.profile,
         delivery: asked.delivery,
+        floor: asked.floor,
         broker_pid: asked.broker_pid,
         client_options: asked.client_option,
     };

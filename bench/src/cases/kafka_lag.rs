@@ -63,6 +63,7 @@ pub(super) fn from_flags(matches: &ArgMatches, progress: &mut dyn FnMut(&str)) -
         rounds: 0,
         profile: asked.profile,
         delivery: Delivery::AtLeastOnce,
+        floor: kafka::Floor::Splice,
         broker_pid: asked.broker_pid,
         client_options: asked.client_option,
     };

@@ -69,6 +69,7 @@ pub(super) fn from_flags(matches: &ArgMatches, progress: &mut dyn FnMut(&str)) -
         rounds: 0,
         profile: asked.profile,
         delivery: asked.delivery,
+        floor: kafka::Floor::Splice,
         broker_pid: None,
         client_options: asked.client_option,
     };

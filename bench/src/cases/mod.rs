@@ -11,6 +11,7 @@ pub mod heartbeat_shapes;
 pub mod kafka_heartbeat;
 pub mod kafka_lag;
 pub mod kafka_latency;
+pub mod kafka_sigterm;
 pub mod overload;
 pub mod payload;
 pub mod reading;
@@ -190,6 +191,13 @@ pub const CASES: &[Case] = &[
         summary: "latency from Kafka to Kafka at an offered rate, open loop, and the memory meanwhile",
         flags: kafka_latency::Flags::augment_args,
         run: kafka_latency::from_flags,
+        all: &[],
+    },
+    Case {
+        name: "kafka-sigterm",
+        summary: "the service ended by SIGTERM in the middle of a load and started again: how long it takes, what is lost or repeated",
+        flags: kafka_sigterm::Flags::augment_args,
+        run: kafka_sigterm::from_flags,
         all: &[],
     },
     Case {

@@ -1,6 +1,6 @@
 //! Case `kafka-heartbeat`: from Kafka to Kafka, beside the floor of the same loop.
 //!
-//! A source topic is filled once. Then rounds: the pipeline runs over the whole topic, and so does the floor, which is the very same loop with the same calls, settings, headers, acknowledgements and marks, where the interpreter is replaced by a copy of the input with constant bytes spliced in, so that outputs have the workflow's mean size. What the engine costs beside everything else is the distance between the two. Who goes first alternates, since brokers get warmer. Each run has a consumer group and a result topic of its own.
+//! A source topic is filled once. Then rounds: the pipeline runs over the whole topic, and so does the floor, which is the very same loop with the same calls, settings, headers, acknowledgements and marks, where the interpreter is replaced by a copy of the input with constant bytes spliced in, so that outputs have the workflow's mean size. What the engine costs beside everything else is the distance between the two. Who goes first alternates, since brokers get warmer. With `--floor careless` the other run is the same workflow without any guarantee instead, so that the distance is what the guarantee costs. Each run has a consumer group and a result topic of its own.
 //!
 //! Measured: from the assignment, just before the first fetch, to the commit of the last record's offset, as the broker tells it; processor time of this process and, if its id is given, of the broker; the greatest resident memory. Not measured: latency (an open loop at a fixed rate has to be), the forming of the group, the way out, the reading back. Offsets are committed every 100 ms instead of every second, or a tenth of the time would be waiting for the last commit.
 //!
@@ -15,6 +15,7 @@ mod ledger;
 pub mod offer;
 pub mod overload;
 mod round;
+pub mod sigterm;
 
 use std::fmt;
 use std::sync::Arc;
@@ -35,6 +36,32 @@ use crate::workflow::{HEARTBEAT, program};
 /// How often the client commits what is stored.
 const COMMIT_INTERVAL_MS: &str = "100";
 
+/// What the pipeline is run against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Floor {
+    /// The same loop without the engine.
+    Splice,
+    /// The same workflow without any guarantee: [`expressway_ingest::careless`].
+    Careless,
+}
+
+impl Floor {
+    /// The floor of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Splice, Self::Careless].into_iter().find(|floor| floor.name() == name)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Splice => "splice",
+            Self::Careless => "careless",
+        }
+    }
+}
+
 /// What is run, and against what.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -50,8 +77,10 @@ pub struct Settings {
     pub rounds: u32,
     /// What the clients are set for.
     pub profile: Profile,
-    /// How the pipeline delivers; the floor delivers at least once in any case.
+    /// How the pipeline delivers; the floor of spliced inputs delivers at least once in any case.
     pub delivery: Delivery,
+    /// What it is run against.
+    pub floor: Floor,
     /// The broker's process, if its processor time is to be known.
     pub broker_pid: Option<u32>,
     /// Further options of the Kafka client, under librdkafka's names.
@@ -154,20 +183,25 @@ impl<'s> Bench<'s> {
     fn run(&mut self, progress: &mut dyn FnMut(&str)) -> Result<Outcome, Error> {
         let Settings { records, rounds, .. } = *self.settings;
         let Ready { program, identity, filled } = self.prepare(progress)?;
-        let engine = Work::Engine(program);
+        let engine = Work::Engine(Arc::clone(&program));
+        let floor = self.settings.floor;
+        let floor_of = |bytes: usize| match floor {
+            Floor::Splice => Work::Floor(bytes),
+            Floor::Careless => Work::Careless(Arc::clone(&program)),
+        };
         let (mut insert_bytes, mut judged) = (None, Vec::new());
         for round in 1..=rounds {
             // The first round tells how large outputs are, so the floor has to come second there.
             let (pipeline, floor) = match insert_bytes {
                 Some(bytes) if round % 2 == 0 => {
-                    let floor = self.judge(&Work::Floor(bytes), &identity, round, &filled, progress)?;
+                    let floor = self.judge(&floor_of(bytes), &identity, round, &filled, progress)?;
                     (self.judge(&engine, &identity, round, &filled, progress)?, floor)
                 }
                 known => {
                     let pipeline = self.judge(&engine, &identity, round, &filled, progress)?;
                     let bytes = known.unwrap_or_else(|| insert(&pipeline.balance, &filled, records));
                     insert_bytes = Some(bytes);
-                    (pipeline, self.judge(&Work::Floor(bytes), &identity, round, &filled, progress)?)
+                    (pipeline, self.judge(&floor_of(bytes), &identity, round, &filled, progress)?)
                 }
             };
             judged.push((pipeline, floor));
@@ -185,7 +219,7 @@ impl<'s> Bench<'s> {
     fn judge(&mut self, work: &Work, identity: &Identity, round: u32, filled: &Filled, progress: &mut dyn FnMut(&str)) -> Result<Judged, Error> {
         let name = match work {
             Work::Engine(_) => format!("pipeline-{round}"),
-            Work::Floor(_) => format!("floor-{round}"),
+            Work::Floor(_) | Work::Careless(_) => format!("floor-{round}"),
         };
         let (results, group) = (format!("{}-{name}", self.source), format!("{}-{name}", self.source));
         self.create(&results, self.settings.partitions)?;
@@ -256,7 +290,7 @@ impl Outcome {
     /// The result's object.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let Settings { records, partitions, shards, profile, delivery, .. } = self.settings;
+        let Settings { records, partitions, shards, profile, delivery, floor, .. } = self.settings;
         let pipelines = || self.rounds.iter().map(|(pipeline, _)| &pipeline.run);
         let broker_cpu_s: Vec<f64> = pipelines().filter_map(|run| run.broker_cpu_s).collect();
         let resident = pipelines().map(|run| run.resident_bytes).max().unwrap_or(0);
@@ -271,7 +305,7 @@ impl Outcome {
             latency_ns: None,
             allocations_per_execution: round::allocations_per_execution(pipelines().map(|run| run.allocations).sum(), executions),
         };
-        let asked = json!({"records": records, "partitions": partitions, "shards": shards, "profile": profile.name(), "delivery": delivery.name()});
+        let asked = json!({"records": records, "partitions": partitions, "shards": shards, "profile": profile.name(), "delivery": delivery.name(), "floor": floor.name()});
         let own = json!({
             "floor_records_per_s": number(self.floors().median, 0),
             "share_of_floor": number(self.shares().median, 3),
@@ -347,6 +381,7 @@ mod tests {
             rounds: 3,
             profile: Profile::Throughput,
             delivery: Delivery::AtLeastOnce,
+            floor: Floor::Splice,
             broker_pid: None,
             client_options: Vec::new(),
         }

@@ -1,9 +1,10 @@
-//! One timed run over the whole source topic: start a pipeline, wait until everything is committed, shut it down.
+//! One timed run over the whole source topic: start a pipeline, or what stands in for one, wait until everything is committed, shut it down.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use expressway_engine::Program;
+use expressway_ingest::careless::Careless;
 use expressway_ingest::pipeline::{self, Identity, Pipeline, Splice};
 use expressway_ingest::tasks::NoIntegrations;
 
@@ -34,6 +35,8 @@ pub(super) enum Work {
     Engine(Arc<Program>),
     /// Copy the input and splice in so many bytes.
     Floor(usize),
+    /// Run the workflow without any guarantee.
+    Careless(Arc<Program>),
 }
 
 /// What one run took.
@@ -78,6 +81,7 @@ pub(super) fn allocations_per_execution(allocations: u64, executions: u64) -> Op
 pub(super) fn run(settings: pipeline::Settings, work: &Work, identity: &Identity, records: u64, watcher: &Watcher, broker: Option<u32>) -> Result<Run, Error> {
     let partitions = watcher.partitions();
     let pipeline = match work {
+        Work::Careless(program) => return run_careless(settings, program, records, watcher, broker),
         Work::Engine(program) => Pipeline::start(settings, Arc::clone(program), Arc::new(NoIntegrations)),
         Work::Floor(insert_bytes) => Pipeline::start_with(settings, identity.clone(), Arc::new(NoIntegrations), |_| Splice::new(*insert_bytes)),
     };
@@ -99,15 +103,53 @@ pub(super) fn run(settings: pipeline::Settings, work: &Work, identity: &Identity
     Ok(Run { elapsed, client_cpu_s: costs.client_s, broker_cpu_s: costs.broker_s, allocations: costs.allocations, resident_bytes })
 }
 
+/// The same without guarantees: up to the last write and the last commit, whichever is later.
+fn run_careless(settings: pipeline::Settings, program: &Arc<Program>, records: u64, watcher: &Watcher, broker: Option<u32>) -> Result<Run, Error> {
+    let partitions = watcher.partitions();
+    let count = u32::try_from(partitions).expect("the topic was made with so many");
+    let careless = Careless::start(settings, program, count).map_err(|error| Error::surroundings("starting the run without guarantees", error))?;
+    let until = |what: &str, within: Duration, interval: Duration, done: &mut dyn FnMut() -> Result<bool, Error>| {
+        let failed = || careless.failed().map(|why| Error::surroundings("running without guarantees", why));
+        wait_until(what, within, interval, done, &failed, &|| format!("{:?} processed and held", careless.processed()))
+    };
+    until("the assignment", ASSIGNED_WITHIN, Duration::from_millis(1), &mut || Ok(careless.assigned() == partitions))?;
+    let (start, before) = (Instant::now(), Costs::now(broker));
+    let (mut looks, mut resident_bytes) = (0, 0);
+    until("the last write", DONE_WITHIN, LOOK, &mut || {
+        looks += 1;
+        if looks % LOOKS_PER_MEMORY == 0 {
+            resident_bytes = resident_bytes.max(probe::resident_bytes().unwrap_or(0));
+        }
+        let (processed, held) = careless.processed();
+        Ok(processed >= records && held == 0)
+    })?;
+    until("the last commit", ENDED_WITHIN, LOOK, &mut || Ok(watcher.committed()? >= records))?;
+    let (elapsed, costs) = (start.elapsed(), Costs::now(broker).since(before));
+    careless.end();
+    Ok(Run { elapsed, client_cpu_s: costs.client_s, broker_cpu_s: costs.broker_s, allocations: costs.allocations, resident_bytes })
+}
+
 /// Waits until `done`, looking again after every `interval`.
 pub(super) fn wait(pipeline: &Pipeline, what: &str, within: Duration, interval: Duration, mut done: impl FnMut() -> Result<bool, Error>) -> Result<(), Error> {
+    let failed = || pipeline.failed().map(|error| Error::surroundings("running the pipeline", error));
+    wait_until(what, within, interval, &mut done, &failed, &|| format!("counters: {:?}", pipeline.counters()))
+}
+
+fn wait_until(
+    what: &str,
+    within: Duration,
+    interval: Duration,
+    done: &mut dyn FnMut() -> Result<bool, Error>,
+    failed: &dyn Fn() -> Option<Error>,
+    state: &dyn Fn() -> String,
+) -> Result<(), Error> {
     let end = Instant::now() + within;
     while !done()? {
-        if let Some(error) = pipeline.failed() {
-            return Err(Error::surroundings("running the pipeline", error));
+        if let Some(error) = failed() {
+            return Err(error);
         }
         if Instant::now() > end {
-            return Err(Error::surroundings(format!("waiting for {what}"), format!("it does not come within {within:?}; counters: {:?}", pipeline.counters())));
+            return Err(Error::surroundings(format!("waiting for {what}"), format!("it does not come within {within:?}; {}", state())));
         }
         pause(interval);
     }

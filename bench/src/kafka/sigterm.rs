@@ -14,6 +14,7 @@ use super::ledger::{Balance, Ledger};
 use super::{Bench, Settings};
 use crate::clock::pause;
 use crate::error::Error;
+use crate::outcome::Shared;
 use crate::spread::number;
 use crate::workflow::HEARTBEAT;
 
@@ -213,16 +214,21 @@ impl Drop for Service {
 fn to_json(settings: &Settings, load: &Load, stops: &Stops, outcome: &Outcome) -> Value {
     let Outcome { stops: ended, said, balance } = outcome;
     let ms = |took: Duration| number(took.as_secs_f64() * 1e3, 0);
-    json!({
-        "case": "kafka-sigterm",
-        "offered_per_s": load.rate,
-        "duration_s": load.seconds,
-        "partitions": settings.partitions,
-        "shards": settings.shards,
-        "profile": settings.profile.name(),
-        "delivery": settings.delivery.name(),
+    let rate = balance.results as f64 / said["elapsed_s"].as_f64().unwrap_or(f64::INFINITY);
+    let shared = Shared {
+        cores: None,
+        executions: balance.results,
+        executions_per_s: rate,
+        ns_per_execution: 1e9 / rate,
+        latency_ns: None,
+        allocations_per_execution: None,
+    };
+    let asked = json!({
+        "rate": load.rate, "duration_s": load.seconds, "stops": stops.count, "deadline_ms": stops.deadline_s * 1_000,
+        "profile": settings.profile.name(), "delivery": settings.delivery.name(), "partitions": settings.partitions, "shards": settings.shards,
         "records": said["records"],
-        "deadline_ms": stops.deadline_s * 1_000,
+    });
+    let own = json!({
         "exit_ms": ended.iter().map(|stop| ms(stop.took)).collect::<Vec<_>>(),
         "exit_ms_max": ended.iter().map(|stop| stop.took).max().map(ms),
         "exit_codes": ended.iter().map(|stop| stop.code).collect::<Vec<_>>(),
@@ -230,7 +236,8 @@ fn to_json(settings: &Settings, load: &Load, stops: &Stops, outcome: &Outcome) -
         "lost": balance.lost,
         "duplicates": balance.duplicates,
         "unknown": balance.unknown,
-    })
+    });
+    shared.to_result("kafka-sigterm", &asked, &own, json!({}))
 }
 
 /// What makes a result a failure.
@@ -252,7 +259,7 @@ pub fn text(json: &Value) -> String {
         "kafka-sigterm: {} records/s offered for {} s, {} shard(s)\n\
         {:>12} ms from SIGTERM to the end at most ({}), {} allowed\n\
         {:>12} lost, {} duplicates of {} records",
-        json["offered_per_s"],
+        json["rate"],
         json["duration_s"],
         json["shards"],
         json["exit_ms_max"],

@@ -194,6 +194,13 @@ impl Producer {
         unsafe { sys::rd_kafka_flush(self.client.native_ptr(), wait_ms) };
     }
 
+    /// Records that were given to the client and neither written nor reported.
+    pub(crate) fn unwritten(&self) -> usize {
+        // SAFETY: the client is valid.
+        let count = unsafe { sys::rd_kafka_outq_len(self.client.native_ptr()) };
+        usize::try_from(count).unwrap_or(0)
+    }
+
     /// The producer's transactional calls.
     pub(crate) fn transactions(&self) -> Transactions {
         Transactions::new(Arc::clone(&self.client))
