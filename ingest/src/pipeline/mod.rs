@@ -87,7 +87,7 @@ pub use self::lag::PartitionLag;
 pub use self::processor::{Engine, Processor, Splice};
 pub(crate) use self::settings::IN_FLIGHT_MAX;
 pub use self::settings::{Delivery, OnFailure, OnNull, Ordering, ResultHeaders, Settings};
-pub(crate) use self::shard::seed_of;
+pub(crate) use self::shard::{seed_of, write_failure};
 pub use self::shared::Readiness;
 pub use crate::kafka::{GroupProtocol, Profile};
 

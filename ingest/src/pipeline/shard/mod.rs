@@ -61,6 +61,7 @@ use crate::thread;
 
 use self::effects::CALLS_OPEN_MAX;
 pub(super) use command::Command;
+pub(crate) use outcome::write_failure;
 pub(super) use partition::Assigned;
 pub(crate) use partition::seed_of;
 

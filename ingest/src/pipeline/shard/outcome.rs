@@ -243,7 +243,7 @@ fn effect_id(effect: &expressway_engine::Effect) -> expressway_engine::EffectId 
 }
 
 /// `{"Error":…,"Cause":…}`, with the parts that there are.
-fn write_failure(failure: &Failure<'_>, out: &mut Vec<u8>) {
+pub(crate) fn write_failure(failure: &Failure<'_>, out: &mut Vec<u8>) {
     out.push(b'{');
     if let Some(error) = failure.error {
         out.extend_from_slice(b"\"Error\":");
