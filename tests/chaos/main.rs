@@ -95,6 +95,7 @@ fn main() -> ExitCode {
     let plan = Plan {
         lasts: Duration::from_secs_f32(arguments.minutes * 60.0),
         seed,
+        rate: arguments.rate,
         every: Duration::from_secs_f32(arguments.every),
         faults: arguments.faults,
         only: arguments.only.clone(),

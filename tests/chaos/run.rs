@@ -42,6 +42,8 @@ pub(crate) struct Plan {
     pub(crate) lasts: Duration,
     /// What everything is drawn from.
     pub(crate) seed: u64,
+    /// Records a second, on average: as many may be on their way when all is calm.
+    pub(crate) rate: u64,
     /// Time between the beginnings of two faults, on average.
     pub(crate) every: Duration,
     /// Faults in a round.
@@ -152,7 +154,12 @@ impl Run {
 
     /// Begins a fault once nothing has been wrong for a while, or it has waited for that in vain; whether it has begun.
     fn begin_when_calm(&mut self, mut awaited: Awaited) -> Result<bool, String> {
-        let is_calm = self.active.is_empty() && self.stage.members.are_settled() && self.stage.members.are_ready();
+        // Brokers that have just been started, or a backlog, would be timed with the kill.
+        let is_up_to_date = {
+            let books = open(&self.stage.books);
+            books.owed - books.settled <= self.plan.rate
+        };
+        let is_calm = self.active.is_empty() && is_up_to_date && self.stage.members.are_settled() && self.stage.members.are_ready();
         let since = awaited.calm_since.filter(|_| is_calm).or_else(|| is_calm.then(Instant::now));
         let is_calm = since.is_some_and(|since| since.elapsed() >= CALM);
         if is_calm || Instant::now() >= awaited.until {
