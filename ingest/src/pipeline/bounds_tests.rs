@@ -1,4 +1,4 @@
-//! What stalls, and what does not because of it: tasks that never answer, pipelines beside each other, shards that do not move, and memory. On the client library's mock cluster.
+//! What stalls, and what does not because of it: tasks that never answer, endless loops, full windows, pipelines beside each other, shards that do not move, and memory. On the client library's mock cluster.
 
 use std::collections::BTreeSet;
 
@@ -30,7 +30,7 @@ fn a_task_that_stalls_holds_its_partitions_window_and_nothing_else() {
     cluster.send(&[(0, Some(br#"{"stall":1}"#.to_vec()))]);
     cluster.fill(4, 2_000);
     let (settings, acknowledged) = cluster.settings("stalled");
-    let settings = Settings { window_records_max: 100, shutdown_timeout: Duration::from_secs(2), ..settings };
+    let settings = Settings { window_records_max: 100, drain_timeout: Duration::from_secs(1), ..settings };
     let pipeline = Pipeline::start(settings, program(MAY_STALL), Arc::new(Silent)).unwrap();
     // 500 records of each other partition, and what the window of the stalled one takes beside the one that stalls.
     let acks = await_acks(&acknowledged, 3 * 500 + 99);
@@ -108,7 +108,7 @@ fn one_pipelines_stall_does_not_stop_another() {
     let stalling: Vec<_> = (0..400).map(|seq| (seq, Some(br#"{"stall":1}"#.to_vec()))).collect();
     cluster.send(&stalling);
     let (settings, stalled_acks) = cluster.settings("stalled-beside");
-    let settings = Settings { executions_open_max: 20, shutdown_timeout: Duration::from_secs(2), ..settings };
+    let settings = Settings { executions_open_max: 20, drain_timeout: Duration::from_secs(1), ..settings };
     let stalled = Pipeline::start(settings, program(MAY_STALL), Arc::new(Silent)).unwrap();
     await_that("every slot of both shards is taken", || stalled.counters().executions_open == 40);
     let (settings, acknowledged) = cluster.settings("free-beside");
@@ -159,7 +159,7 @@ fn a_call_that_blocks_its_shard_is_seen_with_its_state() {
     let cluster = Cluster::new();
     cluster.send(&[(2, Some(br#"{"stall":1}"#.to_vec()))]);
     let (settings, _acknowledged) = cluster.settings("jammed");
-    let settings = Settings { shutdown_timeout: Duration::from_secs(2), ..settings };
+    let settings = Settings { drain_timeout: Duration::from_secs(1), ..settings };
     let (release, released) = bounded(1);
     let pipeline = Pipeline::start(settings, program(MAY_STALL), Arc::new(Jammed(released))).unwrap();
     await_that("readiness names the call", || reasons(&pipeline).contains("handing calls over, the first to native:silent from state T"));
@@ -213,4 +213,82 @@ fn executions_that_wait_stay_within_their_memory() {
     assert!(most_open < 400, "{most_open} waited at once");
     finish(&pipeline);
     assert_eq!(cluster.committed("waiting-memory"), vec![200; PARTITIONS]);
+}
+
+/// Loops where the record says so, for as many seconds.
+fn looping(seconds: u32) -> Arc<Program> {
+    program(&format!(
+        r#"{{"TimeoutSeconds":{seconds},"StartAt":"C","States":{{
+        "C":{{"Type":"Choice","Choices":[{{"Variable":"$.loop","IsPresent":true,"Next":"C"}}],"Default":"S"}},"S":{{"Type":"Succeed"}}}}}}"#
+    ))
+}
+
+#[test]
+fn others_go_on_beside_an_endless_loop() {
+    let cluster = Cluster::new();
+    cluster.send(&[(0, Some(br#"{"loop":true}"#.to_vec()))]);
+    cluster.fill(4, 400);
+    let (settings, acknowledged) = cluster.settings("beside-a-loop");
+    let settings = Settings { shards: 1, drain_timeout: Duration::from_secs(1), ..settings };
+    let pipeline = Pipeline::start(settings, looping(300), Arc::new(NoIntegrations)).unwrap();
+    let acks = await_acks(&acknowledged, 400);
+    assert!(!distinct(&acks).contains(&(0, 0)));
+    let report = finish(&pipeline);
+    assert_eq!((report.counters.executions_abandoned, report.counters.executions_succeeded), (1, 400));
+}
+
+#[test]
+fn an_endless_loop_times_out() {
+    let cluster = Cluster::new();
+    cluster.send(&[(0, Some(br#"{"loop":true}"#.to_vec()))]);
+    cluster.fill(4, 400);
+    let (settings, acknowledged) = cluster.settings("looping");
+    let pipeline = Pipeline::start(Settings { shards: 1, ..settings }, looping(1), Arc::new(NoIntegrations)).unwrap();
+    let acks = await_acks(&acknowledged, 401);
+    let failed: Vec<_> = acks.iter().filter(|ack| ack.class == Class::Failed).map(|ack| (ack.partition, ack.offset)).collect();
+    assert_eq!(failed, [(0, 0)]);
+    let report = finish(&pipeline);
+    assert_eq!((report.counters.executions_timed_out, report.counters.executions_succeeded), (1, 400));
+    let timed_out =
+        cluster.read_all(RESULTS).into_iter().find(|result| result.headers.get("expressway-status").is_some_and(|status| status == "TIMED_OUT")).unwrap();
+    assert_eq!(timed_out.headers["expressway-source"], "heartbeats/0/0");
+}
+
+#[test]
+fn a_full_window_pauses_its_partition_and_half_a_window_resumes_it() {
+    let cluster = Cluster::new();
+    cluster.send(&[(0, Some(CALLS.into()))]);
+    cluster.send(&(1..2_000).map(|seq| (seq * 4, Some(b"{}".to_vec()))).collect::<Vec<_>>());
+    let (mut settings, acknowledged) = cluster.settings("full");
+    settings.window_records_max = 100;
+    let held = Held::new();
+    let pipeline = Pipeline::start(settings, program(MAY_CALL), Arc::clone(&held) as Arc<dyn Integrations>).unwrap();
+    let mut acks = await_acks(&acknowledged, 99);
+    await_that("the partition is paused", || pipeline.counters().partitions_paused == 1);
+    acks.extend(acknowledged.try_iter().flatten());
+    assert_eq!(acks.len(), 99, "a window's records overtake the waiting one, and no more");
+    held.release();
+    acks.extend(await_acks(&acknowledged, 1_901));
+    assert_eq!(distinct(&acks).len(), 2_000);
+    let report = finish(&pipeline);
+    assert!(report.counters.pauses >= 1);
+    assert_eq!(report.counters.partitions_paused, 0);
+    assert_eq!(cluster.committed("full")[0], 2_000);
+}
+
+#[test]
+fn executions_open_are_bounded_and_all_end() {
+    let cluster = Cluster::new();
+    cluster.fill(0, 400);
+    let (mut settings, acknowledged) = cluster.settings("bounded");
+    (settings.executions_open_max, settings.batch_records_max, settings.shards) = (50, 32, 1);
+    let definition = r#"{"StartAt":"W","States":{"W":{"Type":"Wait","Seconds":1,"End":true}}}"#;
+    let pipeline = Pipeline::start(settings, program(definition), Arc::new(NoIntegrations)).unwrap();
+    let mut acks = Vec::new();
+    while acks.len() < 400 {
+        assert!(pipeline.counters().executions_open <= 50);
+        acks.extend(await_acks(&acknowledged, 1));
+    }
+    assert_eq!(distinct(&acks).len(), 400);
+    finish(&pipeline);
 }

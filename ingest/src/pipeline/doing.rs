@@ -97,12 +97,15 @@ impl Doing {
         }
     }
 
-    /// The watchdog's look at a shard whose last turn ended `still_ns` ago: the reason why it is not ready, if it is not.
-    pub(super) fn watch(&self, shard: u32, still_ns: u64, topics: &[String]) -> Option<String> {
+    /// The watchdog's look at a shard whose last turn ended `still_ns` ago: the reason why it is not ready, if it is not. When the watchdog itself has looked for less than a stall takes, for the process stood still, it does not know whose time that was.
+    pub(super) fn watch(&self, shard: u32, still_ns: u64, looking_ns: u64, topics: &[String]) -> Option<String> {
         if still_ns <= STALL_AFTER_NS {
             if self.is_stalled.swap(false, Ordering::Relaxed) {
                 tracing::info!(shard, "shard moves again");
             }
+            return None;
+        }
+        if looking_ns <= STALL_AFTER_NS && !self.is_stalled.load(Ordering::Relaxed) {
             return None;
         }
         let (seconds, doing) = (still_ns / 1_000_000_000, self.describe(topics));
@@ -128,13 +131,15 @@ mod tests {
         let (doing, topics) = (Doing::new(), ["a".to_owned(), "beats".to_owned()]);
         doing.begin(Part::Running);
         doing.run(1, 3, 42);
-        assert_eq!(doing.watch(0, STALL_AFTER_NS, &topics), None);
-        let reason = doing.watch(0, STALL_AFTER_NS + 1, &topics);
+        let late = STALL_AFTER_NS + 1;
+        assert_eq!(doing.watch(0, STALL_AFTER_NS, late, &topics), None);
+        assert_eq!(doing.watch(0, late, STALL_AFTER_NS, &topics), None, "the watchdog stood still too");
+        let reason = doing.watch(0, late, late, &topics);
         assert_eq!(reason.as_deref(), Some("shard 0 has not moved for 5 s: running the execution of beats/3/42"));
-        assert!(doing.watch(0, 2 * STALL_AFTER_NS, &topics).is_some());
+        assert!(doing.watch(0, 2 * late, 0, &topics).is_some(), "it has not moved since");
         assert_eq!(doing.stalls(), 1);
-        assert_eq!(doing.watch(0, 0, &topics), None);
-        assert!(doing.watch(0, 2 * STALL_AFTER_NS, &topics).is_some());
+        assert_eq!(doing.watch(0, 0, late, &topics), None);
+        assert!(doing.watch(0, 2 * late, late, &topics).is_some());
         assert_eq!(doing.stalls(), 2);
     }
 

@@ -95,7 +95,7 @@ fn executions_that_wait_and_full_shards_are_no_standstill() {
     cluster.fill(4, 400);
     let (settings, acknowledged) = cluster.settings("busy");
     // One slot for each waiting execution and none for any other record: nothing can be taken, and nothing is wrong.
-    let settings = Settings { stuck_timeout: Duration::from_secs(1), shards: 1, executions_open_max: 4, shutdown_timeout: Duration::from_secs(1), ..settings };
+    let settings = Settings { stuck_timeout: Duration::from_secs(1), shards: 1, executions_open_max: 4, drain_timeout: Duration::from_secs(1), ..settings };
     let pipeline = waiting(settings);
     await_that("all slots wait", || pipeline.counters().executions_open == 4);
     let asked_ns =
@@ -113,7 +113,7 @@ fn a_lost_partition_is_dropped_at_once_and_not_committed() {
     send_waits(&cluster);
     cluster.fill(4, 400);
     let (settings, acknowledged) = cluster.settings_to_join_again("lost");
-    let pipeline = waiting(Settings { drain_timeout: Duration::from_secs(20), shutdown_timeout: Duration::from_secs(2), ..settings });
+    let pipeline = waiting(settings);
     let mut done = BTreeSet::new();
     await_distinct(&acknowledged, &mut done, 400);
     let before = pipeline.counters();
@@ -134,7 +134,7 @@ fn cut_short(group: &str, strategy: &str) {
     send_waits(&cluster);
     let (mut settings, _acknowledged) = cluster.settings_to_join_again(group);
     settings.client_options.push(("partition.assignment.strategy".to_owned(), strategy.to_owned()));
-    let settings = Settings { drain_timeout: Duration::from_secs(1), shutdown_timeout: Duration::from_secs(2), ..settings };
+    let settings = Settings { drain_timeout: Duration::from_secs(1), ..settings };
     let first = waiting(settings.clone());
     await_that("all of them wait", || first.counters().executions_open == 4);
     let second = waiting(settings);

@@ -8,15 +8,10 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, Threa
 
 use super::tests::*;
 use super::*;
-use crate::tasks::{Call, NoIntegrations, ReplySender};
-
-/// Waits as long as the record says, and not at all where it says nothing.
-const MAY_WAIT: &str = r#"{"StartAt":"C","States":{
-    "C":{"Type":"Choice","Choices":[{"Variable":"$.wait","IsPresent":true,"Next":"W"}],"Default":"S"},
-    "W":{"Type":"Wait","SecondsPath":"$.wait","Next":"S"},"S":{"Type":"Succeed"}}}"#;
+use crate::tasks::{Call, ReplySender};
 
 /// Calls a task, unless the record says not to.
-const MAY_CALL: &str = r#"{"StartAt":"C","States":{
+const MAY_BE_QUICK: &str = r#"{"StartAt":"C","States":{
     "C":{"Type":"Choice","Choices":[{"Variable":"$.quick","IsPresent":true,"Next":"S"}],"Default":"T"},
     "T":{"Type":"Task","Resource":"native:slow","Next":"S"},"S":{"Type":"Succeed"}}}"#;
 
@@ -42,10 +37,10 @@ fn source_offset(read: &Read) -> i64 {
     read.headers["expressway-source"].rsplit('/').next().unwrap().parse().unwrap()
 }
 
-/// One key waits two seconds, has more behind it (one of which is broken, one without a value), and shares its partition with others.
+/// One key waits, has more behind it (one of which is broken, one without a value), and shares its partition with others.
 fn waiting_device(ordering: Ordering, group: &str) -> (Cluster, Vec<Acknowledged>, Report) {
     let cluster = Cluster::new();
-    let mut records = vec![(Some("slow"), Some(r#"{"wait":2}"#))];
+    let mut records = vec![(Some("slow"), Some(CALLS))];
     records.extend((1..6).map(|offset| {
         (
             Some("slow"),
@@ -62,11 +57,23 @@ fn waiting_device(ordering: Ordering, group: &str) -> (Cluster, Vec<Acknowledged
     send(&cluster, &records);
     let (settings, acknowledged) = cluster.settings(group);
     let settings = Settings { ordering, ..settings };
-    let pipeline = Pipeline::start(settings, program(MAY_WAIT), Arc::new(NoIntegrations)).unwrap();
-    let mut acks = await_acks(&acknowledged, 200);
-    if ordering == Ordering::Key {
-        await_that("the waiting key's other records are deferred", || pipeline.counters().records_deferred == 5);
+    let held = Held::new();
+    let pipeline = Pipeline::start(settings, program(MAY_CALL), Arc::clone(&held) as Arc<dyn Integrations>).unwrap();
+    // By partition only the dead letters are acknowledged beside what waits, without an order all else.
+    let mut acks = await_acks(
+        &acknowledged,
+        match ordering {
+            Ordering::Key => 200,
+            Ordering::Partition => 2,
+            Ordering::None => 205,
+        },
+    );
+    match ordering {
+        Ordering::Key => await_that("the waiting key's other records are deferred", || pipeline.counters().records_deferred == 5),
+        Ordering::Partition => await_that("all others have run", || pipeline.counters().executions_started == 204),
+        Ordering::None => {}
     }
+    held.release();
     let left = 206 - acks.len();
     acks.extend(await_acks(&acknowledged, left));
     assert!(pipeline.books().iter().all(PartitionBooks::is_balanced));
@@ -166,7 +173,7 @@ fn devices(ordering: Ordering, group: &str) -> (u64, usize, Vec<Read>) {
     send(&cluster, &values.iter().map(|(device, value)| (Some(device.as_str()), Some(value.as_str()))).collect::<Vec<_>>());
     let slow = Arc::new(Slow::default());
     let (settings, acknowledged) = cluster.settings(group);
-    let pipeline = Pipeline::start(Settings { ordering, ..settings }, program(MAY_CALL), Arc::clone(&slow) as Arc<dyn Integrations>).unwrap();
+    let pipeline = Pipeline::start(Settings { ordering, ..settings }, program(MAY_BE_QUICK), Arc::clone(&slow) as Arc<dyn Integrations>).unwrap();
     let done = AtomicUsize::new(0);
     await_that("all records are acknowledged", || {
         slow.answer();
@@ -210,11 +217,15 @@ fn without_ordering_executions_of_one_key_overlap_and_overtake() {
 fn what_waits_in_order_is_bounded_and_everything_ends() {
     for (ordering, group) in [(Ordering::Key, "bound-key"), (Ordering::Partition, "bound-partition")] {
         let cluster = Cluster::new();
-        let records: Vec<_> = (0..300).map(|offset| (Some("one"), Some(if offset % 100 == 0 { r#"{"wait":1}"# } else { "{}" }))).collect();
+        let records: Vec<_> = (0..300).map(|offset| (Some("one"), Some(if offset % 100 == 0 { CALLS } else { "{}" }))).collect();
         send(&cluster, &records);
         let (settings, acknowledged) = cluster.settings(group);
         let settings = Settings { ordering, deferred_records_max: 20, ..settings };
-        let pipeline = Pipeline::start(settings, program(MAY_WAIT), Arc::new(NoIntegrations)).unwrap();
+        let held = Held::new();
+        let pipeline = Pipeline::start(settings, program(MAY_CALL), Arc::clone(&held) as Arc<dyn Integrations>).unwrap();
+        await_that("the partition is paused", || pipeline.counters().partitions_paused == 1);
+        assert_eq!((pipeline.counters().records_deferred, acknowledged.len()), (20, 0));
+        held.release();
         let mut acks = Vec::new();
         while acks.len() < 300 {
             assert!(pipeline.counters().records_deferred <= 20);
@@ -230,20 +241,26 @@ fn what_waits_in_order_is_bounded_and_everything_ends() {
 #[test]
 fn a_drain_finishes_what_was_begun_and_gives_back_what_was_not() {
     let cluster = Cluster::new();
-    let mut records = vec![(Some("quick"), Some("{}")), (Some("slow"), Some(r#"{"wait":2}"#))];
+    let mut records = vec![(Some("quick"), Some("{}")), (Some("slow"), Some(CALLS))];
     records.extend([(Some("slow"), Some("{}")); 8]);
     records.extend([(Some("quick"), Some("{}")); 90]);
     send(&cluster, &records);
     let (settings, acknowledged) = cluster.settings_to_join_again("drain");
-    let pipeline = Pipeline::start(settings.clone(), program(MAY_WAIT), Arc::new(NoIntegrations)).unwrap();
+    let held = Held::new();
+    let pipeline = Pipeline::start(settings.clone(), program(MAY_CALL), Arc::clone(&held) as Arc<dyn Integrations>).unwrap();
     let mut acks = await_acks(&acknowledged, 91);
     await_that("the others wait", || pipeline.counters().records_deferred == 8);
+    pipeline.request_shutdown();
+    let drains = |readiness| matches!(readiness, Readiness::NotReady(reasons) if reasons.iter().any(|reason| reason == "partitions are draining"));
+    await_that("it drains", || drains(pipeline.readiness()));
+    await_that("what was not begun is given back", || pipeline.counters().records_deferred == 0);
+    held.release();
     let report = finish(&pipeline);
     acks.extend(acknowledged.try_iter().flatten());
     assert_eq!(acks.last().unwrap().offset, 1, "the wait was finished within the deadline");
     assert_eq!((report.counters.executions_started, report.counters.executions_abandoned, report.counters.records_deferred), (92, 0, 0));
     assert_eq!(cluster.committed("drain")[0], 2, "the first record that was not begun is the next one");
-    let pipeline = Pipeline::start(settings, program(MAY_WAIT), Arc::new(NoIntegrations)).unwrap();
+    let pipeline = Pipeline::start(settings, program(MAY_CALL), held).unwrap();
     let acks = await_acks(&acknowledged, 98);
     assert!(order_of(&acks, |offset| offset < 10).is_sorted());
     finish(&pipeline);
@@ -254,12 +271,12 @@ fn a_drain_finishes_what_was_begun_and_gives_back_what_was_not() {
 fn a_drain_that_is_too_short_gives_the_open_execution_back_too() {
     for (ordering, group) in [(Ordering::Key, "short-key"), (Ordering::Partition, "short-partition")] {
         let cluster = Cluster::new();
-        let mut records = vec![(Some("quick"), Some("{}")), (Some("slow"), Some(r#"{"wait":300}"#))];
+        let mut records = vec![(Some("quick"), Some("{}")), (Some("slow"), Some(CALLS))];
         records.extend([(Some("slow"), Some("{}")); 8]);
         send(&cluster, &records);
         let (settings, acknowledged) = cluster.settings(group);
-        let settings = Settings { ordering, shutdown_timeout: Duration::from_secs(1), ..settings };
-        let pipeline = Pipeline::start(settings, program(MAY_WAIT), Arc::new(NoIntegrations)).unwrap();
+        let settings = Settings { ordering, drain_timeout: Duration::from_secs(1), ..settings };
+        let pipeline = Pipeline::start(settings, program(MAY_CALL), Held::new()).unwrap();
         await_acks(&acknowledged, 1);
         await_that("the others wait", || pipeline.counters().records_deferred == 8);
         let report = finish(&pipeline);

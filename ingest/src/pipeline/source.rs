@@ -17,7 +17,7 @@ use super::assignment::{Coordinator, Placed};
 use super::intake::{Connector, Intake};
 use super::shard::Command;
 use super::shared::{Desk, Health};
-use super::stuck::{self, Sight, Standing, Statistics, Watch};
+use super::stuck::{self, LOOK_LATE_NS, Sight, Standing, Statistics, Watch};
 use super::{Error, Settings};
 use crate::clock::Clock;
 use crate::kafka::protocol::Joining;
@@ -49,6 +49,9 @@ pub(super) struct Source {
     pub(super) shutdown: Arc<AtomicBool>,
     pub(super) joining: Joining,
     pub(super) watch: Watch,
+    /// The last look, and the first one since looks come in time: they do not when the process stands still.
+    pub(super) looked_ns: u64,
+    pub(super) looking_since_ns: u64,
     /// When the client is to be replaced, and by one for which protocol.
     pub(super) replacement: Option<(u64, Joining)>,
     /// Since when the broker keeps our name for another.
@@ -65,7 +68,6 @@ impl Source {
     /// Subscribes and runs until the shutdown is asked for or the pipeline fails.
     pub(super) fn run(mut self) -> Result<(), Error> {
         self.subscribe();
-        let mut looked_ns = 0;
         while !self.shutdown.load(Ordering::Acquire) && self.health.failure().is_none() {
             self.poll();
             let now_ns = self.clock.now().monotonic_ns;
@@ -74,8 +76,7 @@ impl Source {
             {
                 self.health.fail(error);
             }
-            if now_ns.saturating_sub(looked_ns) >= LOOK_EVERY_NS || looked_ns == 0 {
-                looked_ns = now_ns;
+            if now_ns.saturating_sub(self.looked_ns) >= LOOK_EVERY_NS || self.looked_ns == 0 {
                 self.look(now_ns);
             }
         }
@@ -153,6 +154,11 @@ impl Source {
 
     /// Looks after the shards and the partitions, and says whether the pipeline is ready.
     fn look(&mut self, now_ns: u64) {
+        if now_ns.saturating_sub(self.looked_ns) > LOOK_LATE_NS {
+            self.looking_since_ns = now_ns;
+        }
+        self.looked_ns = now_ns;
+        let looking_ns = now_ns.saturating_sub(self.looking_since_ns);
         let mut reasons = Vec::new();
         let placed = self.coordinator.placed();
         if !placed.is_empty() {
@@ -164,7 +170,7 @@ impl Source {
             if thread.is_finished() {
                 self.health.fail(Error::Shard { shard, detail: "ended".to_owned() });
             } else {
-                reasons.extend(desk.doing.watch(shard, still_ns, &self.settings.source_topics));
+                reasons.extend(desk.doing.watch(shard, still_ns, looking_ns, &self.settings.source_topics));
             }
         }
         reasons.extend(self.look_for_standing(now_ns, &placed));

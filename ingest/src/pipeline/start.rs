@@ -281,6 +281,8 @@ fn spawn<P: Processor>(assembly: Assembly<P>) -> Result<Pipeline, Error> {
         shutdown: Arc::clone(&shutdown),
         joining,
         watch: Watch::new(settings.stuck_timeout),
+        looked_ns: 0,
+        looking_since_ns: 0,
         replacement: None,
         name_taken_ns: None,
         statistics: (0, 0),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 /// Between two looks there is a fraction of a second; after more than this the process, or the thread that looks, was held up, and time counts for nobody.
-const LOOK_LATE_NS: u64 = 2_000_000_000;
+pub(super) const LOOK_LATE_NS: u64 = 2_000_000_000;
 
 /// A partition, as (index into the source topics, partition).
 pub(super) type Key = (u32, i32);

@@ -3,7 +3,7 @@
 use crossbeam::channel::Receiver;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
-use super::tests::{Cluster, DEAD, PATIENCE, RESULTS, await_acks, await_that, distinct, finish, program, splice};
+use super::tests::{CALLS, Cluster, DEAD, Held, MAY_CALL, PATIENCE, RESULTS, await_acks, await_that, distinct, finish, program, splice};
 use super::*;
 use crate::tasks::NoIntegrations;
 
@@ -36,14 +36,15 @@ fn every_record_is_committed_with_its_result() {
 #[test]
 fn only_what_lies_below_the_mark_is_produced() {
     let cluster = Cluster::new();
-    cluster.send(&[(0, Some(br#"{"wait":4}"#.to_vec()))]);
-    cluster.send(&(0..400).map(|seq| (seq, Some(br#"{"wait":0}"#.to_vec()))).collect::<Vec<_>>());
-    let definition = r#"{"StartAt":"W","States":{"W":{"Type":"Wait","SecondsPath":"$.wait","End":true}}}"#;
+    cluster.send(&[(0, Some(CALLS.into()))]);
+    cluster.fill(0, 400);
     let (settings, acknowledged) = transactional(&cluster, "below");
-    let pipeline = Pipeline::start(settings, program(definition), Arc::new(NoIntegrations)).unwrap();
+    let held = Held::new();
+    let pipeline = Pipeline::start(settings, program(MAY_CALL), Arc::clone(&held) as Arc<dyn Integrations>).unwrap();
     let early = await_acks(&acknowledged, 300);
     assert!(early.iter().all(|ack| ack.partition != 0), "partition 0 waits for its first record");
     assert!(!sources(&cluster).iter().any(|source| source.starts_with("heartbeats/0/")));
+    held.release();
     await_acks(&acknowledged, 101);
     let of_first: Vec<_> = sources(&cluster).into_iter().filter(|source| source.starts_with("heartbeats/0/")).collect();
     assert_eq!(of_first, (0..101).map(|offset| format!("heartbeats/0/{offset}")).collect::<Vec<_>>(), "in the order of their offsets");
@@ -150,7 +151,7 @@ fn what_waits_for_the_mark_is_bounded_and_other_partitions_go_on() {
     settings.ordering = Ordering::None;
     // 32 MiB for what is not committed, half of it for what waits, shared by four partitions.
     settings.memory_limit = Some(200 << 20);
-    settings.shutdown_timeout = Duration::from_secs(1);
+    settings.drain_timeout = Duration::from_secs(1);
     let pipeline = Pipeline::start(settings, program(definition), Arc::new(NoIntegrations)).unwrap();
     let acks = await_acks(&acknowledged, 400);
     assert!(acks.iter().all(|ack| ack.partition == 1));
