@@ -1,6 +1,6 @@
 //! `chaos`: the service under faults, on real brokers; a ledger proves that nothing owed is missing.
 //!
-//! A run starts its own brokers, a proxy before each, and up to three processes of the service. Faults are drawn from a seed: processes, brokers, network and the result topic fail, alone and together, while records stream in by bursts ([`fault`]). Rounds end with a reckoning ([`run`]): everything heals, and every acknowledged record must have an outcome, none may be unknown, each must be what the definition makes of its record, and fresh records must go through. Duplicates are the price of at-least-once and are counted, not forbidden. The last line of stdout is one JSON object.
+//! A run starts its own brokers, a proxy before each, and up to three processes of the service. Faults are drawn from a seed: processes, brokers, network and the result topic fail, alone and together, while records stream in by bursts ([`fault`]). Rounds end with a reckoning ([`run`]): everything heals, and every acknowledged record must have an outcome, none may be unknown, each must be what the definition makes of its record, and fresh records must go through. Duplicates are the price of at-least-once and are counted, not forbidden; those that no fault explains fail the run, like ends of processes that none explains. The last line of stdout is one JSON object.
 //!
 //! A seed draws the same faults again, not the same run: processes and brokers keep their own time.
 #![expect(clippy::print_stdout, reason = "the report is this program's product")]
@@ -122,7 +122,11 @@ fn main() -> ExitCode {
     if is_late {
         eprintln!("chaos: {} kills took longer than allowed until new results came", summary.kills_over);
     }
-    let is_good = outcome.is_ok() && !is_late && summary.lost + summary.unknown + summary.wrong + twice == 0;
+    let unexplained = summary.unexplained_duplicates + summary.unexplained_ends;
+    if unexplained > 0 {
+        eprintln!("chaos: no fault explains {} duplicates and {} ends of processes", summary.unexplained_duplicates, summary.unexplained_ends);
+    }
+    let is_good = outcome.is_ok() && !is_late && unexplained == 0 && summary.lost + summary.unknown + summary.wrong + twice == 0;
     if is_good { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
 

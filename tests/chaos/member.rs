@@ -22,6 +22,8 @@ const AFTER_SESSION: Duration = Duration::from_secs(2);
 const BROKERS_HEARTBEAT: Duration = Duration::from_millis(500);
 /// How long a process that ended by itself stays away.
 const RESPAWN_AFTER: Duration = Duration::from_secs(1);
+/// How long after a trouble a producer may learn that it is fenced: a transaction's time, twice.
+const FATE: Duration = Duration::from_secs(30);
 /// Size at which the disk of a process started with [`How::FullDisk`] is full, in blocks of 512 bytes.
 const FULL_DISK_BLOCKS: u32 = 256;
 /// The exit code of a service that refuses its configuration: it will do so again.
@@ -83,6 +85,8 @@ pub(crate) struct Ends {
     pub(crate) unclean: u64,
     /// Told to end, and ended with 0.
     pub(crate) clean: u64,
+    /// Of the first two, those that no fault explains.
+    pub(crate) unexplained: u64,
 }
 
 /// A process in its place.
@@ -91,6 +95,9 @@ struct Member {
     service: Service,
     intent: Intent,
     is_paused: bool,
+    was_paused: bool,
+    /// When it was told to end.
+    told: Option<Instant>,
     /// The number of the process among all: a place may have another one by the time that something is looked for.
     number: u64,
 }
@@ -129,6 +136,8 @@ pub(crate) struct Members {
     places: [Place; 3],
     spawned: u64,
     edition: Edition,
+    /// When brokers, network or topics were in trouble last.
+    pub(crate) troubled: Option<Instant>,
     /// How they ended.
     pub(crate) ends: Ends,
 }
@@ -145,6 +154,7 @@ impl Members {
             places: Default::default(),
             spawned: 0,
             edition: EDITIONS[0],
+            troubled: None,
             ends: Ends::default(),
         }
     }
@@ -235,7 +245,8 @@ impl Members {
         let number = self.spawned;
         let config = self.config(index, how)?;
         let service = if how == How::Plain { Service::spawn(&config)? } else { Service::spawn_on_a_full_disk(&config, FULL_DISK_BLOCKS)? };
-        self.places[index] = Place { member: Some(Member { service, intent: Intent::Run, is_paused: false, number }), respawn: None };
+        self.places[index] =
+            Place { member: Some(Member { service, intent: Intent::Run, is_paused: false, was_paused: false, told: None, number }), respawn: None };
         Ok(())
     }
 
@@ -276,6 +287,7 @@ impl Members {
             member.service.signal(if pause { "STOP" } else { "CONT" })?;
         }
         member.is_paused = pause;
+        member.was_paused |= pause;
         Ok(())
     }
 
@@ -283,6 +295,7 @@ impl Members {
     pub(crate) fn leave(&mut self, index: usize, then: Option<How>) -> Result<(), String> {
         let member = self.member(index)?;
         member.intent = Intent::Leave(then);
+        member.told = Some(Instant::now());
         if member.service.ended().is_none() { member.service.signal("TERM") } else { Ok(()) }
     }
 
@@ -332,6 +345,8 @@ impl Members {
             (Intent::Leave(then), _) => then.map(|how| (Instant::now(), how)),
         };
         self.places[index].respawn = next;
+        let is_clean = matches!((member.intent, code), (Intent::Leave(_), Some(0)));
+        self.ends.unexplained += u64::from(!is_clean && !self.is_explained(&member));
         let told = match (member.intent, code) {
             (Intent::Leave(_), Some(0)) => {
                 self.ends.clean += 1;
@@ -347,6 +362,14 @@ impl Members {
             }
         };
         Ok(told)
+    }
+
+    /// Whether a process may have ended otherwise than it was told: a shutdown takes its deadline while brokers are out of reach, and a producer whose transaction others had to end is fenced.
+    fn is_explained(&self, member: &Member) -> bool {
+        let since = member.told.or_else(|| Instant::now().checked_sub(FATE));
+        let is_troubled = self.troubled.zip(since).is_some_and(|(last, since)| last >= since);
+        let is_fenced = self.kind.is_transactional && (is_troubled || member.was_paused);
+        if member.told.is_some() { is_troubled || is_fenced } else { is_fenced }
     }
 
     /// Adds what a process wrote to its place's log.

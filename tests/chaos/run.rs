@@ -21,7 +21,7 @@ const FEED_LIMIT: Duration = Duration::from_secs(150);
 /// How long nothing may be settled while something is owed.
 const STANDSTILL_LIMIT: Duration = Duration::from_secs(120);
 /// What duplicates are put down to when no fault has come before them in a round.
-const UNEXPLAINED: &str = "nothing";
+pub(crate) const UNEXPLAINED: &str = "nothing";
 /// How long the processes may take to end.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 /// Of so many kills of a process one is timed, with no other fault beside it: it waits until all is calm, and the next fault for its end.
@@ -65,6 +65,8 @@ pub(crate) struct Run {
     awaited: Option<Awaited>,
     kills: u64,
     faults: u64,
+    /// Of these, the ones that may cost duplicates.
+    disorderly: u64,
     rounds: u64,
 }
 
@@ -85,14 +87,14 @@ impl Run {
     /// A run on a stage that is set.
     pub(crate) fn new(stage: Stage, plan: Plan) -> Self {
         let random = Random::new(plan.seed);
-        Self { stage, plan, random, began: Instant::now(), active: Vec::new(), awaited: None, kills: 0, faults: 0, rounds: 0 }
+        Self { stage, plan, random, began: Instant::now(), active: Vec::new(), awaited: None, kills: 0, faults: 0, disorderly: 0, rounds: 0 }
     }
 
     /// Plays the rounds. The summary is made in any case.
     pub(crate) fn play(&mut self) -> (Summary, Reckoning) {
         let played = self.rounds();
         let kept = if played.is_err() { self.show_failure() } else { Ok(()) };
-        let summary = Summary::of(&self.stage, &self.plan, self.faults, self.rounds, self.began.elapsed());
+        let summary = Summary::of(&self.stage, &self.plan, (self.faults, self.disorderly), self.rounds, self.began.elapsed());
         (summary, played.and(kept))
     }
 
@@ -193,6 +195,9 @@ impl Run {
                 alive.push(fault);
             }
         }
+        if alive.iter().any(|fault| matches!(fault.domain, Domain::Broker | Domain::Network | Domain::Topic)) {
+            self.stage.members.troubled = Some(Instant::now());
+        }
         self.active = alive;
         if self.stage.auditor.has_ended() { self.stage.auditor.end().and_then(|()| Err("the auditor has ended".to_owned())) } else { Ok(()) }
     }
@@ -230,6 +235,7 @@ impl Run {
         };
         self.active.push(fault);
         self.faults += 1;
+        self.disorderly += u64::from(!kind.is_orderly());
         let before: u64 = open(&self.stage.books).duplicates.values().sum();
         self.tell(&format!("fault {}, {name}: {told}; {before} duplicates before it", self.faults));
         Ok(true)

@@ -213,7 +213,7 @@ fn sink(
         interval_ns: u64::try_from(settings.transaction_interval.as_nanos()).unwrap_or(u64::MAX),
         records_max: usize::try_from(settings.transaction_records_max).unwrap_or(usize::MAX),
         bytes_max: usize::try_from(buffering_kbytes.saturating_mul(1024)).unwrap_or(usize::MAX),
-        life_ns: config.get("transaction.timeout.ms").and_then(|life_ms| life_ms.parse().ok()).unwrap_or(client::TRANSACTION_TIMEOUT_MS) * 1_000_000,
+        life_ns: client::transaction_timeout_ms(&settings.client_options).saturating_mul(1_000_000),
     };
     let make = Box::new(move || Producer::new(&config));
     let transaction = transacting.map(|Transacting { thread, alarm, .. }| Transaction::start(thread, producer.transactions(), cadence, alarm, make));
