@@ -39,7 +39,7 @@ pub(crate) struct Stopwatch {
 pub(crate) enum Verdict {
     /// It runs, or says nothing about the kill.
     None,
-    /// The machine stood still meanwhile, so the time is not the service's.
+    /// The machine or its brokers stood still meanwhile, so the time is not the service's.
     Stalled,
     /// Every partition had a new result, or had none for so long.
     Took(Duration),

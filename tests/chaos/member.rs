@@ -299,6 +299,12 @@ impl Members {
         if member.service.ended().is_none() { member.service.signal("TERM") } else { Ok(()) }
     }
 
+    /// How often the living processes have said that the group had given them up.
+    pub(crate) fn losses(&self) -> usize {
+        let members = self.places.iter().filter_map(|place| place.member.as_ref());
+        members.map(|member| count(&member.service, ["lost=true", "lost=true"])).sum()
+    }
+
     /// Whether every process at work says that it is ready: it has partitions, and no rebalance is on its way there.
     pub(crate) fn are_ready(&self) -> bool {
         let members = self.places.iter().filter_map(|place| place.member.as_ref());

@@ -7,7 +7,7 @@ use harness::deadline;
 use crate::auditor::Stopwatch;
 use crate::fault::{self, Active, Domain, KINDS};
 use crate::feeder::open;
-use crate::member::{How, Kind};
+use crate::member::{How, Kind, SESSION};
 use crate::stage::Stage;
 use crate::summary::Summary;
 use expressway_ingest::random::Random;
@@ -64,6 +64,8 @@ pub(crate) struct Run {
     /// A kill that waits until all is calm.
     awaited: Option<Awaited>,
     kills: u64,
+    /// How often members had been given up by the group when the latest fault began.
+    losses: usize,
     faults: u64,
     /// Of these, the ones that may cost duplicates.
     disorderly: u64,
@@ -87,7 +89,7 @@ impl Run {
     /// A run on a stage that is set.
     pub(crate) fn new(stage: Stage, plan: Plan) -> Self {
         let random = Random::new(plan.seed);
-        Self { stage, plan, random, began: Instant::now(), active: Vec::new(), awaited: None, kills: 0, faults: 0, disorderly: 0, rounds: 0 }
+        Self { stage, plan, random, began: Instant::now(), active: Vec::new(), awaited: None, kills: 0, losses: 0, faults: 0, disorderly: 0, rounds: 0 }
     }
 
     /// Plays the rounds. The summary is made in any case.
@@ -178,6 +180,10 @@ impl Run {
         if let Some(late) = began.elapsed().checked_sub(TICK).filter(|late| *late >= LATE) {
             self.stage.auditor.watches().iter_mut().for_each(|watch| watch.stall(late));
         }
+        // A second member whose heartbeats come to nothing for a session is the machine's doing, or the brokers'.
+        if self.is_timing() && self.stage.members.losses() > self.losses {
+            self.stage.auditor.watches().iter_mut().for_each(|watch| watch.stall(SESSION));
+        }
         for told in self.stage.members.tend()? {
             self.stage.auditor.watches().iter_mut().for_each(Stopwatch::disturb);
             self.tell(&told);
@@ -233,6 +239,7 @@ impl Run {
             open(&self.stage.books).fault = before;
             return Ok(false);
         };
+        self.losses = self.stage.members.losses();
         self.active.push(fault);
         self.faults += 1;
         self.disorderly += u64::from(!kind.is_orderly());

@@ -47,7 +47,7 @@ pub(crate) struct Summary {
     /// What is allowed, and how many of them took longer.
     kill_to_result_ms_allowed: u128,
     pub(crate) kills_over: usize,
-    /// Further ones during which this machine stood still, so that they were not timed.
+    /// Further ones that were not timed: this program did not come to run meanwhile, or the group gave up a living member too.
     kills_stalled: usize,
     /// Processes that were told to end and did so in order, or not; processes that ended by themselves.
     clean_ends: u64,
