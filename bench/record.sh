@@ -11,12 +11,12 @@
 # Steps, all of them when none is named, in this order; minutes on two quiet processors:
 #   engine 5        run all; instructions
 #   kafka 9         kafka-heartbeat by each profile and shard number that the README names; with them the latency of the profile
-#   guarantee 8     what the guarantee and each ordering cost, where this build has the cases
+#   guarantee 10    what the guarantee and each ordering cost, and SIGTERM under load, where this build has the cases
 #   latency 12      kafka-latency for ten minutes, with memory after one and ten, then its backlog
 #   lag 3           kafka-lag: ten million records within 256 MiB
 #   overload 16     overload: five minutes of three times the capacity, then the drain
 #   peers 12        peers, engines and Kafka to Kafka in one run
-#   sweeps 10        sweep all, with charts
+#   sweeps 10       sweep all, with charts
 #
 # A step that fails is told at the end; the others are run all the same. Exit code 1 when one failed.
 set -uo pipefail
@@ -85,12 +85,19 @@ step_kafka() {
 }
 step_guarantee() {
   local ordering
-  if has guarantee; then bench kafka run guarantee --brokers "$brokers" --broker-pid "$pid"; fi
-  if ! takes kafka-heartbeat --ordering; then return; fi
-  for ordering in key partition none; do
-    bench kafka run kafka-heartbeat --brokers "$brokers" --broker-pid "$pid" --rate 0 --ordering "$ordering" \
-      --records "$(much 3000000 200000)" --rounds "$(much 3 1)"
-  done
+  if takes kafka-heartbeat --floor; then
+    bench kafka run kafka-heartbeat --brokers "$brokers" --broker-pid "$pid" --rate 0 --floor careless \
+      --records "$(much 3000000 200000)" --rounds "$(much 5 1)"
+  fi
+  if has kafka-sigterm; then
+    bench kafka run kafka-sigterm --brokers "$brokers" --rate "$(much 100000 5000)"
+  fi
+  if takes kafka-heartbeat --ordering; then
+    for ordering in key partition none; do
+      bench kafka run kafka-heartbeat --brokers "$brokers" --broker-pid "$pid" --rate 0 --ordering "$ordering" \
+        --records "$(much 3000000 200000)" --rounds "$(much 3 1)"
+    done
+  fi
 }
 step_latency() {
   bench kafka run kafka-latency --brokers "$brokers" --broker-pid "$pid" --rate "$(much 100000 5000)" --duration "$(much 610 15)" \

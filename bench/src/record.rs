@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::probe;
 
 /// Members of a result that tell cases apart: what was asked for; the rest is measured.
-const IDENTITY: [&str; 23] = [
+const IDENTITY: [&str; 24] = [
     "case",
     "of",
     "sweep",
@@ -35,11 +35,12 @@ const IDENTITY: [&str; 23] = [
     "shards",
     "delivery",
     "ordering",
+    "floor",
     "memory_limit_mb",
 ];
 
 /// What is asked for unless something else is said: not part of a name, so that results match those of before there was a choice.
-const USUAL: [(&str, &str); 2] = [("delivery", "at_least_once"), ("ordering", "key")];
+const USUAL: [(&str, &str); 3] = [("delivery", "at_least_once"), ("ordering", "key"), ("floor", "splice")];
 
 /// Measured members that are compared, and whether more is better.
 const MEASURES: [(&str, bool); 49] = [

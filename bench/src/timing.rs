@@ -148,12 +148,19 @@ pub fn require_cores(cores: usize) -> Result<(), Error> {
     places(cores).map(drop)
 }
 
-/// Pins the calling thread to the core that a measurement on one core uses.
+/// Runs `work` on a thread of its own, pinned to the core that a measurement on one core uses. Not on the caller's: whoever is pinned has one core to offer to what comes next.
 ///
 /// # Errors
-/// The system refuses.
-pub fn pin() -> Result<(), Error> {
-    pin_to(places(1)?[0])
+/// The system refuses, or `work` fails.
+///
+/// # Panics
+/// `work` panics.
+pub fn pinned<T: Send>(work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {
+    let place = places(1)?[0];
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| pin_to(place).and_then(|()| work()));
+        thread.join().expect("a measuring thread does not panic")
+    })
 }
 
 fn pin_to(place: CoreId) -> Result<(), Error> {
@@ -383,6 +390,13 @@ mod tests {
         let timings = time(&[Stage::of(&workload), Stage::of(&workload)], 3).unwrap();
         let counts: Vec<_> = timings.iter().map(|timing| (timing.executions, timing.times.len(), timing.cpu.len(), timing.latency.count())).collect();
         assert_eq!(counts, [(100, 3, 3, 100), (100, 3, 3, 100)]);
+    }
+
+    #[test]
+    fn who_lets_a_thread_be_pinned_keeps_its_own_cores() {
+        let before = core_affinity::get_core_ids();
+        assert_eq!(pinned(|| Ok(core_affinity::get_core_ids().map(|cores| cores.len()))).unwrap(), Some(1));
+        assert_eq!(core_affinity::get_core_ids(), before);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::load::{Latency, OpenLoop, Schedule};
 use crate::outcome::Outcome;
 use crate::spread::number;
-use crate::timing::{Timing, check, pin};
+use crate::timing::{Timing, check, pinned};
 use crate::workflow::Runner;
 use crate::{alloc, probe};
 
@@ -56,8 +56,11 @@ pub(super) fn from_flags(matches: &ArgMatches, _: &mut dyn FnMut(&str)) -> Resul
 /// # Panics
 /// Never: there are messages, and they repeat.
 pub fn run(rate: u64, count: u64, slices: u32) -> Result<(Outcome, Latency), Error> {
+    pinned(|| measure(rate, count, slices))
+}
+
+fn measure(rate: u64, count: u64, slices: u32) -> Result<(Outcome, Latency), Error> {
     let workload = heartbeat::workload(1, MESSAGES.min(u32::try_from(count).unwrap_or(u32::MAX)))?;
-    pin()?;
     let mut runner = Runner::new(&workload.program);
     check(&mut runner, &workload.inputs[0], &*workload.expected)?;
     let messages: Vec<&[u8]> = workload.inputs[0].iter().collect();

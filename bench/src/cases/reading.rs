@@ -18,7 +18,7 @@ use crate::load::Latency;
 use crate::messages::Messages;
 use crate::outcome::Outcome;
 use crate::spread::Spread;
-use crate::timing::{PASSES, Timing, pin};
+use crate::timing::{PASSES, Timing, pinned};
 use crate::workflow::{HEARTBEAT, Runner, program};
 use crate::{alloc, probe};
 
@@ -53,13 +53,15 @@ type Reader<'r> = Box<dyn FnMut(&[u8]) -> bool + 'r>;
 /// # Errors
 /// A reader refuses a document, or the thread cannot be pinned.
 pub fn run(style: Style, bytes: u32, pass_bytes: u32, passes: u32) -> Result<Outcome, Error> {
-    pin()?;
     let documents = payload::inputs(style, bytes, (pass_bytes / bytes).clamp(8, 20_000));
     let mean = documents.size() as f64 / documents.len() as f64;
-    let program = program(HEARTBEAT, "heartbeat")?;
-    let mut runner = Runner::new(&program);
-    let readers = vec![full_pass(), Box::new(|text: &[u8]| runner.start(text, 0).is_ok()), tape(), value()];
-    let [ours, learned, tape, value] = &turns(readers, &documents, passes)?[..] else { return Err(Error::Wrong("there are four readers".to_owned())) };
+    let timings = pinned(|| {
+        let program = program(HEARTBEAT, "heartbeat")?;
+        let mut runner = Runner::new(&program);
+        let readers = vec![full_pass(), Box::new(|text: &[u8]| runner.start(text, 0).is_ok()), tape(), value()];
+        turns(readers, &documents, passes)
+    })?;
+    let [ours, learned, tape, value] = &timings[..] else { return Err(Error::Wrong("there are four readers".to_owned())) };
     let each = |timing: &Timing| timing.spread().min / mean;
     let outcome = Outcome::of("reading", vec![("style", style.name().into()), ("bytes", bytes.into())], ours);
     let outcome = outcome

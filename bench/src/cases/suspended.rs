@@ -16,7 +16,7 @@ use crate::load::Latency;
 use crate::messages::Messages;
 use crate::mock::{Running, Stand};
 use crate::outcome::Outcome;
-use crate::timing::{Timing, pin};
+use crate::timing::{Timing, pinned};
 use crate::workflow::{NOW, TOPIC, program};
 use crate::{alloc, probe, reference};
 
@@ -58,7 +58,10 @@ pub(super) fn from_flags(matches: &ArgMatches, progress: &mut dyn FnMut(&str)) -
 /// # Errors
 /// An execution does not wait, or its output is wrong.
 pub fn run(executions: u32) -> Result<Outcome, Error> {
-    pin()?;
+    pinned(|| measure(executions))
+}
+
+fn measure(executions: u32) -> Result<Outcome, Error> {
     let program = Arc::new(program(&waiting_heartbeat(WAIT_S), "waiting")?);
     let messages = Messages::generate(executions, 1);
     let mut shard = Shard::new(&program, &messages);

@@ -145,14 +145,14 @@ pub fn text(json: &Value) -> String {
         json["profile"].as_str().unwrap_or_default(),
         json["partitions"],
         json["shards"],
-        json["executions_per_s"],
-        memory["max"],
+        json["executions_per_s"].to_string(),
+        memory["max"].to_string(),
         if json["held"] == true { "held" } else { "NOT HELD" },
         memory["start"],
         memory["end"],
         json["open_mb_max"],
-        json["client_cpu_us_per_record"],
-        json["lost"],
+        json["client_cpu_us_per_record"].to_string(),
+        json["lost"].to_string(),
         json["duplicates"],
     )
 }
@@ -169,24 +169,13 @@ pub fn fault(json: &Value) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use expressway_ingest::pipeline::{Delivery, Profile};
-
+    use super::super::tests::settings;
     use super::*;
     use crate::outcome::SHARED_KEYS;
 
     #[test]
     fn a_result_has_the_shared_keys_and_memory_is_a_number() {
-        let settings = Settings {
-            brokers: String::new(),
-            records: 1_000,
-            partitions: 4,
-            shards: 2,
-            rounds: 0,
-            profile: Profile::Throughput,
-            delivery: Delivery::AtLeastOnce,
-            broker_pid: None,
-            client_options: Vec::new(),
-        };
+        let settings = settings();
         let memory = Memory { limit: Some(100_000_000), start: 10_000_000, max: 90_000_000, end: 80_000_000, open: 0 };
         let costs = round::Costs { client_s: 0.001, broker_s: None, allocations: 0 };
         let balance = Balance { lost: 0, duplicates: 0, unknown: 0, failed: 0, results: 1_000, bytes: 0 };

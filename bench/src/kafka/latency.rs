@@ -236,23 +236,23 @@ pub fn text(json: &Value) -> String {
         json["profile"].as_str().unwrap_or_default(),
         json["partitions"],
         json["shards"],
-        json["executions_per_s"],
-        latency["p50"],
+        json["executions_per_s"].to_string(),
+        latency["p50"].to_string(),
         latency["p99"],
         latency["p999"],
         latency["max"],
-        late["p99"],
-        json["rss_mb"],
+        late["p99"].to_string(),
+        json["rss_mb"].to_string(),
         memory["start"],
         memory["minute"],
         memory["ten_minutes"],
         memory["end"],
-        json["client_cpu_us_per_record"],
-        json["lost"],
+        json["client_cpu_us_per_record"].to_string(),
+        json["lost"].to_string(),
         json["duplicates"],
     );
     if !json["backlog_records"].is_null() {
-        let (rate, records) = (&json["backlog_executions_per_s"], &json["backlog_records"]);
+        let (rate, records) = (json["backlog_executions_per_s"].to_string(), &json["backlog_records"]);
         text.push_str(&format!("\n{rate:>12} executions/s of the same profile over a backlog of {records} records"));
     }
     text
@@ -266,8 +266,9 @@ pub fn lost(json: &Value) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use expressway_ingest::pipeline::{Delivery, Profile};
+    use expressway_ingest::pipeline::Profile;
 
+    use super::super::tests::settings;
     use super::*;
     use crate::outcome::SHARED_KEYS;
 
@@ -291,17 +292,7 @@ mod tests {
 
     #[test]
     fn a_result_has_the_shared_keys_and_memory_is_a_number() {
-        let settings = Settings {
-            brokers: String::new(),
-            records: 0,
-            partitions: 4,
-            shards: 2,
-            rounds: 0,
-            profile: Profile::Latency,
-            delivery: Delivery::AtLeastOnce,
-            broker_pid: None,
-            client_options: Vec::new(),
-        };
+        let settings = Settings { profile: Profile::Latency, shards: 2, ..settings() };
         let load = Load { rate: 1_000, seconds: 10, histogram: None };
         let said =
             json!({"records": 10_000, "results": 10_000, "elapsed_s": 10.0, "latency_ms": {"p50": 4.25, "p99": 10.5, "p999": 20.0, "max": 30.0}, "lost": 0});

@@ -372,7 +372,8 @@ mod tests {
         Judged { run, balance: Balance { lost: 0, duplicates: 1, unknown: 0, failed: 10, results: 1_000, bytes } }
     }
 
-    fn settings() -> Settings {
+    /// Settings of the tests of all these cases.
+    pub(super) fn settings() -> Settings {
         Settings {
             brokers: String::new(),
             records: 1_000,

@@ -213,22 +213,21 @@ pub fn text(json: &Value) -> String {
         json["states"],
         json["profile"].as_str().unwrap_or_default(),
         json["shards"],
-        throughput["peak"],
+        throughput["peak"].to_string(),
         throughput["least"],
         throughput["share"],
-        memory["second_third"],
+        memory["second_third"].to_string(),
         memory["last_third"],
-        json["lag_at_end"],
+        json["lag_at_end"].to_string(),
         json["drained_in_s"],
-        json["lost"],
+        json["lost"].to_string(),
         json["duplicates"],
     )
 }
 
 #[cfg(test)]
 mod tests {
-    use expressway_ingest::pipeline::{Delivery, Profile};
-
+    use super::super::tests::settings;
     use super::*;
     use crate::outcome::SHARED_KEYS;
 
@@ -247,17 +246,7 @@ mod tests {
 
     #[test]
     fn a_result_has_the_shared_keys_and_memory_is_a_number() {
-        let settings = Settings {
-            brokers: String::new(),
-            records: 0,
-            partitions: 4,
-            shards: 1,
-            rounds: 0,
-            profile: Profile::Throughput,
-            delivery: Delivery::AtLeastOnce,
-            broker_pid: None,
-            client_options: Vec::new(),
-        };
+        let settings = settings();
         let readings = (0..30).map(|second| reading(second, 100, second)).collect();
         let costs = round::Costs { client_s: 1.0, broker_s: None, allocations: 0 };
         let seen = Seen { capacity: 100, readings, costs, lag_at_end: 7, drained_in: Duration::from_secs(9) };
