@@ -44,12 +44,6 @@ impl Marks {
         self.0 >> (byte & 31) & 1 != 0
     }
 
-    /// Whether the first byte is marked.
-    #[inline]
-    pub(super) fn at_start(self) -> bool {
-        self.0 & 1 != 0
-    }
-
     /// All but the first mark.
     #[inline]
     pub(super) fn rest(self) -> Self {
@@ -86,10 +80,11 @@ impl<'t> Text<'t> {
     /// Reads `padded`, a text followed by [`PADDING`] zero bytes.
     ///
     /// # Panics
-    /// There are fewer bytes than the padding has.
+    /// There are fewer bytes than the padding has, or the first of them is not zero.
     #[inline]
     pub(super) fn new(padded: &'t [u8]) -> Self {
         let (text, padding) = padded.split_last_chunk::<PADDING>().expect("a document's text is padded");
+        assert!(padding[0] == 0, "a zero stands behind the text");
         debug_assert_eq!(*padding, [0; PADDING], "the padding is zero");
         Self { bytes: padded, len: text.len() }
     }
@@ -120,17 +115,17 @@ impl<'t> Text<'t> {
         Window { bytes: unsafe { &*first.cast::<[u8; WINDOW]>() } }
     }
 
-    /// The windows from `at` and from `ahead` bytes behind it; nothing when the second one would begin behind the text. One check for both.
+    /// The same for whoever knows that `at` is no further than the end of the text. Nothing but a zero stands there, so what a scanner has read byte for byte and found to be none lies in front of it.
+    ///
+    /// # Safety
+    /// `at` is at most the length of the text.
     #[inline(always)]
-    pub(super) fn windows(self, at: u32, ahead: u16) -> Option<(Window<'t>, Window<'t>)> {
-        let (at, start) = (at as usize, (at as usize).checked_add(usize::from(ahead))?);
-        if start > self.len {
-            return None;
-        }
-        // SAFETY: `at` is at most `start`, and that at most the length of the text, behind which new() has found PADDING bytes.
+    pub(super) unsafe fn window_within(self, at: usize) -> Window<'t> {
+        debug_assert!(at <= self.len, "a scanner never looks from behind the text");
+        // SAFETY: as in window(), by what the caller promises.
         let first = unsafe { self.bytes.as_ptr().add(at) };
         // SAFETY: as in window().
-        Some((Window { bytes: unsafe { &*first.cast::<[u8; WINDOW]>() } }, self.window(start)))
+        Window { bytes: unsafe { &*first.cast::<[u8; WINDOW]>() } }
     }
 
     /// The [`WIDTH`] bytes from `at`.
@@ -263,7 +258,7 @@ mod avx2 {
     impl Lanes for Wide {
         #[inline(always)]
         fn begins_with(window: Window<'_>, literal: &Literal, mask: u32) -> bool {
-            // SAFETY: whoever uses these lanes has asked is_wide(): see Trie::follow.
+            // SAFETY: whoever uses these lanes has asked is_wide(): see Document::fit and Trie::run.
             unsafe { !equal(window.literal(), literal) & mask == 0 }
         }
 

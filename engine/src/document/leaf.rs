@@ -110,35 +110,32 @@ pub(super) fn short_number_len(block: &Block) -> Option<usize> {
     (end < WIDTH && !exponents.has(end)).then_some(end)
 }
 
-/// The same for the number that a window begins with.
+/// The same for the number that a window begins with, as far as it is looked at: with an exponent, or more digits than a look takes in, it [goes on](goes_on) behind that, which the caller has to see.
 #[inline(always)]
 pub(super) fn quick_number<L: Lanes>(window: Window<'_>, byte: u8) -> Option<usize> {
-    let mut ends = L::number_ends(window.first_block());
-    if ends.at_start() {
-        // The sign is no digit, and so the first mark; what follows is one.
-        ends = ends.rest();
-        let lead = window.byte(1);
-        if byte != b'-' || !lead.is_ascii_digit() || lead == b'0' && ends.first() != 2 {
-            return None;
-        }
-    } else if byte == b'0' && ends.first() != 1 {
-        return None;
+    let ends = || L::number_ends(window.first_block());
+    // A sign is no digit, and so the first mark; what follows is one. A number that begins with a zero has no further digit there.
+    let ends = match (byte, window.byte(1)) {
+        (b'1'..=b'9', _) | (b'0', b'\0'..=b'/' | b':'..) => ends(),
+        (b'-', b'1'..=b'9') => ends().rest(),
+        (b'-', b'0') if ends().rest().first() == 2 => ends().rest(),
+        _ => return None,
+    };
+    let end = ends.first();
+    if window.byte_behind(end) != b'.' {
+        return Some(end);
     }
-    let mut end = ends.first();
-    let mut behind = window.byte_behind(end);
-    if behind == b'.' {
-        ends = ends.rest();
-        let point = end;
-        end = ends.first();
-        if end == point + 1 {
-            return None;
-        }
-        behind = window.byte_behind(end);
-    }
-    (!GOES_ON[usize::from(behind)]).then_some(end)
+    let behind = ends.rest().first();
+    (behind != end + 1).then_some(behind)
 }
 
-/// Bytes behind a number with which it may go on: digits, where it is longer than a look, and exponents.
+/// Whether a number goes on with this byte: with a digit, where it is longer than a look, or an exponent. No literal behind a value begins with either.
+#[inline]
+pub(super) fn goes_on(byte: u8) -> bool {
+    GOES_ON[usize::from(byte)]
+}
+
+/// The answers.
 const GOES_ON: [bool; 256] = {
     let mut bytes = [false; 256];
     let digits = b"0123456789eE";
@@ -244,7 +241,7 @@ mod tests {
                 let padded = [&text[..len], &[0; PADDING]].concat();
                 let text = Text::new(&padded);
                 let found = short_number_len(text.block(0));
-                let quick = quick_number::<Here>(text.window(0), text.byte(0));
+                let quick = quick_number::<Here>(text.window(0), text.byte(0)).filter(|&end| !goes_on(text.byte(end)));
                 // A number that fills a block is known by what follows it.
                 assert!(quick == found || quick == Some(WIDTH), "{quick:?} {found:?} {:?}", String::from_utf8_lossy(&padded));
                 let found = found.or(quick);

@@ -115,7 +115,7 @@ fn value<L: Lanes>(text: Text<'_>, start: usize) -> Option<(u32, usize)> {
     let mut window = text.window(start);
     let byte = window.byte(0);
     if byte != b'"' {
-        let len = leaf::quick_number::<L>(window, byte)?;
+        let len = leaf::quick_number::<L>(window, byte).filter(|&len| !leaf::goes_on(window.byte_behind(len)))?;
         return Some((Span::packed(len, Kind::Number), start + len));
     }
     let mut at = start;

@@ -80,6 +80,12 @@ impl<T: Copy + Default, const N: usize> Blocks<T, N> {
         }
     }
 
+    /// The first block of a list; nothing when the list is empty.
+    #[inline]
+    pub(super) fn first(&self, list: List) -> Option<&[T; N]> {
+        self.values.get(usize::from(list.0))
+    }
+
     /// The blocks of a list; behind its last value the last one is filled up with default ones.
     #[inline]
     pub(super) fn of(&self, list: List) -> impl Iterator<Item = &[T; N]> {
