@@ -1,6 +1,6 @@
 //! The memory of one slot: documents, cells, computed text; bounded, reused, compacted.
 
-use super::pen::{Pen, STRIDE, Text};
+use super::pen::{STRIDE, Text, append};
 use super::write::put;
 use super::{Member, NO_TOKEN, Source, Tag, Value, View};
 use crate::document::{ABSENT, Document, Fault, Shapes, Span, Symbol, Symbols, Token, UNKNOWN};
@@ -258,16 +258,15 @@ impl Memory {
         self.room_for(len)?;
         let start = self.text.len();
         // A stride more is kept behind the text, so that it is written like the record's.
-        let mut pen = Pen::new(&mut self.text, len + STRIDE);
-        if !pen.piece_behind(b'"', &Text::growing(front), 0, front.len()) {
-            pen.byte(b'"');
-            pen.bytes(front);
-        }
-        if !pen.piece(&Text::padded(&room, 20), first, 20 - first) {
-            pen.bytes(&room[first..20]);
-        }
-        pen.byte(b'"');
-        let is_written = pen.finish();
+        let is_written = append(&mut self.text, len + STRIDE, |mut pen| {
+            if !pen.piece_behind(b'"', &Text::growing(front), 0, front.len()) {
+                pen = pen.byte(b'"').bytes(front);
+            }
+            if !pen.piece(&Text::padded(&room, 20), first, 20 - first) {
+                pen = pen.bytes(&room[first..20]);
+            }
+            pen.byte(b'"')
+        });
         debug_assert!(is_written, "the room was asked for");
         Ok(Value::string(Source::COMPUTED, narrow(start), narrow(len), false))
     }

@@ -1,9 +1,9 @@
 //! Value → bytes. What has not changed leaves as it came in.
 //!
-//! An output is mostly one run of the record's bytes with a few short pieces behind it; a [`Pen`] copies them into room that was asked for once, since every value knows its length.
+//! An output is mostly one run of the record's bytes with a few short pieces behind it; a [`Pen`], handed from one to the next, copies them into room that was asked for once, since every value knows its length.
 #![expect(unsafe_code, reason = "short pieces are copied into reserved room without a call: computed texts are made of them")]
 
-use super::pen::{Pen, STRIDE, Text};
+use super::pen::{Pen, STRIDE, Text, append};
 use super::{NO_TOKEN, Source, Tag, Value, View};
 use crate::document::{Document, Token};
 
@@ -17,31 +17,28 @@ impl View<'_> {
             // An output that is a part of a document, or all of it.
             return out.extend_from_slice(self.document(value.token_source()).raw(Token(value.a())));
         }
-        let mut room = value.size() as usize;
         // A value knows its length, so once is enough; were it wrong, the output would still be right.
-        while !self.write_within(value, room, out) {
-            room = room * 2 + STRIDE;
+        if !self.write_within(value, value.size() as usize, out) {
+            self.write_again(value, out);
         }
     }
 
     /// Appends `value` if it takes at most `room` bytes, or happens to fit; else nothing.
-    #[inline]
+    #[inline(always)]
     fn write_within(self, value: Value, room: usize, out: &mut Vec<u8>) -> bool {
-        let record = self.memory.documents.first().map_or_else(|| Text::padded(&[], 0), text_of);
-        let (keys, keys_len) = self.symbols.padded();
-        let mut writer = Writer {
-            view: self,
-            record,
-            computed: Text::growing(&self.memory.text),
-            constants: text_of(self.constants),
-            keys: Text::padded(keys, keys_len),
-            pen: Pen::new(out, room),
-        };
-        match value.tag() {
-            Tag::Overlay => writer.put_overlay(value),
-            _ => writer.put_value(value),
+        let writer = Writer::new(self);
+        append(out, room, |pen| match value.tag() {
+            Tag::Overlay => writer.put_overlay(pen, value),
+            _ => writer.put_value(pen, value),
+        })
+    }
+
+    #[cold]
+    fn write_again(self, value: Value, out: &mut Vec<u8>) {
+        let (writer, mut room) = (Writer::new(self), value.size() as usize);
+        while !append(out, room, |pen| writer.put_value(pen, value)) {
+            room = room * 2 + STRIDE;
         }
-        writer.pen.finish()
     }
 }
 
@@ -51,171 +48,189 @@ fn text_of(document: &Document) -> Text<'_> {
     Text::padded(bytes, len)
 }
 
-/// Values on their way into a buffer.
-struct Writer<'v, 'o> {
+/// Values on their way into a buffer: what they refer to.
+struct Writer<'v> {
     view: View<'v>,
     /// The texts that most pieces are taken from.
     record: Text<'v>,
-    computed: Text<'v>,
-    constants: Text<'v>,
     keys: Text<'v>,
-    pen: Pen<'o>,
 }
 
-impl<'v> Writer<'v, '_> {
-    fn put_value(&mut self, value: Value) {
-        match value.tag() {
-            Tag::String | Tag::Number => self.put_text(value),
-            Tag::Null | Tag::Key | Tag::Moved => self.pen.bytes(b"null"),
-            Tag::False => self.pen.bytes(b"false"),
-            Tag::True => self.pen.bytes(b"true"),
-            Tag::Integer => self.pen.bytes(integer_text(value.as_integer(), &mut [0; 20])),
-            Tag::TokenArray | Tag::TokenObject => self.put_token(self.view.document(value.token_source()), Token(value.a())),
-            Tag::Array => self.put_elements(value),
-            Tag::Object => {
-                let lead = self.put_pairs::<false>(self.view.memory.pairs(value.a(), value.b()), b'{');
-                self.close(lead, b'{', b'}');
-            }
-            Tag::Overlay => self.put_overlay(value),
+impl<'v> Writer<'v> {
+    #[inline(always)]
+    fn new(view: View<'v>) -> Self {
+        let record = view.memory.documents.first().map_or_else(|| Text::padded(&[], 0), text_of);
+        let (keys, keys_len) = view.symbols.padded();
+        Self { view, record, keys: Text::padded(keys, keys_len) }
+    }
+
+    /// The text of most pieces with that source.
+    #[inline(always)]
+    fn text(&self, source: Source) -> Option<Text<'v>> {
+        match source {
+            Source::RECORD => Some(self.record),
+            Source::COMPUTED => Some(Text::growing(&self.view.memory.text)),
+            Source::CONSTANTS => Some(text_of(self.view.constants)),
+            _ => None,
         }
     }
 
-    /// The end of a container: what would come before a further element tells whether there was one.
-    #[inline]
-    fn close(&mut self, lead: u8, open: u8, close: u8) {
-        if lead == open {
-            self.pen.byte(open);
+    fn put_value<'o>(&self, pen: Pen<'o>, value: Value) -> Pen<'o> {
+        match value.tag() {
+            Tag::String | Tag::Number => self.put_text(pen, value),
+            Tag::Null | Tag::Key | Tag::Moved => pen.bytes(b"null"),
+            Tag::False => pen.bytes(b"false"),
+            Tag::True => pen.bytes(b"true"),
+            Tag::Integer => pen.bytes(integer_text(value.as_integer(), &mut [0; 20])),
+            Tag::TokenArray | Tag::TokenObject => put_token(pen, self.view.document(value.token_source()), Token(value.a())),
+            Tag::Array => self.put_elements(pen, value),
+            Tag::Object => self.put_object(pen, value),
+            Tag::Overlay => self.put_inner_overlay(pen, value),
         }
-        self.pen.byte(close);
     }
 
     #[inline(always)]
-    fn put_text(&mut self, value: Value) {
-        let (start, len) = (value.a() as usize, value.b() as usize);
-        let is_put = match value.source() {
-            Source::RECORD => self.pen.piece(&self.record, start, len),
-            Source::COMPUTED => self.pen.piece(&self.computed, start, len),
-            Source::CONSTANTS => self.pen.piece(&self.constants, start, len),
-            _ => false,
-        };
-        if !is_put {
-            self.put_long(value);
-        }
+    fn put_text<'o>(&self, mut pen: Pen<'o>, value: Value) -> Pen<'o> {
+        let is_put = self.text(value.source()).is_some_and(|text| pen.piece(&text, value.a() as usize, value.b() as usize));
+        if is_put { pen } else { self.put_long(pen, value) }
     }
 
     /// Any text.
     #[inline(never)]
-    fn put_long(&mut self, value: Value) {
-        self.pen.bytes(self.view.text(value));
+    fn put_long<'o>(&self, pen: Pen<'o>, value: Value) -> Pen<'o> {
+        pen.bytes(self.view.text(value))
     }
 
     #[inline(never)]
-    fn put_elements(&mut self, array: Value) {
+    fn put_elements<'o>(&self, mut pen: Pen<'o>, array: Value) -> Pen<'o> {
         let elements = &self.view.memory.cells[array.a() as usize..(array.a() + array.b()) as usize];
         let mut lead = b'[';
         for &element in elements {
-            self.pen.byte(lead);
+            pen = self.put_value(pen.byte(lead), element);
             lead = b',';
-            self.put_value(element);
         }
-        self.close(lead, b'[', b']');
+        close(pen, lead, b'[', b']')
+    }
+
+    #[inline(always)]
+    fn put_object<'o>(&self, pen: Pen<'o>, object: Value) -> Pen<'o> {
+        let (pen, lead) = self.put_pairs::<false>(pen, self.view.memory.pairs(object.a(), object.b()), b'{');
+        close(pen, lead, b'{', b'}')
     }
 
     /// Writes pairs, the first behind `lead`, the others behind commas; of an overlay those that replace nothing. Returns what would come before a further one.
     #[inline(always)]
-    fn put_pairs<const OVERLAY: bool>(&mut self, pairs: &[[Value; 2]], mut lead: u8) -> u8 {
-        for &[key, value] in pairs {
+    fn put_pairs<'o, const OVERLAY: bool>(&self, mut pen: Pen<'o>, pairs: &[[Value; 2]], mut lead: u8) -> (Pen<'o>, u8) {
+        for pair in pairs {
+            let [key, value] = *pair;
             if OVERLAY && key.a() != NO_TOKEN {
                 continue;
             }
-            let is_put = key.is_rendered() && self.pen.piece_behind(lead, &self.keys, key.b() as usize, key.rendered_len() as usize);
-            if !is_put {
-                self.put_key(lead, key);
+            if !(key.is_rendered() && self.put_short(&mut pen, lead, key, value)) {
+                // The objects in an overlay are written without a further call.
+                let is_object = OVERLAY && value.tag() == Tag::Object && key.is_rendered();
+                let is_put = is_object && pen.piece_behind(lead, &self.keys, key.b() as usize, key.rendered_len() as usize);
+                pen = if is_put { self.put_object(pen, value) } else { self.put_pair(pen, lead, pair) };
             }
             lead = b',';
-            match value.tag() {
-                // The usual value, without a further call.
-                Tag::String | Tag::Number => self.put_text(value),
-                _ => self.put_value(value),
-            }
         }
-        lead
+        (pen, lead)
+    }
+
+    /// The usual pair: a key that tells where it lies, and a short text behind it; false for any other, and nothing is written.
+    #[inline(always)]
+    fn put_short(&self, pen: &mut Pen<'_>, lead: u8, key: Value, value: Value) -> bool {
+        if !matches!(value.tag(), Tag::String | Tag::Number) {
+            return false;
+        }
+        let key = (&self.keys, key.b() as usize, key.rendered_len() as usize);
+        self.text(value.source()).is_some_and(|text| pen.pair(lead, key, (&text, value.a() as usize, value.b() as usize)))
+    }
+
+    /// Any pair.
+    #[inline(never)]
+    fn put_pair<'o>(&self, mut pen: Pen<'o>, lead: u8, &[key, value]: &[Value; 2]) -> Pen<'o> {
+        if !(key.is_rendered() && pen.piece_behind(lead, &self.keys, key.b() as usize, key.rendered_len() as usize)) {
+            pen = self.put_key(pen, lead, key);
+        }
+        self.put_value(pen, value)
     }
 
     /// Any key, with its colon.
     #[inline(never)]
-    fn put_key(&mut self, lead: u8, key: Value) {
-        self.pen.byte(lead);
+    fn put_key<'o>(&self, pen: Pen<'o>, lead: u8, key: Value) -> Pen<'o> {
+        let pen = pen.byte(lead);
         if key.key_source() == Source::KEY {
-            return self.pen.bytes(key.rendered(self.view.symbols));
+            return pen.bytes(key.rendered(self.view.symbols));
         }
-        self.pen.byte(b'"');
-        self.pen.bytes(self.view.key_text(key));
-        self.pen.bytes(b"\":");
+        pen.byte(b'"').bytes(self.view.key_text(key)).bytes(b"\":")
     }
 
-    #[inline]
-    fn put_overlay(&mut self, overlay: Value) {
+    /// An overlay that is a part of the output.
+    #[inline(never)]
+    fn put_inner_overlay<'o>(&self, pen: Pen<'o>, overlay: Value) -> Pen<'o> {
+        self.put_overlay(pen, overlay)
+    }
+
+    #[inline(always)]
+    fn put_overlay<'o>(&self, mut pen: Pen<'o>, overlay: Value) -> Pen<'o> {
         let base = self.view.memory.cell(overlay.a());
         let pairs = self.view.memory.pairs(overlay.a() + 1, overlay.b());
         if base.tag() != Tag::TokenObject {
-            return self.put_members(overlay);
+            return self.put_members(pen, overlay);
         }
         let document = self.view.document(base.token_source());
-        let object = Token(base.a());
-        let whole = document.span(object);
+        let whole = document.span(Token(base.a()));
         let (mut at, end) = (whole.start, whole.end() - 1);
         if pairs.iter().any(|[key, _]| key.a() != NO_TOKEN) {
-            at = self.splice(document, at, pairs);
+            (pen, at) = self.splice(pen, document, at, pairs);
         }
-        self.pen.run(document.slice(at, end));
-        // What has been written ends with the brace that opens the object when the document's has no members.
-        let lead = if whole.len() > 2 {
-            b','
-        } else {
-            self.pen.back();
-            b'{'
-        };
-        let lead = self.put_pairs::<true>(pairs, lead);
-        self.close(lead, b'{', b'}');
+        // Of an object without members nothing is left but the brace that opens it.
+        let (pen, lead) = if whole.len() > 2 { (pen.run(document.slice(at, end)), b',') } else { (pen, b'{') };
+        let (pen, lead) = self.put_pairs::<true>(pen, pairs, lead);
+        close(pen, lead, b'{', b'}')
     }
 
     /// Writes a compact object of a document from offset `at` to the end of the last replacement: runs of unchanged bytes are copied whole. Returns where the last run starts.
     #[inline(never)]
-    fn splice(&mut self, document: &Document, at: u32, pairs: &[[Value; 2]]) -> u32 {
+    fn splice<'o>(&self, mut pen: Pen<'o>, document: &Document, at: u32, pairs: &[[Value; 2]]) -> (Pen<'o>, u32) {
         let mut at = at;
         // Replacements are written in the order of their tokens; there are at most a few.
         let mut after = 0;
         while let Some((token, value)) = next_replacement(pairs, after) {
             let old = document.span(Token(token));
-            self.pen.bytes(document.slice(at, old.start));
-            self.put_value(value);
+            pen = self.put_value(pen.bytes(document.slice(at, old.start)), value);
             at = old.end();
             after = token + 1;
         }
-        at
+        (pen, at)
     }
 
     /// Writes an overlay over computed members.
     #[inline(never)]
-    fn put_members(&mut self, overlay: Value) {
+    fn put_members<'o>(&self, mut pen: Pen<'o>, overlay: Value) -> Pen<'o> {
         let mut lead = b'{';
         for member in self.view.members(overlay) {
-            self.put_key(lead, member.key);
+            pen = self.put_value(self.put_key(pen, lead, member.key), member.value);
             lead = b',';
-            self.put_value(member.value);
         }
-        self.close(lead, b'{', b'}');
+        close(pen, lead, b'{', b'}')
     }
+}
 
-    /// A value of a document, which has no insignificant whitespace: as it lies.
-    #[inline(never)]
-    fn put_token(&mut self, document: &Document, token: Token) {
-        let span = document.span(token);
-        if !self.pen.piece(&text_of(document), span.start as usize, span.len() as usize) {
-            self.pen.bytes(document.slice(span.start, span.end()));
-        }
-    }
+/// The end of a container: what would come before a further element tells whether there was one.
+#[inline(always)]
+fn close(pen: Pen<'_>, lead: u8, open: u8, close: u8) -> Pen<'_> {
+    let pen = if lead == open { pen.byte(open) } else { pen };
+    pen.byte(close)
+}
+
+/// A value of a document, which has no insignificant whitespace: as it lies.
+#[inline(never)]
+fn put_token<'o>(mut pen: Pen<'o>, document: &Document, token: Token) -> Pen<'o> {
+    let span = document.span(token);
+    let is_put = pen.piece(&text_of(document), span.start as usize, span.len() as usize);
+    if is_put { pen } else { pen.bytes(document.slice(span.start, span.end())) }
 }
 
 /// The replacement with the lowest token from `after` on.
