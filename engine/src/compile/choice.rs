@@ -79,7 +79,7 @@ impl Emitter<'_> {
                 };
                 let test = TestId(next_id(&self.pools.tests));
                 let first = self.pools.paths[path.index()].first();
-                self.pools.tests.push(Test { path, first, check });
+                self.pools.tests.push(Test::new(path, first, check));
                 self.emit(Op::Test { test, then: then.target(), otherwise: otherwise.target() });
             }
         }

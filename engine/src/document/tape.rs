@@ -71,7 +71,7 @@ impl Span {
 
     /// Length and kind.
     #[inline]
-    pub(super) fn packed(len: usize, kind: Kind) -> u32 {
+    pub(crate) fn packed(len: usize, kind: Kind) -> u32 {
         #[expect(clippy::cast_possible_truncation, reason = "documents are at most 2^24 - 1 bytes long")]
         {
             (len as u32) << 8 | kind as u32
@@ -89,10 +89,10 @@ impl Span {
         self.start + self.len()
     }
 
-    /// Whether it is that of a string that holds escapes.
+    /// Whether neither the value nor its key holds escapes.
     #[inline]
-    pub(crate) fn is_escaped(self) -> bool {
-        self.packed & ESCAPED != 0
+    pub(crate) fn is_plain(self) -> bool {
+        self.packed & (ESCAPED | KEY_ESCAPED) == 0
     }
 
     #[inline]

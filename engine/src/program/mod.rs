@@ -18,10 +18,10 @@ pub use pool::StateType;
 use crate::document::{Document, Symbols, Token};
 use crate::hir::{Resource, StateId, WorkflowType};
 use crate::limits::Limits;
-use crate::value::Value;
+use crate::value::{Filling, Value};
 use op::{ConstantId, IntrinsicId, MergeId, Op, OpId, TestId};
 use pool::{ArgumentCode, AssignCode, CallCode, FailCode, ForkCode, IntrinsicCode, MapCode, MergeCode, Node, PathCode, StateCode, Switch, Test, WaitCode};
-use pool::{Literal, Plan, PlanPath, SwitchEntry};
+use pool::{Literal, Plan, SwitchEntry};
 
 /// A compiled definition: immutable, `Send + Sync`, shared in an `Arc`.
 #[derive(Debug)]
@@ -276,13 +276,13 @@ impl Program {
                     size += u64::from(value.size());
                     depth = depth.max(value.depth());
                 }
-                Node::Path { path, .. } if self.path(path).plain => paths.push(PlanPath { cell, path, first: self.path(path).first() }),
+                Node::Path { path, .. } if self.path(path).plain => paths.push(Filling { cell, path: path.0, first: self.path(path).first() }),
                 Node::Path { path, .. } if self.path(path).is_name() => names.push(cell),
                 _ => return None,
             }
             cells.extend([key, value]);
         }
-        Some(Plan { cells: cells.into(), paths: paths.into(), names: names.into(), size, depth })
+        Some(Plan { cells: cells.into(), paths: paths.into(), names: names.into(), size, depth, pairs: count })
     }
 
     #[inline]

@@ -2,10 +2,10 @@
 
 use super::function::Function;
 use super::op::{ConstantId, IntrinsicId, NodeId, OpId, PathId};
-use crate::document::Symbol;
+use crate::document::{Kind, Span, Symbol};
 use crate::hir::{Comparison, TypeTest};
 use crate::value::time::Instant;
-use crate::value::{Name, Value};
+use crate::value::{Filling, Name, Value};
 use crate::vm::ResourceId;
 
 /// A compiled path.
@@ -177,23 +177,15 @@ pub(crate) enum Node {
 pub(crate) struct Plan {
     /// Its keys and values, with null in the places of those that are to be found.
     pub(crate) cells: Box<[Value]>,
-    pub(crate) paths: Box<[PlanPath]>,
+    pub(crate) paths: Box<[Filling]>,
     /// The cells that take the execution's name.
     pub(crate) names: Box<[u32]>,
     /// Bytes of all but what is to be found.
     pub(crate) size: u64,
     /// Levels of the constants.
     pub(crate) depth: u16,
-}
-
-/// A path of a plan.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PlanPath {
-    /// The cell that takes what it finds.
-    pub(crate) cell: u32,
-    pub(crate) path: PathId,
-    /// The member that is the first step of the path, if it is one.
-    pub(crate) first: Symbol,
+    /// Members.
+    pub(crate) pairs: u32,
 }
 
 /// A call of an intrinsic function.
@@ -245,7 +237,65 @@ pub(crate) struct Test {
     pub(crate) path: PathId,
     /// The member that is the first step of the path, if it is one.
     pub(crate) first: Symbol,
+    pub(crate) quick: QuickCheck,
     pub(crate) check: Check,
+}
+
+impl Test {
+    pub(crate) fn new(path: PathId, first: Symbol, check: Check) -> Self {
+        let quick = match &check {
+            Check::NumberWith(_, _, first, last) => QuickCheck::of_range(*first, *last),
+            Check::StringIs(_, literal, false) => QuickCheck::of_literal(*literal),
+            _ => QuickCheck::None,
+        };
+        Self { path, first, quick, check }
+    }
+}
+
+/// The two most frequent checks, made ready for the text of a scalar of the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum QuickCheck {
+    /// Another one.
+    None,
+    /// Integers of up to eight digits, as [`short_digits`](crate::value::number::short_digits) reads them, from `least` to `least + width`.
+    Digits { least: u64, width: u64 },
+    /// A string without escapes: length and kind of its span, and its first 16 bytes with what is to be seen of them.
+    Text { packed: u32, words: [u64; 2], masks: [u64; 2] },
+}
+
+impl QuickCheck {
+    fn of_range(first: i64, last: i64) -> Self {
+        let least = u64::try_from(first).unwrap_or(0);
+        match u64::try_from(last) {
+            Ok(last) if least <= last && least <= DIGITS_MAX => {
+                let least = one_a_byte(least);
+                Self::Digits { least, width: one_a_byte(last.min(DIGITS_MAX)) - least }
+            }
+            // Nothing is between these: no digits are that many.
+            _ => Self::Digits { least: u64::MAX, width: 0 },
+        }
+    }
+
+    fn of_literal(literal: Literal) -> Self {
+        let Some(text) = literal.text() else { return Self::None };
+        let mask = u128::MAX >> (128 - 8 * literal.len);
+        #[expect(clippy::cast_possible_truncation, reason = "the two halves are taken apart")]
+        let halves = |word: u128| [word as u64, (word >> 64) as u64];
+        Self::Text { packed: Span::packed(literal.len as usize, Kind::String), words: halves(text), masks: halves(mask) }
+    }
+}
+
+/// The greatest integer of eight digits.
+const DIGITS_MAX: u64 = 99_999_999;
+
+/// Decimal digits, one a byte, the last one in the lowest.
+fn one_a_byte(value: u64) -> u64 {
+    let (mut rest, mut digits) = (value, 0);
+    for at in 0..8 {
+        digits |= (rest % 10) << (8 * at);
+        rest /= 10;
+    }
+    digits
 }
 
 /// What a test asks of its variable.
@@ -464,6 +514,17 @@ impl Literal {
         Self { first, last, len }
     }
 
+    /// The text in the lowest bytes of a word, where the literal tells all of it.
+    fn text(self) -> Option<u128> {
+        let (first, last) = (u128::from(self.first), u128::from(self.last));
+        match self.len {
+            2..4 => Some(u128::from(b'"') | first << 8 | u128::from(b'"') << (8 * (self.len - 1))),
+            4..8 => Some(first | last << (8 * (self.len - 4))),
+            8..=Self::WHOLE_MAX => Some(first | last << (8 * (self.len - 8))),
+            _ => None,
+        }
+    }
+
     /// For a switch's table.
     #[inline]
     pub(crate) fn hash(self) -> usize {
@@ -488,7 +549,33 @@ impl Default for SwitchEntry {
 
 #[cfg(test)]
 mod tests {
-    use super::Literal;
+    use super::{Literal, QuickCheck};
+    use crate::value::number::short_digits;
+
+    #[test]
+    fn words_of_literals_are_their_texts() {
+        for text in [&b"\"\""[..], b"\"a\"", b"\"ab\"", b"\"abcde\"", b"\"abcdef\"", b"\"abcdefg\"", b"\"abcdefghijklmn\""] {
+            let bytes = Literal::new(text).text().unwrap().to_le_bytes();
+            assert_eq!((&bytes[..text.len()], bytes[text.len()..].iter().any(|byte| *byte > 0)), (text, false));
+        }
+        assert_eq!(Literal::new(b"\"abcdefghijklmno\"").text(), None);
+    }
+
+    #[test]
+    fn ranges_of_digits_hold_what_ranges_of_integers_hold() {
+        let bounds = [i64::MIN, -20, -1, 0, 1, 9, 10, 19, 20, 21, 99, 100, 12_345_678, 99_999_998, 99_999_999, 100_000_000, i64::MAX];
+        let values = [0, 1, 8, 9, 10, 11, 18, 19, 20, 21, 22, 98, 99, 100, 101, 1_000, 12_345_677, 12_345_678, 12_345_679, 99_999_998, 99_999_999];
+        for first in bounds {
+            for last in bounds {
+                let QuickCheck::Digits { least, width } = QuickCheck::of_range(first, last) else { panic!("ranges are told by digits") };
+                for value in values {
+                    let text = format!("{value:<8}");
+                    let digits = short_digits(text.as_bytes().first_chunk().unwrap(), value.to_string().len().try_into().unwrap()).unwrap();
+                    assert_eq!(digits.wrapping_sub(least) <= width, (first..=last).contains(&value), "{value} in {first}..={last}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn short_texts_are_equal_when_their_literals_are() {

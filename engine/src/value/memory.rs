@@ -1,7 +1,6 @@
 //! The memory of one slot: documents, cells, computed text; bounded, reused, compacted.
 
-use super::pen::{STRIDE, Text, append};
-use super::write::put;
+use super::write::{DIGIT_PAIRS, put};
 use super::{Member, NO_TOKEN, Source, Tag, Value, View};
 use crate::document::{ABSENT, Document, Fault, Shapes, Span, Symbol, Symbols, Token, UNKNOWN};
 
@@ -11,6 +10,69 @@ pub(crate) struct Quota;
 
 /// Documents whose buffers are kept from one execution to the next: the record's and those of the task replies of most workflows.
 const DOCUMENTS_KEPT: usize = 16;
+
+/// A cell of a template that takes what a path finds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Filling {
+    pub(crate) cell: u32,
+    /// The path's number.
+    pub(crate) path: u32,
+    /// The member that is the first step of the path, if it is one.
+    pub(crate) first: Symbol,
+}
+
+/// Puts the scalars that paths of the record lead to into their cells; the bytes of them all, or nothing where one is not found.
+#[inline(always)]
+fn fill(record: &Document, cells: &mut [Value], fillings: &[Filling]) -> Option<u64> {
+    let mut size = 0;
+    for filling in fillings {
+        let span = record.scalar_of(filling.path as usize)?;
+        *cells.get_mut(filling.cell as usize)? = Value::of_record(span);
+        size += u64::from(span.len());
+    }
+    Some(size)
+}
+
+/// Strings that differ in the integer behind a text which needs no escapes. The one made last is kept, so that the next ones up to a multiple of a hundred are its copies but for two digits.
+#[derive(Debug)]
+pub(crate) struct Numbered {
+    /// The text.
+    pub(crate) front: Vec<u8>,
+    /// The string made last with its quotes, padded.
+    text: [u8; NUMBERED_KEPT],
+    /// Its length; 0 when none is kept.
+    len: usize,
+    /// Its integer without the last two digits.
+    hundred: i64,
+}
+
+/// Longest such string that is kept, in bytes.
+const NUMBERED_KEPT: usize = 48;
+
+impl Default for Numbered {
+    fn default() -> Self {
+        Self { front: Vec::new(), text: [0; NUMBERED_KEPT], len: 0, hundred: 0 }
+    }
+}
+
+impl Numbered {
+    /// Forgets the text, which is then empty.
+    pub(crate) fn clear(&mut self) {
+        self.front.clear();
+        self.len = 0;
+    }
+
+    /// Keeps a string with its integer.
+    fn keep(&mut self, text: &[u8], integer: i64) {
+        self.len = 0;
+        // Two digits more are only then as many digits for all of a hundred.
+        if integer >= 100 && text.len() <= NUMBERED_KEPT {
+            self.text[..text.len()].copy_from_slice(text);
+            self.len = text.len();
+            self.hundred = integer - integer % 100;
+        }
+    }
+}
 
 /// Everything that the values of one execution refer to.
 #[derive(Debug, Default)]
@@ -171,16 +233,45 @@ impl Memory {
     /// Where the scalar lies in the record, and the record, that path number `path` leads to from the record, or from an object with other members over it: nearly every read. `first` is the member that the path begins with. `None` says nothing.
     #[inline(always)]
     pub(crate) fn scalar_below(&self, path: usize, first: Symbol, base: Value) -> Option<(&Document, Span)> {
-        if !base.is_record() {
-            if base.tag() != Tag::Overlay || first == Symbol::NONE || self.pairs(base.a() + 1, base.b()).iter().any(|[key, _]| key.key_symbol() == first) {
-                return None;
-            }
-            if !self.cell(base.a()).is_record() {
-                return None;
-            }
+        if !self.shows_record(base, |member| first == member || first == Symbol::NONE) {
+            return None;
         }
         let record = self.documents.first()?;
         Some((record, record.scalar_of(path)?))
+    }
+
+    /// Whether a value is the record, or an object over it none of whose own members `hides` what is looked for.
+    #[inline(always)]
+    fn shows_record(&self, value: Value, hides: impl Fn(Symbol) -> bool) -> bool {
+        if value.is_record() {
+            return true;
+        }
+        if value.tag() != Tag::Overlay {
+            return false;
+        }
+        let (start, end) = (value.a() as usize, value.a() as usize + value.b() as usize * 2);
+        let Some((under, pairs)) = self.cells.get(start..=end).and_then(<[Value]>::split_first) else { return false };
+        under.is_record() && !pairs.as_chunks::<2>().0.iter().any(|[key, _]| hides(key.key_symbol()))
+    }
+
+    /// Appends the cells of a template with the scalars of the record that all its paths lead to from `base`: the usual template. Returns the index of the first cell, and the bytes of what was found. `None`, with nothing appended, says nothing.
+    #[inline(always)]
+    pub(crate) fn append_filled(&mut self, cells: &[Value], fillings: &[Filling], base: Value) -> Option<(u32, u64)> {
+        let hides = |member| fillings.iter().any(|filling| filling.first == member || filling.first == Symbol::NONE);
+        if !self.shows_record(base, hides) {
+            return None;
+        }
+        self.room_for(size_of_val(cells)).ok()?;
+        let record = self.documents.first()?;
+        let start = self.cells.len();
+        self.cells.extend_from_slice(cells);
+        match fill(record, &mut self.cells[start..], fillings) {
+            Some(size) => Some((narrow(start), size)),
+            None => {
+                self.cells.truncate(start);
+                None
+            }
+        }
     }
 
     /// What path number `path` leads to from `base`, when that is the record and the record's shape tells; a definite path may lead nowhere.
@@ -248,26 +339,36 @@ impl Memory {
         Value::string(Source::COMPUTED, narrow(start), narrow(self.text.len() - start), escaped)
     }
 
-    /// A string of a text that needs no escapes with an integer behind it; it is short work where the text's buffer has spare room.
+    /// The string with an integer behind the text.
     #[inline]
-    pub(crate) fn add_plain(&mut self, front: &Vec<u8>, integer: i64) -> Result<Value, Quota> {
-        let mut room = [0; 20 + STRIDE];
-        let (digits, _) = room.split_first_chunk_mut().expect("there are more than 20 bytes");
-        let first = 20 - super::write::integer_text(integer, digits).len();
-        let len = front.len() + 20 - first + 2;
+    pub(crate) fn add_numbered(&mut self, numbered: &mut Numbered, integer: i64) -> Result<Value, Quota> {
+        let (behind, len) = (integer.wrapping_sub(numbered.hundred).cast_unsigned(), numbered.len);
+        let Some(pair) = usize::try_from(behind).ok().and_then(|behind| DIGIT_PAIRS.get(behind)) else { return self.number(numbered, integer) };
+        if len == 0 {
+            return self.number(numbered, integer);
+        }
         self.room_for(len)?;
         let start = self.text.len();
-        // A stride more is kept behind the text, so that it is written like the record's.
-        let is_written = append(&mut self.text, len + STRIDE, |mut pen| {
-            if !pen.piece_behind(b'"', &Text::growing(front), 0, front.len()) {
-                pen = pen.byte(b'"').bytes(front);
-            }
-            if !pen.piece(&Text::padded(&room, 20), first, 20 - first) {
-                pen = pen.bytes(&room[first..20]);
-            }
-            pen.byte(b'"')
-        });
-        debug_assert!(is_written, "the room was asked for");
+        // All that is kept is copied, since so many bytes take no call; what is too much is taken back.
+        self.text.extend_from_slice(&numbered.text);
+        self.text[start + len - 3..start + len - 1].copy_from_slice(pair);
+        self.text.truncate(start + len);
+        Ok(Value::string(Source::COMPUTED, narrow(start), narrow(len), false))
+    }
+
+    /// The same by its digits: the slow twin.
+    #[inline(never)]
+    fn number(&mut self, numbered: &mut Numbered, integer: i64) -> Result<Value, Quota> {
+        let mut digits = [0; 20];
+        let digits = super::write::integer_text(integer, &mut digits);
+        let len = numbered.front.len() + digits.len() + 2;
+        self.room_for(len)?;
+        let start = self.text.len();
+        self.text.push(b'"');
+        self.text.extend_from_slice(&numbered.front);
+        self.text.extend_from_slice(digits);
+        self.text.push(b'"');
+        numbered.keep(&self.text[start..], integer);
         Ok(Value::string(Source::COMPUTED, narrow(start), narrow(len), false))
     }
 
@@ -513,4 +614,34 @@ impl Memory {
 #[inline]
 pub(super) fn key_size(key: Value, symbols: &Symbols) -> u32 {
     if key.key_source() == Source::KEY { symbols.rendered_len(key.key_symbol()) } else { key.b() + 3 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbered_strings_are_as_their_digits_say() {
+        for front in [&b"topic-0-"[..], b"", b"a topic whose name is long beside what is kept-0-"] {
+            let (mut memory, mut numbered) = (Memory::new(1 << 20), Numbered::default());
+            numbered.front.extend_from_slice(front);
+            let starts = [-1_000, -101, 0, 90, 995, 99_990, 123_456_789_012_345, i64::MAX - 250];
+            for integer in starts.into_iter().flat_map(|start| (start..start + 250).chain([start + 100, start])) {
+                let value = memory.add_numbered(&mut numbered, integer).expect("there is room");
+                let text = &memory.text[value.a() as usize..(value.a() + value.b()) as usize];
+                assert_eq!(String::from_utf8_lossy(text), format!("\"{}{integer}\"", String::from_utf8_lossy(front)));
+                assert_eq!(memory.text.len(), (value.a() + value.b()) as usize, "nothing is left behind it");
+            }
+            numbered.clear();
+            let value = memory.add_numbered(&mut numbered, 100).expect("there is room");
+            assert_eq!(&memory.text[value.a() as usize..], b"\"100\"");
+        }
+    }
+
+    #[test]
+    fn numbered_strings_ask_for_room() {
+        let (mut memory, mut numbered) = (Memory::new(12), Numbered::default());
+        assert!(memory.add_numbered(&mut numbered, 12_345).is_ok());
+        assert_eq!(memory.add_numbered(&mut numbered, 12_346).map(|_| ()), Err(Quota));
+    }
 }

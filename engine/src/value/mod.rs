@@ -16,7 +16,7 @@ mod write;
 use std::fmt;
 use std::num::NonZeroU64;
 
-pub(crate) use memory::{Memory, Quota};
+pub(crate) use memory::{Filling, Memory, Numbered, Quota};
 pub(crate) use overlay::Name;
 pub(crate) use view::{Member, View, constant_value};
 pub(crate) use write::write_integer;

@@ -95,6 +95,17 @@ pub(crate) fn short_integer(text: &[u8; 8], len: u32) -> Option<i64> {
     Some(if is_negative { -value } else { value })
 }
 
+/// The digits of an integer of `len` characters at the beginning of `text`, one a byte, the last one in the lowest: such words compare as the integers do. `None` for a sign, a fraction, an exponent, and more than eight digits.
+#[inline(always)]
+pub(crate) fn short_digits(text: &[u8; 8], len: u32) -> Option<u64> {
+    if len.wrapping_sub(1) > 7 {
+        return None;
+    }
+    // What is behind the number leaves the word.
+    let digits = (u64::from_be_bytes(*text) ^ 0x3030_3030_3030_3030) >> (64 - 8 * len);
+    ((digits.wrapping_add(0x7676_7676_7676_7676) | digits) & 0x8080_8080_8080_8080 == 0).then_some(digits)
+}
+
 /// The value of at most 18 digits.
 #[inline]
 fn digits(first: u8, rest: &[u8]) -> Option<i64> {

@@ -85,10 +85,25 @@ impl Memory {
         }
         let (first, count) = (object.a() as usize + 1, object.b() as usize * 2);
         let pairs = self.cells[first..first + count].as_chunks_mut::<2>().0;
-        let [_, old] = pairs.iter_mut().find(|[key, _]| key.key_symbol() == name.symbol())?;
+        let Some([_, old]) = pairs.iter_mut().find(|[key, _]| key.key_symbol() == name.symbol()) else { return self.grow_own(object, name, value) };
         let size = object.size().saturating_sub(old.size()).saturating_add(value.size());
         *old = value;
         Some(object.resized(size, value.depth().saturating_add(1)))
+    }
+
+    /// Adds a member that the record does not have to such an overlay over it, where that lies at the end and has room.
+    #[inline(never)]
+    fn grow_own(&mut self, object: Value, name: &Name, value: Value) -> Option<Value> {
+        let (first, count) = (object.a() as usize + 1, object.b() as usize * 2);
+        let pair = [name.key, value];
+        let is_new = self.cell(object.a()).is_record() && self.documents.first()?.place_of(name.path) == ABSENT;
+        let has_room = self.cells.len() == first + count && self.cells.capacity() - self.cells.len() >= pair.len() && object.b() < OVERLAY_PAIRS_MAX;
+        if !is_new || !has_room || self.room_for(size_of_val(&pair)).is_err() {
+            return None;
+        }
+        self.cells.extend_from_slice(&pair);
+        let depth = object.depth().max(value.depth().saturating_add(1));
+        Some(Value::cells(Tag::Overlay, depth, object.a(), object.b() + 1, size_with(object, name, None, value)))
     }
 
     /// As [`with_member`](Self::with_member) for an object that is dead afterwards.

@@ -317,19 +317,28 @@ pub(crate) fn write_integer(value: i64, out: &mut Vec<u8>) {
     put(out, integer_text(value, &mut [0; 20]));
 }
 
+/// The numbers of two digits.
+pub(super) const DIGIT_PAIRS: &[[u8; 2]; 100] = {
+    let (pairs, _) = b"0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849\
+        5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899"
+        .as_chunks::<2>();
+    match pairs.first_chunk() {
+        Some(pairs) => pairs,
+        None => unreachable!(),
+    }
+};
+
 /// An integer in decimal, in the last bytes of `digits`.
 #[inline]
 pub(crate) fn integer_text(value: i64, digits: &mut [u8; 20]) -> &[u8] {
-    const PAIRS: &[u8; 200] = b"0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849\
-5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
     let mut at = digits.len();
     let mut rest = value.unsigned_abs();
     while rest >= 10 {
-        let pair = (rest % 100) as usize * 2;
+        let pair = DIGIT_PAIRS[(rest % 100) as usize];
         rest /= 100;
         at -= 2;
-        digits[at] = PAIRS[pair];
-        digits[at + 1] = PAIRS[pair + 1];
+        digits[at] = pair[0];
+        digits[at + 1] = pair[1];
     }
     // A pair whose first digit is 0 has only been written when there are digits before it.
     if rest > 0 || value == 0 {
@@ -347,7 +356,7 @@ pub(crate) fn integer_text(value: i64, digits: &mut [u8; 20]) -> &[u8] {
 mod tests {
     use super::*;
     use crate::document::{Kind, Symbols};
-    use crate::value::{Memory, Name};
+    use crate::value::{Memory, Name, Numbered};
 
     /// The slow twin: value by value, as the iterators give them.
     fn write_slowly(view: View<'_>, value: Value, out: &mut Vec<u8>) {
@@ -400,7 +409,9 @@ mod tests {
             let view = View::new(&memory, &constants, &symbols);
             let mut values: Vec<Value> = constants.children(Token(0)).map(|token| view.constant(token)).collect();
             values.extend([record, reply, Value::integer(-70), Value::boolean(true), Value::NULL]);
-            values.push(memory.add_plain(&b"front-".to_vec(), 12).expect("there is room"));
+            let mut numbered = Numbered::default();
+            numbered.front.extend_from_slice(b"front-");
+            values.push(memory.add_numbered(&mut numbered, 12).expect("there is room"));
             values.push(memory.add_string(long.as_bytes()).expect("there is room"));
             for round in 0..40 {
                 let (object, name, value) = (values[values.len() - 1 - round % 3], names[round % names.len()], values[round * 7 % values.len()]);

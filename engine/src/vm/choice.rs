@@ -4,11 +4,11 @@ use std::cmp::Ordering;
 
 use super::Slot;
 use super::failure::Raised;
-use crate::document::{Kind, Unescaped};
+use crate::document::{Kind, Span, Unescaped};
 use crate::hir::{Comparison, TypeTest};
 use crate::program::Program;
 use crate::program::op::{ConstantId, OpId, PathId, SwitchId, TestId};
-use crate::program::pool::{Check, Literal, Side, Switch, Test};
+use crate::program::pool::{Check, Literal, QuickCheck, Side, Switch, Test};
 use crate::value::time::{self, Instant};
 use crate::value::{Memory, Value, View, number};
 
@@ -39,30 +39,39 @@ impl Held {
 }
 
 /// Whether a test holds of `cur`, for the two most frequent tests of a scalar of the record that its shape tells the place of; `None` says nothing, and the slow twin [`Slot::holds`] is to be asked.
-#[inline(never)]
+#[inline(always)]
 pub(super) fn quickly(memory: &Memory, test: &Test, cur: Value) -> Option<bool> {
     let (document, span) = memory.scalar_below(test.path.index(), test.first, cur)?;
-    match &test.check {
-        Check::NumberWith(_, _, first, last) => {
+    let (bytes, _) = document.padded();
+    let start = span.start as usize;
+    match test.quick {
+        QuickCheck::Digits { least, width } => {
             if span.kind() != Kind::Number {
                 return Some(false);
             }
-            let (bytes, _) = document.padded();
-            let found = number::short_integer(bytes.get(span.start as usize..)?.first_chunk()?, span.len())?;
-            Some(*first <= found && found <= *last)
-        }
-        Check::StringIs(_, literal, false) => {
-            if span.kind() != Kind::String || span.len() != literal.len && !span.is_escaped() {
-                return Some(false);
+            match number::short_digits(bytes.get(start..start + 8)?.first_chunk()?, span.len()) {
+                Some(found) => Some(found.wrapping_sub(least) <= width),
+                None => signed(bytes, span, &test.check),
             }
-            if span.is_escaped() || literal.len > Literal::WHOLE_MAX {
-                return None;
-            }
-            let (bytes, _) = document.padded();
-            Some(Literal::new(bytes.get(span.start as usize..span.end() as usize)?) == *literal)
         }
-        _ => None,
+        QuickCheck::Text { packed, words, masks } => {
+            if span.packed != packed {
+                return span.is_plain().then_some(false);
+            }
+            let (first, second) = bytes.get(start..start + 16)?.first_chunk::<16>()?.split_at(8);
+            let unlike = |bytes: &[u8], at: usize| bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes) ^ words[at]) & masks[at];
+            Some(unlike(first, 0) | unlike(second, 1) == 0)
+        }
+        QuickCheck::None => None,
     }
+}
+
+/// The same for an integer with a sign.
+#[inline(never)]
+fn signed(bytes: &[u8], span: Span, check: &Check) -> Option<bool> {
+    let Check::NumberWith(_, _, first, last) = check else { return None };
+    let found = number::short_integer(bytes.get(span.start as usize..)?.first_chunk()?, span.len())?;
+    Some(*first <= found && found <= *last)
 }
 
 impl Slot {

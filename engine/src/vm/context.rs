@@ -112,7 +112,7 @@ impl Slot {
     pub(super) fn name_value(&mut self) -> Result<Value, Quota> {
         if let (Some((_, offset)), true) = (self.name_position, self.is_name_plain) {
             // Of a position only the offset is new from one record to the next.
-            return self.memory.add_plain(&self.name_front, offset);
+            return self.memory.add_numbered(&mut self.numbered, offset);
         }
         self.name.clear();
         write_name(&self.name_text, self.name_position, &mut self.name);
@@ -144,14 +144,14 @@ impl Slot {
     fn set_name_front(&mut self, text: &str, partition: Option<i32>) {
         self.name_text.clear();
         self.name_text.push_str(text);
-        self.name_front.clear();
-        self.name_front.extend_from_slice(text.as_bytes());
-        self.name_front.push(b'-');
-        write_integer(i64::from(partition.unwrap_or(0)), &mut self.name_front);
-        self.name_front.push(b'-');
-        self.name_front.reserve(NAME_CHARACTERS_MAX);
+        self.numbered.clear();
+        let front = &mut self.numbered.front;
+        front.extend_from_slice(text.as_bytes());
+        front.push(b'-');
+        write_integer(i64::from(partition.unwrap_or(0)), front);
+        front.push(b'-');
         let needs_no_escapes = text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'));
-        self.is_name_plain = needs_no_escapes && self.name_front.len() + OFFSET_CHARACTERS_MAX <= NAME_CHARACTERS_MAX;
+        self.is_name_plain = needs_no_escapes && self.numbered.front.len() + OFFSET_CHARACTERS_MAX <= NAME_CHARACTERS_MAX;
     }
 
     pub(super) fn execution_arn(&self, program: &Program) -> String {

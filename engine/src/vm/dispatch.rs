@@ -60,19 +60,21 @@ pub(super) enum Progress {
 impl Slot {
     /// Runs one strand, and others behind it, until one parks, yields or ends the execution.
     pub(super) fn advance<O: Observer>(&mut self, program: &Program, id: u32, fuel: &mut Fuel, effects: &mut Effects, observer: &mut O) -> Progress {
-        let mut delivered = Ok(());
-        if !matches!(self.strands[id as usize].inbox, Inbox::Empty) {
-            let inbox = std::mem::replace(&mut self.strands[id as usize].inbox, Inbox::Empty);
-            delivered = self.deliver(program, id, inbox, observer);
-        }
-        if self.pending_failure == Some(id) {
-            self.pending_failure = None;
+        let inbox = std::mem::replace(&mut self.strands[id as usize].inbox, Inbox::Empty);
+        let is_refused = self.deliver(program, id, inbox, observer).is_err();
+        if is_refused || self.pending_failure == Some(id) {
+            self.pending_failure = self.pending_failure.filter(|pending| *pending != id);
             return self.recover(program, id, effects, observer);
         }
+        self.go_on(program, id, fuel, effects, observer)
+    }
+
+    /// The same for a strand for which nothing has come.
+    #[inline]
+    pub(super) fn go_on<O: Observer>(&mut self, program: &Program, id: u32, fuel: &mut Fuel, effects: &mut Effects, observer: &mut O) -> Progress {
         // The strand that the loop is at when it comes back: it goes on with others by itself.
         let mut at = id;
-        let progress = delivered.and_then(|()| self.interpret(program, &mut at, fuel, effects, observer));
-        match progress {
+        match self.interpret(program, &mut at, fuel, effects, observer) {
             Ok(Progress::Yielded) => {
                 self.queue.push_front(at);
                 Progress::Yielded
@@ -102,20 +104,27 @@ impl Slot {
         let (mut pc, mut cur) = (strand.pc, strand.cur);
         let mut held = Held::NOTHING;
         loop {
+            // What a state begins with, most often reached from the Exit of the one before, takes no turn through the table of ops.
+            if let Op::Pass { next, count, .. } = *program.op_at(pc)
+                && !O::LISTENS
+                && self.is_passable(cur)
+                && self.spend(fuel, count)
+            {
+                // Nobody hears of the states on the way, and the value that would be checked at their ends is checked here.
+                self.events += 2 * u64::from(count);
+                pc = next;
+            }
+            if let Op::Enter { state } | Op::Pass { state, .. } = *program.op_at(pc) {
+                match self.enter(program, id, pc, state, cur, fuel, observer) {
+                    Some(value) => cur = value,
+                    None => return Ok(Progress::Yielded),
+                }
+                pc = OpId(pc.0 + 1);
+            }
             let following = OpId(pc.0 + 1);
             match *program.op_at(pc) {
-                // Nobody hears of the states on the way, and the value that would be checked at their ends is checked here.
-                Op::Pass { next, count, .. } if !O::LISTENS && self.is_passable(cur) && self.spend(fuel, count) => {
-                    self.events += 2 * u64::from(count);
-                    pc = next;
-                }
-                Op::Enter { state } | Op::Pass { state, .. } => {
-                    match self.enter(program, id, pc, state, cur, fuel, observer) {
-                        Some(value) => cur = value,
-                        None => return Ok(Progress::Yielded),
-                    }
-                    pc = following;
-                }
+                // Behind a state's beginning there is none; if there were, the next turn would see it.
+                Op::Enter { .. } | Op::Pass { .. } => {}
                 Op::Test { test, then, otherwise } => {
                     // Branches, not a select: the next op's address must not wait for the data.
                     match choice::quickly(&self.memory, program.test(test), cur) {
@@ -144,17 +153,8 @@ impl Slot {
                     let strand = self.strand(id);
                     (pc, cur) = (strand.pc, strand.cur);
                 }
-                Op::Constant { constant } => {
-                    cur = program.constant(constant);
-                    pc = following;
-                }
-                Op::Build { node } => {
-                    cur = self.build_root(program, id, node, cur)?;
-                    pc = following;
-                }
-                Op::Merge { target } => {
-                    cur = self.merge(program, id, target, cur)?;
-                    pc = self.left(program, id, following, cur, observer)?;
+                op @ (Op::Constant { .. } | Op::Build { .. } | Op::Merge { .. }) => {
+                    (pc, cur) = self.make(program, id, pc, op, cur, observer)?;
                 }
                 op => {
                     pc = following;
@@ -168,6 +168,20 @@ impl Slot {
                 }
             }
         }
+    }
+
+    /// The usual ways to a value, and with it into the input: most often the one behind the other, and then the state is left.
+    #[inline(always)]
+    fn make<O: Observer>(&mut self, program: &Program, id: u32, pc: OpId, op: Op, cur: Value, observer: &mut O) -> Result<(OpId, Value), Raised> {
+        let (made, pc) = match op {
+            Op::Constant { constant } => (program.constant(constant), OpId(pc.0 + 1)),
+            Op::Build { node } => (self.build_root(program, id, node, cur)?, OpId(pc.0 + 1)),
+            _ => (cur, pc),
+        };
+        let Op::Merge { target } = *program.op_at(pc) else { return Ok((pc, made)) };
+        let merged = self.merge(program, id, target, made)?;
+        let pc = self.left(program, id, OpId(pc.0 + 1), merged, observer)?;
+        Ok((pc, merged))
     }
 
     /// Enters a state; `None` when the thread is to be handed back first, else the value, which may have moved.
@@ -211,10 +225,11 @@ impl Slot {
     /// Spends `count` transitions at once, if nothing stands in the way of any of them.
     #[inline]
     fn spend(&self, fuel: &mut Fuel, count: u32) -> bool {
-        if fuel.transitions < count || self.memory.computed_bytes() > self.stop_at {
+        if self.memory.computed_bytes() > self.stop_at {
             return false;
         }
-        fuel.transitions -= count;
+        let Some(left) = fuel.transitions.checked_sub(count) else { return false };
+        fuel.transitions = left;
         true
     }
 

@@ -31,7 +31,7 @@ use crate::error;
 use crate::hir::WorkflowType;
 use crate::limits::{Budget, HISTORY_EVENTS_MAX, Limits};
 use crate::program::Program;
-use crate::value::{Memory, Quota, Value, View};
+use crate::value::{Memory, Numbered, Quota, Value, View};
 use failure::FailureText;
 use observe::Told;
 use strand::{Frame, Inbox, Life, NO_FRAME, Strand};
@@ -121,8 +121,8 @@ pub struct Slot {
     name: Vec<u8>,
     name_text: String,
     name_position: Option<(i32, i64)>,
-    /// What the names of a partition's records begin with.
-    name_front: Vec<u8>,
+    /// The names of a partition's records.
+    numbered: Numbered,
     /// Whether such a name is never cut and needs no escapes.
     is_name_plain: bool,
     input: Value,
@@ -173,7 +173,7 @@ impl Slot {
             name: Vec::new(),
             name_text: String::new(),
             name_position: None,
-            name_front: Vec::new(),
+            numbered: Numbered::default(),
             is_name_plain: false,
             input: Value::NULL,
             output: Value::NULL,
@@ -262,11 +262,13 @@ impl Slot {
     }
 
     fn run_queue<O: Observer>(&mut self, program: &Program, fuel: &mut dispatch::Fuel, kept: &mut u32, effects: &mut Effects, observer: &mut O) -> Step {
-        let is_bounded = program.workflow_type == WorkflowType::Standard;
-        let mut next = if std::mem::take(&mut self.is_fresh) { Some(0) } else { self.queue.pop_front() };
-        while let Some(strand) = next {
-            let is_full = is_bounded && self.events + 1 >= HISTORY_EVENTS_MAX;
-            let progress = if is_full { self.fail_history(program, strand, effects, observer) } else { self.advance(program, strand, fuel, effects, observer) };
+        // Nothing has come for a strand that has yet to run.
+        let mut turn = if std::mem::take(&mut self.is_fresh) {
+            Some(self.go_on(program, 0, fuel, effects, observer))
+        } else {
+            self.take_turn(program, fuel, effects, observer)
+        };
+        while let Some(progress) = turn {
             match progress {
                 dispatch::Progress::Parked => {}
                 // It has put its strand back.
@@ -280,13 +282,21 @@ impl Slot {
                     return step;
                 }
             }
-            next = self.queue.pop_front();
+            turn = self.take_turn(program, fuel, effects, observer);
         }
         if !self.deadline_asked && self.deadline.0 != u64::MAX {
             self.deadline_asked = true;
             effects.list.push(Effect::Sleep { id: self.deadline_id(), until: self.deadline });
         }
         Step::Suspended
+    }
+
+    /// Runs the next strand of the queue, if there is one.
+    #[inline(never)]
+    fn take_turn<O: Observer>(&mut self, program: &Program, fuel: &mut dispatch::Fuel, effects: &mut Effects, observer: &mut O) -> Option<dispatch::Progress> {
+        let strand = self.queue.pop_front()?;
+        let is_full = program.workflow_type == WorkflowType::Standard && self.events + 1 >= HISTORY_EVENTS_MAX;
+        Some(if is_full { self.fail_history(program, strand, effects, observer) } else { self.advance(program, strand, fuel, effects, observer) })
     }
 
     fn deadline_id(&self) -> EffectId {

@@ -3,7 +3,7 @@
 use super::Slot;
 use super::failure::Raised;
 use crate::program::Program;
-use crate::program::op::NodeId;
+use crate::program::op::{NodeId, PathId};
 use crate::program::pool::{Node, Plan};
 use crate::value::{Tag, Value};
 
@@ -31,30 +31,35 @@ impl Slot {
     /// The usual template; nothing when something is not found, or there is no room: then [`build`](Self::build), its slow twin, says what is wrong.
     #[inline]
     fn build_planned(&mut self, program: &Program, plan: &Plan, cur: Value) -> Option<Value> {
-        let start = self.memory.append(&plan.cells)?;
-        let (mut size, mut depth) = (plan.size, plan.depth);
-        for at in &plan.paths {
-            let value = match self.memory.scalar_below(at.path.index(), at.first, cur) {
-                Some((_, span)) => Value::of_record(span),
-                None => {
-                    let found = self.read_plain(program, at.path, cur)?;
-                    if found.tag() == Tag::Overlay {
-                        self.memory.share();
-                    }
-                    depth = depth.max(found.depth());
-                    found
-                }
-            };
-            size += u64::from(value.size());
-            self.memory.set(start + at.cell, value);
-        }
+        let (start, found, depth) = match self.memory.append_filled(&plan.cells, &plan.paths, cur) {
+            Some((start, found)) => (start, found, plan.depth),
+            None => self.fill_in(program, plan, cur)?,
+        };
+        let mut size = plan.size + found;
         for &cell in &plan.names {
             let name = self.name_value().ok()?;
             size += u64::from(name.size());
             self.memory.set(start + cell, name);
         }
         let size = u32::try_from(size).unwrap_or(u32::MAX);
-        Some(Value::object(depth.saturating_add(1), start, self.memory.cell_count().wrapping_sub(start) / 2, size))
+        Some(Value::object(depth.saturating_add(1), start, plan.pairs, size))
+    }
+
+    /// Appends a plan's cells and fills in what its paths find, wherever that lies; where the first cell is, how many bytes were found, and how deep all is.
+    #[inline(never)]
+    fn fill_in(&mut self, program: &Program, plan: &Plan, cur: Value) -> Option<(u32, u64, u16)> {
+        let start = self.memory.append(&plan.cells)?;
+        let (mut size, mut depth) = (0, plan.depth);
+        for at in &plan.paths {
+            let found = self.read_plain(program, PathId(at.path), cur)?;
+            if found.tag() == Tag::Overlay {
+                self.memory.share();
+            }
+            depth = depth.max(found.depth());
+            size += u64::from(found.size());
+            self.memory.set(start + at.cell, found);
+        }
+        Some((start, size, depth))
     }
 
     /// Fills in a whole template over `cur`, for a caller that has limits of its own.
