@@ -15,6 +15,8 @@ mod verify;
 
 pub use pool::StateType;
 
+use std::marker::PhantomData;
+
 use crate::document::{Document, Symbols, Token};
 use crate::hir::{Resource, StateId, WorkflowType};
 use crate::limits::Limits;
@@ -109,6 +111,30 @@ impl Pools {
     }
 }
 
+/// A place among a program's ops: from one to the next it is a step of a pointer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cursor<'p> {
+    op: *const Op,
+    ops: PhantomData<&'p [Op]>,
+}
+
+impl<'p> Cursor<'p> {
+    /// The op there.
+    #[inline(always)]
+    pub(crate) fn op(self) -> &'p Op {
+        // SAFETY: it comes from `Program::cursor`, which takes the number of an op, or from `behind`, to which there is an op as `verify` has proved; and the program is borrowed.
+        unsafe { &*self.op }
+    }
+
+    /// The place behind it, for ops that do not lead elsewhere.
+    #[inline(always)]
+    pub(crate) fn behind(self) -> Self {
+        debug_assert!(self.op().goes_on(), "only an op that goes on has one behind it");
+        // SAFETY: `verify` has proved that no op that goes on is the last one.
+        Self { op: unsafe { self.op.add(1) }, ..self }
+    }
+}
+
 impl Program {
     /// The resources that Task states call; [`ResourceId`](crate::vm::ResourceId) indexes this.
     #[must_use]
@@ -183,12 +209,20 @@ impl Program {
         unsafe { *self.ops.get_unchecked(at.index()) }
     }
 
-    /// The same, to be looked at where it lies.
+    /// The same as a place to go on from.
     #[inline(always)]
-    pub(crate) fn op_at(&self, at: OpId) -> &Op {
+    pub(crate) fn cursor(&self, at: OpId) -> Cursor<'_> {
         debug_assert!(at.index() < self.ops.len(), "verify() proves every target");
         // SAFETY: as for `op`.
-        unsafe { self.ops.get_unchecked(at.index()) }
+        let op = unsafe { self.ops.as_ptr().add(at.index()) };
+        Cursor { op, ops: PhantomData }
+    }
+
+    /// The number of the op at a cursor.
+    #[inline(always)]
+    pub(crate) fn place(&self, cursor: Cursor<'_>) -> OpId {
+        let bytes = cursor.op.addr() - self.ops.as_ptr().addr();
+        OpId(u32::try_from(bytes / size_of::<Op>()).expect("a program has fewer than 2^32 ops"))
     }
 
     /// A constant as a value.

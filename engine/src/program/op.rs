@@ -97,4 +97,11 @@ pub(crate) enum Op {
     Fail { fail: FailId },
 }
 
+impl Op {
+    /// Whether the op behind it is the next one, rather than one that it names or none.
+    pub(crate) fn goes_on(&self) -> bool {
+        !matches!(self, Self::Exit { .. } | Self::Finish | Self::Test { .. } | Self::Switch { .. } | Self::NoMatch | Self::Fail { .. })
+    }
+}
+
 const _: () = assert!(size_of::<Op>() == 16);

@@ -16,8 +16,7 @@ impl Program {
         }
         for (at, op) in self.ops.iter().enumerate() {
             self.op_refers(op).map_err(|what| format!("op {at} refers to a missing {what}"))?;
-            let falls_through = !matches!(op, Op::Exit { .. } | Op::Finish | Op::Test { .. } | Op::Switch { .. } | Op::NoMatch | Op::Fail { .. });
-            if falls_through && at + 1 >= self.ops.len() {
+            if op.goes_on() && at + 1 >= self.ops.len() {
                 return Err(format!("op {at} runs off the end"));
             }
         }

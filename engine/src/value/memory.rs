@@ -21,18 +21,6 @@ pub(crate) struct Filling {
     pub(crate) first: Symbol,
 }
 
-/// Puts the scalars that paths of the record lead to into their cells; the bytes of them all, or nothing where one is not found.
-#[inline(always)]
-fn fill(record: &Document, cells: &mut [Value], fillings: &[Filling]) -> Option<u64> {
-    let mut size = 0;
-    for filling in fillings {
-        let span = record.scalar_of(filling.path as usize)?;
-        *cells.get_mut(filling.cell as usize)? = Value::of_record(span);
-        size += u64::from(span.len());
-    }
-    Some(size)
-}
-
 /// Strings that differ in the integer behind a text which needs no escapes. The one made last is kept, so that the next ones up to a multiple of a hundred are its copies but for two digits.
 #[derive(Debug)]
 pub(crate) struct Numbered {
@@ -48,6 +36,9 @@ pub(crate) struct Numbered {
 
 /// Longest such string that is kept, in bytes.
 const NUMBERED_KEPT: usize = 48;
+
+/// From here on all integers of a hundred are of the same length, and have two digits to change.
+const NUMBERED_FROM: i64 = 10;
 
 impl Default for Numbered {
     fn default() -> Self {
@@ -65,8 +56,7 @@ impl Numbered {
     /// Keeps a string with its integer.
     fn keep(&mut self, text: &[u8], integer: i64) {
         self.len = 0;
-        // Two digits more are only then as many digits for all of a hundred.
-        if integer >= 100 && text.len() <= NUMBERED_KEPT {
+        if integer >= NUMBERED_FROM && text.len() <= NUMBERED_KEPT {
             self.text[..text.len()].copy_from_slice(text);
             self.len = text.len();
             self.hundred = integer - integer % 100;
@@ -254,24 +244,22 @@ impl Memory {
         under.is_record() && !pairs.as_chunks::<2>().0.iter().any(|[key, _]| hides(key.key_symbol()))
     }
 
-    /// Appends the cells of a template with the scalars of the record that all its paths lead to from `base`: the usual template. Returns the index of the first cell, and the bytes of what was found. `None`, with nothing appended, says nothing.
+    /// Fills in cells from `start` with the scalars of the record that all the paths lead to from `base`: the usual template. Returns their bytes; `None` says nothing.
     #[inline(always)]
-    pub(crate) fn append_filled(&mut self, cells: &[Value], fillings: &[Filling], base: Value) -> Option<(u32, u64)> {
+    pub(crate) fn fill(&mut self, start: u32, fillings: &[Filling], base: Value) -> Option<u64> {
         let hides = |member| fillings.iter().any(|filling| filling.first == member || filling.first == Symbol::NONE);
         if !self.shows_record(base, hides) {
             return None;
         }
-        self.room_for(size_of_val(cells)).ok()?;
         let record = self.documents.first()?;
-        let start = self.cells.len();
-        self.cells.extend_from_slice(cells);
-        match fill(record, &mut self.cells[start..], fillings) {
-            Some(size) => Some((narrow(start), size)),
-            None => {
-                self.cells.truncate(start);
-                None
-            }
+        let cells = self.cells.get_mut(start as usize..)?;
+        let mut size = 0;
+        for filling in fillings {
+            let span = record.scalar_of(filling.path as usize)?;
+            *cells.get_mut(filling.cell as usize)? = Value::of_record(span);
+            size += u64::from(span.len());
         }
+        Some(size)
     }
 
     /// What path number `path` leads to from `base`, when that is the record and the record's shape tells; a definite path may lead nowhere.
@@ -344,7 +332,7 @@ impl Memory {
     pub(crate) fn add_numbered(&mut self, numbered: &mut Numbered, integer: i64) -> Result<Value, Quota> {
         let (behind, len) = (integer.wrapping_sub(numbered.hundred).cast_unsigned(), numbered.len);
         let Some(pair) = usize::try_from(behind).ok().and_then(|behind| DIGIT_PAIRS.get(behind)) else { return self.number(numbered, integer) };
-        if len == 0 {
+        if len == 0 || integer < NUMBERED_FROM {
             return self.number(numbered, integer);
         }
         self.room_for(len)?;

@@ -8,7 +8,7 @@ use super::{Effects, Slot, Step};
 use crate::hir::StateId;
 use crate::limits::Budget;
 use crate::program::op::{Op, OpId};
-use crate::program::{Program, StateType};
+use crate::program::{Cursor, Program, StateType};
 use crate::value::Value;
 
 /// What is left of a run call's budget; the computed bytes at which the loop stops are [`Slot::stop_at`].
@@ -60,13 +60,22 @@ pub(super) enum Progress {
 impl Slot {
     /// Runs one strand, and others behind it, until one parks, yields or ends the execution.
     pub(super) fn advance<O: Observer>(&mut self, program: &Program, id: u32, fuel: &mut Fuel, effects: &mut Effects, observer: &mut O) -> Progress {
-        let inbox = std::mem::replace(&mut self.strands[id as usize].inbox, Inbox::Empty);
-        let is_refused = self.deliver(program, id, inbox, observer).is_err();
-        if is_refused || self.pending_failure == Some(id) {
-            self.pending_failure = self.pending_failure.filter(|pending| *pending != id);
+        let has_come = !matches!(self.strand(id).inbox, Inbox::Empty);
+        if (has_come || self.pending_failure.is_some()) && !self.takes_delivery(program, id, observer) {
             return self.recover(program, id, effects, observer);
         }
         self.go_on(program, id, fuel, effects, observer)
+    }
+
+    /// Gives a strand what has come for it; false when that fails its state.
+    fn takes_delivery<O: Observer>(&mut self, program: &Program, id: u32, observer: &mut O) -> bool {
+        let inbox = std::mem::replace(&mut self.strands[id as usize].inbox, Inbox::Empty);
+        let is_taken = self.deliver(program, id, inbox, observer).is_ok();
+        if self.pending_failure == Some(id) {
+            self.pending_failure = None;
+            return false;
+        }
+        is_taken
     }
 
     /// The same for a strand for which nothing has come.
@@ -101,44 +110,43 @@ impl Slot {
     ) -> Result<Progress, Raised> {
         let mut id = *at;
         let strand = self.strand(id);
-        let (mut pc, mut cur) = (strand.pc, strand.cur);
+        let (mut pc, mut cur) = (program.cursor(strand.pc), strand.cur);
         let mut held = Held::NOTHING;
         loop {
             // What a state begins with, most often reached from the Exit of the one before, takes no turn through the table of ops.
-            if let Op::Pass { next, count, .. } = *program.op_at(pc)
+            if let Op::Pass { next, count, .. } = *pc.op()
                 && !O::LISTENS
                 && self.is_passable(cur)
                 && self.spend(fuel, count)
             {
                 // Nobody hears of the states on the way, and the value that would be checked at their ends is checked here.
                 self.events += 2 * u64::from(count);
-                pc = next;
+                pc = program.cursor(next);
             }
-            if let Op::Enter { state } | Op::Pass { state, .. } = *program.op_at(pc) {
+            if let Op::Enter { state } | Op::Pass { state, .. } = *pc.op() {
                 match self.enter(program, id, pc, state, cur, fuel, observer) {
                     Some(value) => cur = value,
                     None => return Ok(Progress::Yielded),
                 }
-                pc = OpId(pc.0 + 1);
+                pc = pc.behind();
             }
-            let following = OpId(pc.0 + 1);
-            match *program.op_at(pc) {
+            match *pc.op() {
                 // Behind a state's beginning there is none; if there were, the next turn would see it.
                 Op::Enter { .. } | Op::Pass { .. } => {}
                 Op::Test { test, then, otherwise } => {
                     // Branches, not a select: the next op's address must not wait for the data.
                     match choice::quickly(&self.memory, program.test(test), cur) {
-                        Some(true) => pc = self.left(program, id, then, cur, observer)?,
-                        Some(false) => pc = self.left(program, id, otherwise, cur, observer)?,
+                        Some(true) => pc = self.left(program, id, program.cursor(then), cur, observer)?,
+                        Some(false) => pc = self.left(program, id, program.cursor(otherwise), cur, observer)?,
                         None => {
                             let target = if self.holds(program, id, test, cur, &mut held)? { then } else { otherwise };
-                            pc = self.left(program, id, target, cur, observer)?;
+                            pc = self.left(program, id, program.cursor(target), cur, observer)?;
                         }
                     }
                 }
                 Op::Switch { switch, otherwise } => {
                     let target = self.switch(program, id, switch, cur)?.unwrap_or(otherwise);
-                    pc = self.left(program, id, target, cur, observer)?;
+                    pc = self.left(program, id, program.cursor(target), cur, observer)?;
                 }
                 Op::Exit { .. } => pc = self.left(program, id, pc, cur, observer)?,
                 Op::Finish => {
@@ -151,46 +159,50 @@ impl Slot {
                     id = next;
                     *at = id;
                     let strand = self.strand(id);
-                    (pc, cur) = (strand.pc, strand.cur);
+                    (pc, cur) = (program.cursor(strand.pc), strand.cur);
                 }
-                op @ (Op::Constant { .. } | Op::Build { .. } | Op::Merge { .. }) => {
-                    (pc, cur) = self.make(program, id, pc, op, cur, observer)?;
+                Op::Constant { constant } => (pc, cur) = self.made(program, id, pc.behind(), program.constant(constant), observer)?,
+                Op::Build { node } => {
+                    let value = self.build_root(program, id, node, cur)?;
+                    (pc, cur) = self.made(program, id, pc.behind(), value, observer)?;
                 }
-                op => {
-                    pc = following;
-                    match self.work(program, id, op, cur, effects, observer)? {
-                        Some(value) => cur = value,
-                        None => {
-                            self.strand_mut(id).pc = following;
-                            return Ok(Progress::Parked);
-                        }
+                Op::Merge { .. } => (pc, cur) = self.made(program, id, pc, cur, observer)?,
+                op => match self.work(program, id, op, cur, effects, observer)? {
+                    Some(value) => (pc, cur) = (pc.behind(), value),
+                    None => {
+                        self.strand_mut(id).pc = program.place(pc.behind());
+                        return Ok(Progress::Parked);
                     }
-                }
+                },
             }
         }
     }
 
-    /// The usual ways to a value, and with it into the input: most often the one behind the other, and then the state is left.
+    /// Goes on with a value, most often into the input by a ResultPath and out of the state.
     #[inline(always)]
-    fn make<O: Observer>(&mut self, program: &Program, id: u32, pc: OpId, op: Op, cur: Value, observer: &mut O) -> Result<(OpId, Value), Raised> {
-        let (made, pc) = match op {
-            Op::Constant { constant } => (program.constant(constant), OpId(pc.0 + 1)),
-            Op::Build { node } => (self.build_root(program, id, node, cur)?, OpId(pc.0 + 1)),
-            _ => (cur, pc),
-        };
-        let Op::Merge { target } = *program.op_at(pc) else { return Ok((pc, made)) };
-        let merged = self.merge(program, id, target, made)?;
-        let pc = self.left(program, id, OpId(pc.0 + 1), merged, observer)?;
+    fn made<'p, O: Observer>(&mut self, program: &'p Program, id: u32, pc: Cursor<'p>, value: Value, observer: &mut O) -> Result<(Cursor<'p>, Value), Raised> {
+        let Op::Merge { target } = *pc.op() else { return Ok((pc, value)) };
+        let merged = self.merge(program, id, target, value)?;
+        let pc = self.left(program, id, pc.behind(), merged, observer)?;
         Ok((pc, merged))
     }
 
     /// Enters a state; `None` when the thread is to be handed back first, else the value, which may have moved.
     #[inline]
     #[expect(clippy::too_many_arguments, reason = "these are the loop's registers")]
-    fn enter<O: Observer>(&mut self, program: &Program, id: u32, pc: OpId, state: StateId, cur: Value, fuel: &mut Fuel, observer: &mut O) -> Option<Value> {
+    fn enter<O: Observer>(
+        &mut self,
+        program: &Program,
+        id: u32,
+        pc: Cursor<'_>,
+        state: StateId,
+        cur: Value,
+        fuel: &mut Fuel,
+        observer: &mut O,
+    ) -> Option<Value> {
         let mut cur = cur;
         if !self.spend(fuel, 1) {
-            cur = self.refuel(id, pc, cur, fuel)?;
+            cur = self.refuel(id, program.place(pc), cur, fuel)?;
         }
         let (now, event) = (self.now, self.events + 1);
         self.strand_mut(id).enter(state, cur, now, event);
@@ -201,15 +213,15 @@ impl Slot {
 
     /// Where to go on from `pc`: behind the Exit there, if it is one, which is carried out on the way.
     #[inline]
-    fn left<O: Observer>(&mut self, program: &Program, id: u32, pc: OpId, cur: Value, observer: &mut O) -> Result<OpId, Raised> {
-        let Op::Exit { next } = *program.op_at(pc) else { return Ok(pc) };
+    fn left<'p, O: Observer>(&mut self, program: &'p Program, id: u32, pc: Cursor<'p>, cur: Value, observer: &mut O) -> Result<Cursor<'p>, Raised> {
+        let Op::Exit { next } = *pc.op() else { return Ok(pc) };
         self.leave(program, id, pc, cur, observer)?;
-        Ok(next)
+        Ok(program.cursor(next))
     }
 
     /// Leaves the strand's state with `cur`.
     #[inline]
-    fn leave<O: Observer>(&mut self, program: &Program, id: u32, pc: OpId, cur: Value, observer: &mut O) -> Result<(), Raised> {
+    fn leave<O: Observer>(&mut self, program: &Program, id: u32, pc: Cursor<'_>, cur: Value, observer: &mut O) -> Result<(), Raised> {
         self.within_limit(program, id, cur)?;
         self.tell_way_on(program, id, pc, observer);
         self.exited(program, id, cur, observer);
@@ -299,13 +311,13 @@ impl Slot {
 
     /// Tells who listens how a state is left; a catcher has been told when it took over.
     #[inline]
-    fn tell_way_on<O: Observer>(&self, program: &Program, id: u32, pc: OpId, observer: &mut O) {
+    fn tell_way_on<O: Observer>(&self, program: &Program, id: u32, pc: Cursor<'_>, observer: &mut O) {
         if !O::LISTENS || self.strands[id as usize].catching {
             return;
         }
         let state = self.strands[id as usize].state;
         let code = &program.states[state.0 as usize];
-        let decision = if code.kind == StateType::Choice { Decision::Chooses(program.exits_before(code.entry, pc)) } else { Decision::GoesOn };
+        let decision = if code.kind == StateType::Choice { Decision::Chooses(program.exits_before(code.entry, program.place(pc))) } else { Decision::GoesOn };
         observer.decision(state, decision);
     }
 

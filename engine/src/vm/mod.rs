@@ -262,13 +262,11 @@ impl Slot {
     }
 
     fn run_queue<O: Observer>(&mut self, program: &Program, fuel: &mut dispatch::Fuel, kept: &mut u32, effects: &mut Effects, observer: &mut O) -> Step {
+        let is_bounded = program.workflow_type == WorkflowType::Standard;
         // Nothing has come for a strand that has yet to run.
-        let mut turn = if std::mem::take(&mut self.is_fresh) {
-            Some(self.go_on(program, 0, fuel, effects, observer))
-        } else {
-            self.take_turn(program, fuel, effects, observer)
-        };
-        while let Some(progress) = turn {
+        let is_fresh = std::mem::take(&mut self.is_fresh);
+        let mut progress = if is_fresh { self.go_on(program, 0, fuel, effects, observer) } else { dispatch::Progress::Parked };
+        loop {
             match progress {
                 dispatch::Progress::Parked => {}
                 // It has put its strand back.
@@ -282,21 +280,15 @@ impl Slot {
                     return step;
                 }
             }
-            turn = self.take_turn(program, fuel, effects, observer);
+            let Some(strand) = self.queue.pop_front() else { break };
+            let is_full = is_bounded && self.events + 1 >= HISTORY_EVENTS_MAX;
+            progress = if is_full { self.fail_history(program, strand, effects, observer) } else { self.advance(program, strand, fuel, effects, observer) };
         }
         if !self.deadline_asked && self.deadline.0 != u64::MAX {
             self.deadline_asked = true;
             effects.list.push(Effect::Sleep { id: self.deadline_id(), until: self.deadline });
         }
         Step::Suspended
-    }
-
-    /// Runs the next strand of the queue, if there is one.
-    #[inline(never)]
-    fn take_turn<O: Observer>(&mut self, program: &Program, fuel: &mut dispatch::Fuel, effects: &mut Effects, observer: &mut O) -> Option<dispatch::Progress> {
-        let strand = self.queue.pop_front()?;
-        let is_full = program.workflow_type == WorkflowType::Standard && self.events + 1 >= HISTORY_EVENTS_MAX;
-        Some(if is_full { self.fail_history(program, strand, effects, observer) } else { self.advance(program, strand, fuel, effects, observer) })
     }
 
     fn deadline_id(&self) -> EffectId {

@@ -9,14 +9,19 @@ use crate::value::{Tag, Value};
 
 impl Slot {
     /// Fills in a whole template over `cur`.
-    #[inline(never)]
+    #[inline(always)]
     pub(super) fn build_root(&mut self, program: &Program, id: u32, node: NodeId, cur: Value) -> Result<Value, Raised> {
         if let Some(Some(plan)) = program.pools.plans.get(node.index())
             && let Some(value) = self.build_planned(program, plan, cur)
-            && value.is_within(self.limits.payload_bytes_max)
         {
             return Ok(value);
         }
+        self.build_whole(program, id, node, cur)
+    }
+
+    /// The same without a plan.
+    #[inline(never)]
+    fn build_whole(&mut self, program: &Program, id: u32, node: NodeId, cur: Value) -> Result<Value, Raised> {
         let value = match program.pools.nodes[node.index()] {
             // Without a further call.
             Node::Record { first, count, frame } => {
@@ -28,12 +33,13 @@ impl Slot {
         Ok(value)
     }
 
-    /// The usual template; nothing when something is not found, or there is no room: then [`build`](Self::build), its slow twin, says what is wrong.
-    #[inline]
+    /// The usual template; nothing when something is not found, when there is no room, or when it gets too large: then [`build`](Self::build), its slow twin, says what is wrong.
+    #[inline(never)]
     fn build_planned(&mut self, program: &Program, plan: &Plan, cur: Value) -> Option<Value> {
-        let (start, found, depth) = match self.memory.append_filled(&plan.cells, &plan.paths, cur) {
-            Some((start, found)) => (start, found, plan.depth),
-            None => self.fill_in(program, plan, cur)?,
+        let start = self.memory.append(&plan.cells)?;
+        let (found, depth) = match self.memory.fill(start, &plan.paths, cur) {
+            Some(found) => (found, plan.depth),
+            None => self.fill_slowly(program, plan, start, cur)?,
         };
         let mut size = plan.size + found;
         for &cell in &plan.names {
@@ -42,24 +48,30 @@ impl Slot {
             self.memory.set(start + cell, name);
         }
         let size = u32::try_from(size).unwrap_or(u32::MAX);
-        Some(Value::object(depth.saturating_add(1), start, plan.pairs, size))
+        let value = Value::object(depth.saturating_add(1), start, plan.pairs, size);
+        value.is_within(self.limits.payload_bytes_max).then_some(value)
     }
 
-    /// Appends a plan's cells and fills in what its paths find, wherever that lies; where the first cell is, how many bytes were found, and how deep all is.
+    /// Fills in what a plan's paths find, wherever that lies; how many bytes were found, and how deep all is.
     #[inline(never)]
-    fn fill_in(&mut self, program: &Program, plan: &Plan, cur: Value) -> Option<(u32, u64, u16)> {
-        let start = self.memory.append(&plan.cells)?;
+    fn fill_slowly(&mut self, program: &Program, plan: &Plan, start: u32, cur: Value) -> Option<(u64, u16)> {
         let (mut size, mut depth) = (0, plan.depth);
         for at in &plan.paths {
-            let found = self.read_plain(program, PathId(at.path), cur)?;
-            if found.tag() == Tag::Overlay {
-                self.memory.share();
-            }
-            depth = depth.max(found.depth());
-            size += u64::from(found.size());
-            self.memory.set(start + at.cell, found);
+            let value = match self.memory.scalar_below(at.path as usize, at.first, cur) {
+                Some((_, span)) => Value::of_record(span),
+                None => {
+                    let found = self.read_plain(program, PathId(at.path), cur)?;
+                    if found.tag() == Tag::Overlay {
+                        self.memory.share();
+                    }
+                    depth = depth.max(found.depth());
+                    found
+                }
+            };
+            size += u64::from(value.size());
+            self.memory.set(start + at.cell, value);
         }
-        Some((start, size, depth))
+        Some((size, depth))
     }
 
     /// Fills in a whole template over `cur`, for a caller that has limits of its own.
