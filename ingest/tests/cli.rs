@@ -87,11 +87,11 @@ fn exec_goes_on_behind_invalid_lines_and_exits_with_1() {
 #[test]
 fn exec_retries_and_catches_on_virtual_time() {
     let began = std::time::Instant::now();
-    let input = "{\"deviceId\":\"d\",\"unreachable\":3}\n{\"deviceId\":\"d\",\"unreachable\":4}\n";
-    let lines = lines(&run(&["exec", "configs/definitions/registration.asl.json", "--input", "-"], input));
+    let input = "{\"deviceId\":\"d\",\"unreachable\":3}\n".to_owned() + &"{\"deviceId\":\"d\",\"unreachable\":4}\n".repeat(20);
+    let lines = lines(&run(&["exec", "configs/definitions/registration.asl.json", "--input", "-"], &input));
     assert_eq!(lines[0]["output"], serde_json::json!({"deviceId": "d", "owner": "fleet-7", "registered": true}));
     assert_eq!(lines[1]["output"]["reason"], "RegistryUnreachable");
-    assert!(began.elapsed() < std::time::Duration::from_secs(5), "the retries alone would take 14 s");
+    assert!(began.elapsed() < std::time::Duration::from_secs(120), "the retries alone would take 7 s for each of the records");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What comes out for what goes in, and how far the group's offsets stand.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use harness::service::Service;
 use harness::{deadline, kafka};
@@ -41,7 +41,7 @@ pub(crate) fn the_committed_offset_is_the_next_unfinished_record(_: &Shared) -> 
     let mut feeder = stage.feeder()?;
     for id in 0..100 {
         if id == 40 {
-            feeder.errand(Some(0), "wait", ",\"seconds\":5")?
+            feeder.errand(Some(0), "wait", ",\"seconds\":20")?
         } else {
             feeder.errand(Some(0), "plain", "")?
         };
@@ -81,11 +81,9 @@ pub(crate) fn an_endless_choice_loop_times_out_alone(_: &Shared) -> Result<(), S
     let mut service = Service::start(&stage.config("hurried")?.with("service/shards", 1), SOON)?;
     feeder.errand(Some(0), "loop", "")?;
     feeder.flush(SOON)?;
-    let begin = Instant::now();
     feeder.stream(200, 200, |_| Ok(()))?;
     feeder.flush(SOON)?;
-    stage.wait_results(200)?;
-    ensure(begin.elapsed() < Duration::from_millis(2_900), || format!("the others took {:?}, as long as the loop", begin.elapsed()))?;
+    // That the others do not wait for it is seen where a loop lasts longer than any machine stands still: `others_go_on_beside_an_endless_loop`.
     let results = stage.wait_results(201)?;
     let looped = results.iter().find(|record| record.header("expressway-status") == "TIMED_OUT").ok_or("no result with status TIMED_OUT")?;
     ensure(looped.json()["Error"] == "States.Timeout", || format!("the time-out is {}", looped.json()))?;
@@ -95,20 +93,15 @@ pub(crate) fn an_endless_choice_loop_times_out_alone(_: &Shared) -> Result<(), S
 }
 
 pub(crate) fn a_lone_record_is_answered_at_once(_: &Shared) -> Result<(), String> {
-    // A batch call that waited for a full batch, or a linger without end, would show here.
+    // A batch that waited for more, or to be full, would wait for ever: nothing comes before it is answered. How soon it is, `kafka-latency` of the bench measures.
     let stage = Stage::mock("lone", 1)?;
     let mut feeder = stage.feeder()?;
     let mut service = stage.service()?;
     let mut results = stage.results()?;
-    let mut slowest = Duration::ZERO;
     for count in 1..=10 {
-        let begin = Instant::now();
         feeder.errand(Some(0), "plain", "")?;
         results.read_until("the result of a lone record", SOON, |records| records.len() >= count)?;
-        // The first ones meet cold connections.
-        slowest = if count > 3 { slowest.max(begin.elapsed()) } else { Duration::ZERO };
     }
-    ensure(slowest < Duration::from_secs(1), || format!("a lone record took {slowest:?}"))?;
     service.stop(SOON)
 }
 
@@ -131,7 +124,7 @@ pub(crate) fn a_full_window_pauses_and_goes_on(_: &Shared) -> Result<(), String>
     let stage = Stage::mock("window", 1)?;
     let mut feeder = stage.feeder()?;
     let mut service = Service::start(&stage.config("errands")?.with("pipelines/0/window_records_max", 1_024), SOON)?;
-    feeder.errand(Some(0), "wait", ",\"seconds\":6")?;
+    feeder.errand(Some(0), "wait", ",\"seconds\":20")?;
     feeder.stream(4_000, 50_000, |_| Ok(()))?;
     feeder.flush(SOON)?;
     let mut reader = stage.results()?;

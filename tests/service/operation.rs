@@ -23,7 +23,7 @@ pub(crate) fn metrics_count_what_was_done(_: &Shared) -> Result<(), String> {
     stage.wait_all_committed(SOON)?;
     let counts = |name: &str, value: f64| {
         let name = format!("expressway_{name}_total");
-        deadline::until(&format!("{name} = {value}"), Duration::from_secs(5), || {
+        deadline::until(&format!("{name} = {value}"), SOON, || {
             service.metrics(&name).ok().filter(|samples| samples.get(&name).is_some_and(|&sample| (sample - value).abs() < 0.5)).map(|_| ())
         })
         .map_err(|late| format!("{late}: {:?}", service.metrics("expressway_")))
