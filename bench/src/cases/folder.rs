@@ -134,8 +134,11 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("cases")
     }
 
+    /// A case, its definition where a module makes it, and what is run.
+    type Shown = (&'static str, Option<String>, Workload);
+
     /// Those of which a module makes the definition or the outputs: what the folder has to show.
-    fn shown() -> Result<Vec<(&'static str, Option<String>, Workload)>, Error> {
+    fn shown() -> Result<Vec<Shown>, Error> {
         let alert = Workload { program: program(ALERT, "alert")?, inputs: vec![Messages::alerts(SHOWN, 1)], expected: Box::new(reference::alert) };
         let choices = choices(8, 20, Rules::String, Trace::Silent);
         Ok(vec![
