@@ -1,6 +1,6 @@
 //! What the fast ways of the loop must not change: each case says what a way that copies and counts one by one gives.
 
-use expressway_engine::{Budget, Effects, Silent, Slot, Step};
+use expressway_engine::{Budget, Effects, ExecutionName, Program, Shapes, Silent, Slot, Start, Step};
 
 use crate::support::{START, output, program, start};
 
@@ -137,6 +137,66 @@ fn numbers_strings_and_literals_of_any_length_are_told_apart() {
             "Y":{{"Type":"Pass","Result":true,"End":true}},"N":{{"Type":"Pass","Result":false,"End":true}}}}}}"#
         );
         assert_eq!(output(&definition, &format!(r#"{{"v":{number}}}"#)), expected.to_string(), "{operator} {number}");
+    }
+}
+
+/// Values of every kind, near the literals that they are compared with.
+const VALUES: &str = r#"0 1 7 19 20 21 -1 -2 -0 20.0 2e1 99999998 99999999 100000000 123456789012 12345678901234567890 null true [20] {}
+    "" "a" "b" "\u0061" "ab" "abcde" "abcdef" "abcdeg" "abcdefghijklmn" "abcdefghijklmm" "abcdefghijklmno" "abcdefghijklmnx" "é" "20""#;
+
+/// Two Choices with the same rules, one on the record and one on what lies over it, a result path on each way, and a template between them.
+fn two_choices(rules: &str) -> String {
+    let later = rules.replace(r#""Next":"Y""#, r#""Next":"E""#);
+    format!(
+        r#"{{"StartAt":"A","States":{{"A":{{"Type":"Choice","Choices":[{rules}],"Default":"N"}},
+        "N":{{"Type":"Pass","Result":[0],"ResultPath":"$.x","Next":"T"}},"Y":{{"Type":"Pass","Result":1,"ResultPath":"$.v","Next":"T"}},
+        "T":{{"Type":"Pass","Parameters":{{"v.$":"$.v","i.$":"$.o.i","k":1,"e.$":"$$.Execution.Name"}},"ResultPath":"$.made","Next":"B"}},
+        "B":{{"Type":"Choice","Choices":[{later}],"Default":"Z"}},"E":{{"Type":"Succeed"}},"Z":{{"Type":"Pass","Result":2,"ResultPath":"$.z","End":true}}}}}}"#
+    )
+}
+
+/// Rules of one test each, and the strings among them as rules of one Choice.
+fn rules_of_literals() -> Vec<String> {
+    let rule = |member: &str, check: &str| format!(r#"{{"Variable":"$.{member}",{check},"Next":"Y"}}"#);
+    let numbers = ["-1", "0", "20", "99999999", "100000000", "123456789012"];
+    let operators = ["Equals", "LessThan", "LessThanEquals", "GreaterThan", "GreaterThanEquals"];
+    let numeric = operators.into_iter().flat_map(|operator| numbers.map(|number| format!(r#""Numeric{operator}":{number}"#)));
+    let strings = ["", "a", "ab", "abcde", "abcdef", "abcdefghijklmn", "abcdefghijklmno", "\\u00e9", "20"].map(|text| format!(r#""StringEquals":"{text}""#));
+    let switch = |strings: &[String]| strings.iter().map(|check| rule("v", check)).collect::<Vec<_>>().join(",");
+    let plain: Vec<String> = strings.iter().filter(|check| !check.contains('\\')).cloned().collect();
+    let switches = [switch(&strings), switch(&plain)];
+    let single = numeric.chain(strings).map(|check| format!("{},{}", rule("v", &check), rule("w", r#""IsPresent":true"#)));
+    single.chain(switches).collect()
+}
+
+/// Everything to be seen of an execution's end.
+fn ended(slot: &mut Slot, program: &Program) -> (Step, String, Option<String>, Option<String>, u64) {
+    let step = slot.run(program, START, Budget::default(), &mut Effects::default(), &mut Silent);
+    let mut output = Vec::new();
+    if step == Step::Succeeded {
+        slot.write_output(program, &mut output);
+    }
+    let failure = slot.failure();
+    let [error, cause] = [failure.error, failure.cause].map(|text| text.map(str::to_owned));
+    (step, String::from_utf8(output).expect("outputs are UTF-8"), error, cause, slot.transitions())
+}
+
+#[test]
+fn what_a_shape_tells_of_a_record_changes_no_choice_and_no_template() {
+    let values: Vec<&str> = VALUES.split_whitespace().collect();
+    for rules in rules_of_literals() {
+        let program = program(&two_choices(&rules));
+        let (mut shapes, mut slot, mut twin) = (Shapes::new(), Slot::new(0), Slot::new(1));
+        for (offset, value) in (95..).zip(values.iter().cycle().take(values.len() * 12)) {
+            let input = format!(r#"{{"a":[1],"v":{value},"o":{{"i":{offset}}}}}"#);
+            let start = Start { name: ExecutionName::Position { topic: "topic", partition: 3, offset }, ..start() };
+            slot.start_with(&program, input.as_bytes(), &start, &mut shapes).expect("a valid input");
+            twin.start(&program, input.as_bytes(), &start).expect("a valid input");
+            let (quick, slow) = (ended(&mut slot, &program), ended(&mut twin, &program));
+            assert_eq!(quick, slow, "{rules} {input}");
+            assert_eq!((slow.0, slow.1.contains(&format!(r#""e":"topic-3-{offset}""#))), (Step::Succeeded, true), "{rules} {input}");
+        }
+        assert!(shapes.counts().hits > 0, "shapes are learned");
     }
 }
 

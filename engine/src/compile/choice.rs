@@ -62,7 +62,8 @@ impl Emitter<'_> {
         }
         let path = on.expect("a switch has rules");
         let switch = SwitchId(next_id(&self.pools.switches));
-        self.pools.switches.push(Switch { path, cases: cases.into(), table: Box::default(), escaped: false });
+        let first = self.pools.paths[path.index()].first();
+        self.pools.switches.push(Switch { path, first, cases: cases.into(), table: Box::default(), escaped: false });
         self.emit(Op::Switch { switch, otherwise: otherwise.target() });
     }
 

@@ -326,6 +326,8 @@ pub(crate) enum Side {
 #[derive(Debug, Clone)]
 pub(crate) struct Switch {
     pub(crate) path: PathId,
+    /// The member that is the first step of the path, if it is one.
+    pub(crate) first: Symbol,
     /// The literals, all different, with the ops they lead to.
     pub(crate) cases: Box<[(ConstantId, OpId)]>,
     /// Open-addressed, by hash of the raw text with its quotes; a power of two large, at most a quarter full. Filled in when the constants are known.

@@ -247,6 +247,9 @@ impl Memory {
     /// Fills in cells from `start` with the scalars of the record that all the paths lead to from `base`: the usual template. Returns their bytes; `None` says nothing.
     #[inline(always)]
     pub(crate) fn fill(&mut self, start: u32, fillings: &[Filling], base: Value) -> Option<u64> {
+        if fillings.is_empty() {
+            return Some(0);
+        }
         let hides = |member| fillings.iter().any(|filling| filling.first == member || filling.first == Symbol::NONE);
         if !self.shows_record(base, hides) {
             return None;

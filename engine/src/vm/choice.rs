@@ -145,27 +145,27 @@ impl Slot {
     #[inline]
     pub(super) fn switch(&mut self, program: &Program, id: u32, switch: SwitchId, cur: Value) -> Result<Option<OpId>, Raised> {
         let switch = &program.pools.switches[switch.index()];
+        if let Some((document, span)) = self.memory.scalar_below(switch.path.index(), switch.first, cur)
+            && span.is_plain()
+            && !switch.escaped
+            && let Some(text) = document.padded().0.get(span.start as usize..span.end() as usize)
+        {
+            return Ok(if span.kind() == Kind::String { case_of(program, switch, text) } else { None });
+        }
+        self.switch_otherwise(program, id, switch, cur)
+    }
+
+    /// The same for any value: the slow twin.
+    #[inline(never)]
+    fn switch_otherwise(&mut self, program: &Program, id: u32, switch: &Switch, cur: Value) -> Result<Option<OpId>, Raised> {
         let Some(value) = self.read(program, id, switch.path, cur)? else {
             return Err(self.raise_invalid_choice(program, id, switch.path));
         };
         if value.kind() != Kind::String {
             return Ok(None);
         }
-        let text = self.view(program).text(value);
-        let literal = Literal::new(text);
-        let mask = switch.table.len() - 1;
-        let mut slot = literal.hash() & mask;
-        loop {
-            let entry = &switch.table[slot & mask];
-            if entry.literal == literal && (literal.len <= Literal::WHOLE_MAX || text == program.constant_text(entry.constant)) {
-                return Ok(Some(entry.target));
-            }
-            if entry.literal.len == 0 {
-                break;
-            }
-            slot += 1;
-        }
-        Ok(if switch.escaped || value.is_escaped() { self.switch_slow(program, switch, value) } else { None })
+        let found = case_of(program, switch, self.view(program).text(value));
+        Ok(if found.is_none() && (switch.escaped || value.is_escaped()) { self.switch_slow(program, switch, value) } else { found })
     }
 
     /// Equal strings can differ in their escapes only when one of them has some: the slow twin.
@@ -179,6 +179,24 @@ impl Slot {
     fn raise_invalid_choice(&mut self, program: &Program, id: u32, path: PathId) -> Raised {
         let text = &program.path(path).text;
         self.raise_runtime(program, id, format_args!("Invalid path '{text}': The choice state's condition path references an invalid value."))
+    }
+}
+
+/// Where the case of a switch leads that is spelled like a string, quotes included.
+#[inline]
+fn case_of(program: &Program, switch: &Switch, text: &[u8]) -> Option<OpId> {
+    let literal = Literal::new(text);
+    let mask = switch.table.len() - 1;
+    let mut slot = literal.hash() & mask;
+    loop {
+        let entry = &switch.table[slot & mask];
+        if entry.literal == literal && (literal.len <= Literal::WHOLE_MAX || text == program.constant_text(entry.constant)) {
+            return Some(entry.target);
+        }
+        if entry.literal.len == 0 {
+            return None;
+        }
+        slot += 1;
     }
 }
 

@@ -312,7 +312,7 @@ impl Slot {
     /// Tells who listens how a state is left; a catcher has been told when it took over.
     #[inline]
     fn tell_way_on<O: Observer>(&self, program: &Program, id: u32, pc: Cursor<'_>, observer: &mut O) {
-        if !O::LISTENS || self.strands[id as usize].catching {
+        if !O::LISTENS || self.strands[id as usize].catches > 0 {
             return;
         }
         let state = self.strands[id as usize].state;

@@ -210,7 +210,7 @@ impl Slot {
             self.kill_frame(program, frame, id, effects, observer);
         }
         loop {
-            let catchable = !self.strands[id as usize].catching && !is_runtime;
+            let catchable = self.strands[id as usize].catches == 0 && !is_runtime;
             if catchable && self.retry(program, id, effects, observer) {
                 return Progress::Parked;
             }
@@ -303,7 +303,7 @@ impl Slot {
         let strand = &mut self.strands[id as usize];
         strand.cur = output;
         strand.pc = catcher.entry;
-        strand.catching = true;
+        strand.catches = 1;
         if O::LISTENS {
             observer.decision(strand.state, Decision::Catches(number(index)));
         }

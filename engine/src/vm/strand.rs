@@ -58,10 +58,10 @@ pub(super) struct Strand {
     pub(super) index: u32,
     pub(super) life: Life,
     pub(super) inbox: Inbox,
-    /// A catcher of the state has taken over: its errors are not caught again.
-    pub(super) catching: bool,
     /// Retries of this visit of the state, over all its retriers.
     pub(super) retry_count: u32,
+    /// Catchers of the state that have taken over, at most one: its errors are not caught again. As wide as what is reset together with it.
+    pub(super) catches: u32,
     /// Retries of this visit for each retrier; means nothing before the first retry.
     pub(super) retries: Vec<u32>,
     /// The variables of its scope by number; those behind the end have no value.
@@ -85,8 +85,8 @@ impl Strand {
             index: 0,
             life: Life::Free,
             inbox: Inbox::Empty,
-            catching: false,
             retry_count: 0,
+            catches: 0,
             retries: Vec::new(),
             variables: Vec::new(),
             reply_error: String::new(),
@@ -125,8 +125,8 @@ impl Strand {
         self.state = state;
         self.raw = input;
         self.entered_at = now;
-        self.catching = false;
         self.retry_count = 0;
+        self.catches = 0;
     }
 }
 

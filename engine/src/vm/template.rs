@@ -5,7 +5,7 @@ use super::failure::Raised;
 use crate::program::Program;
 use crate::program::op::{NodeId, PathId};
 use crate::program::pool::{Node, Plan};
-use crate::value::{Tag, Value};
+use crate::value::{Filling, Tag, Value};
 
 impl Slot {
     /// Fills in a whole template over `cur`.
@@ -37,11 +37,18 @@ impl Slot {
     #[inline(never)]
     fn build_planned(&mut self, program: &Program, plan: &Plan, cur: Value) -> Option<Value> {
         let start = self.memory.append(&plan.cells)?;
-        let (found, depth) = match self.memory.fill(start, &plan.paths, cur) {
-            Some(found) => (found, plan.depth),
-            None => self.fill_slowly(program, plan, start, cur)?,
-        };
-        let mut size = plan.size + found;
+        let (mut size, mut depth) = (plan.size, plan.depth);
+        match self.memory.fill(start, &plan.paths, cur) {
+            Some(found) => size += found,
+            None => {
+                for filling in &plan.paths {
+                    let value = self.find(program, filling, cur)?;
+                    depth = depth.max(value.depth());
+                    size += u64::from(value.size());
+                    self.memory.set(start + filling.cell, value);
+                }
+            }
+        }
         for &cell in &plan.names {
             let name = self.name_value().ok()?;
             size += u64::from(name.size());
@@ -52,26 +59,17 @@ impl Slot {
         value.is_within(self.limits.payload_bytes_max).then_some(value)
     }
 
-    /// Fills in what a plan's paths find, wherever that lies; how many bytes were found, and how deep all is.
+    /// What a path of a plan finds, wherever that lies.
     #[inline(never)]
-    fn fill_slowly(&mut self, program: &Program, plan: &Plan, start: u32, cur: Value) -> Option<(u64, u16)> {
-        let (mut size, mut depth) = (0, plan.depth);
-        for at in &plan.paths {
-            let value = match self.memory.scalar_below(at.path as usize, at.first, cur) {
-                Some((_, span)) => Value::of_record(span),
-                None => {
-                    let found = self.read_plain(program, PathId(at.path), cur)?;
-                    if found.tag() == Tag::Overlay {
-                        self.memory.share();
-                    }
-                    depth = depth.max(found.depth());
-                    found
-                }
-            };
-            size += u64::from(value.size());
-            self.memory.set(start + at.cell, value);
+    fn find(&mut self, program: &Program, filling: &Filling, cur: Value) -> Option<Value> {
+        if let Some((_, span)) = self.memory.scalar_below(filling.path as usize, filling.first, cur) {
+            return Some(Value::of_record(span));
         }
-        Some((size, depth))
+        let found = self.read_plain(program, PathId(filling.path), cur)?;
+        if found.tag() == Tag::Overlay {
+            self.memory.share();
+        }
+        Some(found)
     }
 
     /// Fills in a whole template over `cur`, for a caller that has limits of its own.
