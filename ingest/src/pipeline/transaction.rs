@@ -46,7 +46,7 @@ const PAUSE_MAX_NS: u64 = 1_000_000_000;
 const LOOK_NS: u64 = 10_000_000;
 
 /// How often in a minute a producer is made anew: an outage takes one, and two processes that share an id would go on for ever.
-pub(crate) const RENEWALS_MAX: usize = 3;
+pub(crate) const RENEWALS_MAX: usize = 6;
 const MINUTE_NS: u64 = 60_000_000_000;
 
 /// Makes a shard's producer anew.
@@ -130,6 +130,8 @@ pub(crate) struct Transaction {
     broken: Option<(String, Option<Doubt>)>,
     /// Since when there is something to commit.
     since_ns: Option<u64>,
+    /// Since when the broker may know of this transaction, which it does also when all that it held was forgotten with its partitions.
+    begun_ns: Option<u64>,
     /// Why it can only be aborted.
     doom: Option<String>,
     cuts: Vec<Cut>,
@@ -161,6 +163,7 @@ impl Transaction {
             renewals: VecDeque::new(),
             broken: None,
             since_ns: None,
+            begun_ns: None,
             doom: None,
             cuts: Vec::new(),
             offsets: TopicPartitionList::new(),
@@ -247,10 +250,11 @@ impl Transaction {
 
     /// Notes whether there is something to commit.
     pub(crate) fn note(&mut self, has_content: bool, now_ns: u64) {
-        if !has_content {
+        if has_content {
+            self.since_ns.get_or_insert(now_ns);
+            self.begun_ns.get_or_insert(now_ns);
+        } else {
             self.since_ns = None;
-        } else if self.since_ns.is_none() {
-            self.since_ns = Some(now_ns);
         }
     }
 
@@ -301,8 +305,10 @@ impl Transaction {
 
     /// What the clerk says, once. The transaction that it is about is over then.
     pub(crate) fn answer(&mut self, now_ns: u64) -> Option<Answer> {
-        let answer = match (self.answers.try_recv().ok()?, self.since_ns.take()) {
-            (Answer::Broken(text, doubt), since_ns) if self.may_renew(since_ns.map(|since_ns| now_ns.saturating_sub(since_ns)), now_ns) => {
+        let answer = self.answers.try_recv().ok()?;
+        self.since_ns = None;
+        let answer = match (answer, self.begun_ns.take()) {
+            (Answer::Broken(text, doubt), begun_ns) if self.may_renew(begun_ns.map(|begun_ns| now_ns.saturating_sub(begun_ns)), now_ns) => {
                 self.broken = Some((text.clone(), doubt));
                 Answer::Broken(text, None)
             }
