@@ -7,7 +7,7 @@
 //! - [`queue`] consumes in batches from a shard's own native queue.
 //! - [`producer`] sends records with headers, a bundle in one call, and hands out delivery reports in batches.
 //! - [`token`] gives clients what SASL's OAUTHBEARER lets in.
-//! - [`transaction`] has the transactional calls of a producer, and what fences them.
+//! - [`transaction`] has the transactional calls of a producer, and what fences them; [`failure`] is why one of them failed.
 //! - [`bundle`] is what goes out in one call.
 //! - [`headers`] are those of one record.
 //!
@@ -15,6 +15,7 @@
 
 pub(crate) mod bundle;
 pub(crate) mod client;
+pub(crate) mod failure;
 pub(crate) mod headers;
 pub(crate) mod native;
 pub(crate) mod producer;

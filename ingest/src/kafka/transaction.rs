@@ -14,26 +14,9 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka_sys as sys;
 
 use super::producer::SharedClient;
-use super::{ConsumerCalls as _, ConsumerHandle, ErrorCode};
+use super::{ConsumerCalls as _, ConsumerHandle};
 
-/// What an error asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// The same call again.
-    Again,
-    /// The transaction has to be aborted.
-    Abort,
-    /// The producer is of no use any more.
-    Fatal,
-}
-
-/// Why a call did not do what it is for.
-#[derive(Debug, Clone)]
-pub(crate) struct Failure {
-    pub(crate) kind: Kind,
-    pub(crate) code: ErrorCode,
-    pub(crate) text: String,
-}
+pub(crate) use super::failure::{Failure, Kind};
 
 /// The transactional calls of one producer.
 #[derive(Clone)]
