@@ -215,10 +215,12 @@ impl Sink {
             To::Results => (&mut self.producer, &mut self.results),
             To::DeadLetters => (&mut self.producer, &mut self.dead_letters),
         };
-        let (lanes, mut invalid, mut met) = (&mut destination.lanes, Vec::new(), None);
+        let (lanes, mut invalid, mut met, mut is_spoilt) = (&mut destination.lanes, Vec::new(), None, false);
         let sent = producer.send_bundle(&destination.topic, partition, bundle, |rejected| {
             let Rejected { key, value, headers, opaque, code } = rejected;
             met = Some(code);
+            // What the client has no room for goes a little later in the same transaction: the next one would be as large.
+            is_spoilt |= code != ErrorCode::QueueFull;
             match fate(code, not_before_ns) {
                 None => invalid.push((lone(key, value, headers, opaque), code)),
                 Some(fate) => lanes.rejected(partition, key, value, headers, opaque, fate),
@@ -229,7 +231,9 @@ impl Sink {
         if let Some(code) = met {
             self.note(to, code, now_ns);
             self.back_off(code);
-            self.doom(|| format!("the broker does not take a record of it: {code}"));
+            if is_spoilt {
+                self.doom(|| format!("the client does not take a record of it: {code}"));
+            }
         }
         for (record, code) in invalid {
             self.refuse(to, partition, record, code, now_ns, refused);
