@@ -243,8 +243,7 @@ fn to_json(settings: &Settings, load: &Load, stops: &Stops, outcome: &Outcome) -
 /// What makes a result a failure.
 #[must_use]
 pub fn wrong(json: &Value) -> Option<String> {
-    let count = |key: &str| json[key].as_u64().unwrap_or(u64::MAX);
-    if count("lost") + count("duplicates") + count("unknown") > 0 {
+    if ["lost", "duplicates", "unknown"].iter().any(|key| json[*key] != 0) {
         return Some(format!("{} records have no result, {} more than one, {} results have no record", json["lost"], json["duplicates"], json["unknown"]));
     }
     let is_late = json["exit_ms_max"].as_f64() > json["deadline_ms"].as_f64();
