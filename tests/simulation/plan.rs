@@ -15,7 +15,7 @@ pub(crate) const REQUEST_RECORDS_MAX: usize = 10_000;
 /// Records that stall, where some do: one more than there are slots, which are as many as partitions at the most.
 pub(crate) const STALLS_MAX: u32 = 5;
 /// How long an execution lasts at most where some stall; longer than a partition may stand still.
-pub(crate) const STALL_S: u64 = 120;
+pub(crate) const STALL_S: u64 = 60;
 /// Faults begin before that.
 const FAULTS_UNTIL_MS: u64 = 3_000;
 /// How much longer than a drain the application may leave the client unpolled; the service asks for five seconds.

@@ -22,7 +22,9 @@ const CALM_WITHOUT_FAULTS_NS: u64 = 600 * MS;
 /// Once faults have ended, what is owed must come in, and never with a longer pause: a stuck dead letter pauses for 30 s, and a round of the group waits for whoever is gone.
 const PROGRESS_NS: u64 = 90_000 * MS;
 /// In one of so many seeds a partition stalls: these last long.
-const STALLS_ONCE_IN: u64 = 24;
+const STALLS_ONCE_IN: u64 = 48;
+/// Beside one that stalls, a partition may stand still for that long: for a dead letter that is stuck, and a round of the group.
+const STARVED_NS: u64 = 50_000 * MS;
 /// What leaving takes beyond the deadline of a shutdown.
 const LEAVE_NS: u64 = 8_000 * MS;
 /// More than the longest seed takes.
@@ -137,7 +139,7 @@ impl Run {
                     continue;
                 }
                 if with(|world| world.plan.stalls)
-                    && let Some(place) = with(|world| world.starved(PROGRESS_NS))
+                    && let Some(place) = with(|world| world.starved(STARVED_NS))
                 {
                     return with(|world| world.violate(|| format!("partition {place} stands still beside one that stalls: {}", owed.join("; "))));
                 }

@@ -101,8 +101,9 @@ fn a_producer_that_is_fenced_ends_the_pipeline() {
 /// A pipeline whose next transactions are ended by a broker that is away first, for longer than they may live, and says then that their producer is fenced.
 fn fenced_for_its_age(cluster: &Cluster, group: &str, times: usize) -> (Pipeline, Receiver<Vec<Acknowledged>>) {
     use RDKafkaRespErr::{RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS as AWAY, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH as FENCED};
-    // Asked again after 0.1 s, 0.2 s and so on up to 1 s.
-    cluster.mock().request_errors(RDKafkaApiKey::EndTxn, &[AWAY, AWAY, AWAY, AWAY, AWAY, AWAY, FENCED].repeat(times));
+    // The client asks again some four times a second.
+    let answers: Vec<_> = [AWAY; 16].into_iter().chain([FENCED]).collect();
+    cluster.mock().request_errors(RDKafkaApiKey::EndTxn, &answers.repeat(times));
     let (mut settings, acknowledged) = transactional(cluster, group);
     settings.shards = 1;
     settings.client_options.push(("transaction.timeout.ms".to_owned(), "2000".to_owned()));
