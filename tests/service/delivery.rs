@@ -37,7 +37,14 @@ pub(crate) fn results_carry_key_output_and_headers(_: &Shared) -> Result<(), Str
 }
 
 pub(crate) fn the_committed_offset_is_the_next_unfinished_record(_: &Shared) -> Result<(), String> {
-    let stage = Stage::mock("mark", 1)?;
+    stands_at_the_next_unfinished_record(&Stage::mock("mark", 1)?)
+}
+
+pub(crate) fn a_real_broker_keeps_the_offset_of_the_next_unfinished_record(shared: &Shared) -> Result<(), String> {
+    stands_at_the_next_unfinished_record(&Stage::real(shared, "real-mark", 1)?)
+}
+
+fn stands_at_the_next_unfinished_record(stage: &Stage) -> Result<(), String> {
     let mut feeder = stage.feeder()?;
     for id in 0..100 {
         if id == 40 {

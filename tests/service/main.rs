@@ -68,6 +68,7 @@ const TESTS: &[Test<Shared>] = tests![
     faults::a_mock_broker_going_down_and_up_loses_nothing,
     delivery::results_carry_key_output_and_headers,
     delivery::the_committed_offset_is_the_next_unfinished_record,
+    delivery::a_real_broker_keeps_the_offset_of_the_next_unfinished_record,
     delivery::a_long_wait_does_not_stop_its_partition,
     waits::a_long_wait_beside_a_fast_stream_costs_what_the_window_says,
     delivery::an_endless_choice_loop_times_out_alone,

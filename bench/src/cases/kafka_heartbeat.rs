@@ -1,7 +1,7 @@
 //! Case `kafka-heartbeat`: flags and verdict of [`crate::kafka`].
 
 use clap::{ArgMatches, Args, FromArgMatches as _};
-use expressway_ingest::pipeline::{Delivery, Profile};
+use expressway_ingest::pipeline::{Delivery, Ordering, Profile};
 use serde_json::Value;
 
 use super::{Report, start_logging, usage};
@@ -40,6 +40,9 @@ pub struct Flags {
     /// What it is run against: splice, the same loop without the engine, or careless, the same workflow without any guarantee
     #[arg(long, value_name = "NAME", default_value = "splice", value_parser = floor)]
     floor: Floor,
+    /// Whose executions wait for whom in the pipeline: none, key or partition. The floor keeps the order of keys in any case
+    #[arg(long, value_name = "NAME", default_value = "key", value_parser = ordering)]
+    ordering: Ordering,
     /// Afterwards offer so many records a second, open loop, and tell the latency of this profile; 0 for none
     #[arg(long, value_name = "R", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(0..=10_000_000))]
     rate: u64,
@@ -66,6 +69,11 @@ fn floor(name: &str) -> Result<Floor, String> {
     Floor::named(name).ok_or_else(|| "there are splice and careless".to_owned())
 }
 
+/// An order by its name.
+fn ordering(name: &str) -> Result<Ordering, String> {
+    Ordering::named(name).ok_or_else(|| "there are none, key and partition".to_owned())
+}
+
 /// `NAME=VALUE`.
 pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("it has no =")?;
@@ -85,6 +93,7 @@ pub(super) fn from_flags(matches: &ArgMatches, progress: &mut dyn FnMut(&str)) -
         profile: asked.profile,
         delivery: asked.delivery,
         floor: asked.floor,
+        ordering: asked.ordering,
         broker_pid: asked.broker_pid,
         client_options: asked.client_option,
     };

@@ -2,7 +2,7 @@
 
 use clap::{ArgMatches, Args, FromArgMatches as _};
 use expressway_ingest::config::parse_size;
-use expressway_ingest::pipeline::{Delivery, Profile};
+use expressway_ingest::pipeline::{Delivery, Ordering, Profile};
 use serde_json::json;
 
 use super::kafka_heartbeat::{pair, profile};
@@ -64,6 +64,7 @@ pub(super) fn from_flags(matches: &ArgMatches, progress: &mut dyn FnMut(&str)) -
         profile: asked.profile,
         delivery: Delivery::AtLeastOnce,
         floor: kafka::Floor::Splice,
+        ordering: Ordering::Key,
         broker_pid: asked.broker_pid,
         client_options: asked.client_option,
     };

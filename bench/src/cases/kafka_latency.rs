@@ -1,7 +1,7 @@
 //! Case `kafka-latency`: flags and verdict of [`crate::kafka::latency`].
 
 use clap::{ArgMatches, Args, FromArgMatches as _};
-use expressway_ingest::pipeline::{Delivery, Profile};
+use expressway_ingest::pipeline::{Delivery, Ordering, Profile};
 
 use super::kafka_heartbeat::{pair, profile};
 use super::{Report, start_logging, usage};
@@ -73,6 +73,7 @@ pub(super) fn from_flags(matches: &ArgMatches, progress: &mut dyn FnMut(&str)) -
         profile: asked.profile,
         delivery: Delivery::AtLeastOnce,
         floor: kafka::Floor::Splice,
+        ordering: Ordering::Key,
         broker_pid: asked.broker_pid,
         client_options: asked.client_option,
     };

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use expressway_engine::Program;
-use expressway_ingest::pipeline::{self, Delivery, Identity, Profile};
+use expressway_ingest::pipeline::{self, Delivery, Identity, Ordering, Profile};
 use serde_json::{Value, json};
 
 use self::cluster::{Cluster, Filled};
@@ -81,6 +81,8 @@ pub struct Settings {
     pub delivery: Delivery,
     /// What it is run against.
     pub floor: Floor,
+    /// Whose executions wait for whom in the pipeline; the floor keeps the order of keys in any case.
+    pub ordering: Ordering,
     /// The broker's process, if its processor time is to be known.
     pub broker_pid: Option<u32>,
     /// Further options of the Kafka client, under librdkafka's names.
@@ -227,6 +229,7 @@ impl<'s> Bench<'s> {
         let mut settings = self.pipeline_settings(&name, &group, &results);
         if matches!(work, Work::Engine(_)) {
             settings.delivery = self.settings.delivery;
+            settings.ordering = self.settings.ordering;
         }
         let run = round::run(settings, work, identity, self.settings.records, &watcher, self.settings.broker_pid)?;
         drop(watcher);
@@ -290,7 +293,7 @@ impl Outcome {
     /// The result's object.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let Settings { records, partitions, shards, profile, delivery, floor, .. } = self.settings;
+        let Settings { records, partitions, shards, profile, delivery, floor, ordering, .. } = self.settings;
         let pipelines = || self.rounds.iter().map(|(pipeline, _)| &pipeline.run);
         let broker_cpu_s: Vec<f64> = pipelines().filter_map(|run| run.broker_cpu_s).collect();
         let resident = pipelines().map(|run| run.resident_bytes).max().unwrap_or(0);
@@ -305,7 +308,7 @@ impl Outcome {
             latency_ns: None,
             allocations_per_execution: round::allocations_per_execution(pipelines().map(|run| run.allocations).sum(), executions),
         };
-        let asked = json!({"records": records, "partitions": partitions, "shards": shards, "profile": profile.name(), "delivery": delivery.name(), "floor": floor.name()});
+        let asked = json!({"records": records, "partitions": partitions, "shards": shards, "profile": profile.name(), "delivery": delivery.name(), "floor": floor.name(), "ordering": ordering.name()});
         let own = json!({
             "floor_records_per_s": number(self.floors().median, 0),
             "share_of_floor": number(self.shares().median, 3),
@@ -383,6 +386,7 @@ mod tests {
             profile: Profile::Throughput,
             delivery: Delivery::AtLeastOnce,
             floor: Floor::Splice,
+            ordering: Ordering::Key,
             broker_pid: None,
             client_options: Vec::new(),
         }

@@ -40,6 +40,24 @@ pub enum Ordering {
     Partition,
 }
 
+impl Ordering {
+    /// The order of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::None, Self::Key, Self::Partition].into_iter().find(|ordering| ordering.name() == name)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Key => "key",
+            Self::Partition => "partition",
+        }
+    }
+}
+
 /// What a reader of results sees of a record that ran more than once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Delivery {
