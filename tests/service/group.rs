@@ -110,7 +110,11 @@ fn killed(shared: &Shared, way: Way) -> Result<(), String> {
     let watch = CommitWatch::start(&stage)?;
     let mut first = Service::start(&way.config(&stage)?, SOON)?;
     let mut second = Service::start(&way.config(&stage)?, SOON)?;
-    feeder.stream(24_000, 3_000, |sent| if sent == 6_000 { second.signal("KILL") } else { Ok(()) })?;
+    // Open on both members when one is killed, three seconds and some commits later: whoever commits past them loses them.
+    for partition in 0..PARTITIONS {
+        feeder.errand(Some(partition), "wait", ",\"seconds\":8")?;
+    }
+    feeder.stream(24_000, 3_000, |sent| if sent == 9_000 { second.signal("KILL") } else { Ok(()) })?;
     feeder.flush(SOON)?;
     stage.wait_all_committed(SOON)?;
     second.wait(SOON)?;
