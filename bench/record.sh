@@ -11,7 +11,7 @@
 # Steps, all of them when none is named, in this order; minutes on two quiet processors:
 #   engine 5        run all; instructions
 #   kafka 9         kafka-heartbeat by each profile and shard number that the README names; with them the latency of the profile
-#   guarantee 10    what the guarantee and each ordering cost, and SIGTERM under load, where this build has the cases
+#   guarantee 10    what the guarantee and each ordering cost, and SIGTERM under load
 #   latency 12      kafka-latency for ten minutes, with memory after one and ten, then its backlog
 #   lag 3           kafka-lag: ten million records within 256 MiB
 #   overload 16     overload: five minutes of three times the capacity, then the drain
@@ -66,8 +66,6 @@ bench() {
   "$BENCH" "$@" --record "$prefix-$file.jsonl" || failed+=("$*")
   printf '(%d s)\n' $((SECONDS - started)) >&2
 }
-has() { "$BENCH" list | grep -q "^$1 "; }
-takes() { "$BENCH" run "$1" --help | grep -q -- "$2"; }
 
 step_engine() {
   bench engine run all
@@ -85,19 +83,13 @@ step_kafka() {
 }
 step_guarantee() {
   local ordering
-  if takes kafka-heartbeat --floor; then
-    bench kafka run kafka-heartbeat --brokers "$brokers" --broker-pid "$pid" --rate 0 --floor careless \
-      --records "$(much 3000000 200000)" --rounds "$(much 5 1)"
-  fi
-  if has kafka-sigterm; then
-    bench kafka run kafka-sigterm --brokers "$brokers" --rate "$(much 100000 5000)"
-  fi
-  if takes kafka-heartbeat --ordering; then
-    for ordering in key partition none; do
-      bench kafka run kafka-heartbeat --brokers "$brokers" --broker-pid "$pid" --rate 0 --ordering "$ordering" \
-        --records "$(much 3000000 200000)" --rounds "$(much 3 1)"
-    done
-  fi
+  bench kafka run kafka-heartbeat --brokers "$brokers" --broker-pid "$pid" --rate 0 --floor careless \
+    --records "$(much 3000000 200000)" --rounds "$(much 5 1)"
+  bench kafka run kafka-sigterm --brokers "$brokers" --rate "$(much 100000 5000)"
+  for ordering in key partition none; do
+    bench kafka run kafka-heartbeat --brokers "$brokers" --broker-pid "$pid" --rate 0 --ordering "$ordering" \
+      --records "$(much 3000000 200000)" --rounds "$(much 3 1)"
+  done
 }
 step_latency() {
   bench kafka run kafka-latency --brokers "$brokers" --broker-pid "$pid" --rate "$(much 100000 5000)" --duration "$(much 610 15)" \

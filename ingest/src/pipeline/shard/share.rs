@@ -6,7 +6,7 @@
 //! - the *floor*, by the number of partitions that the shard can ever have. It never changes, so it is there at once for a partition that comes while the others stall;
 //! - the *fair share*, by the number of partitions that it has now. A change of the assignment takes effect as executions end.
 //!
-//! So a partition alone may hold three quarters and more. With fewer slots than partitions there is nothing to deal out, and whoever comes first has them.
+//! So a partition whose shard has no other holds all, and one among several three quarters and more. A share is one slot at least, as long as there are as many slots as partitions; with fewer there is nothing to deal out, and whoever comes first has them.
 //!
 //! What is counted is told by the shard when an execution suspends and when what waited ends; a record that does neither costs nothing here.
 
