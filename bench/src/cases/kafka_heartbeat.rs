@@ -99,6 +99,7 @@ pub(super) fn from_flags(matches: &ArgMatches, progress: &mut dyn FnMut(&str)) -
     };
     let outcome = kafka::run(&settings, progress)?;
     let (mut json, mut text, mut lost) = (outcome.to_json(), outcome.to_string(), outcome.lost());
+    let mut missed = None;
     if asked.rate > 0 {
         // What was measured so far stays, whatever becomes of the other figure.
         match latency::run(&settings, &Load { rate: asked.rate, seconds: LATENCY_SECONDS, histogram: None }, progress) {
@@ -113,10 +114,11 @@ pub(super) fn from_flags(matches: &ArgMatches, progress: &mut dyn FnMut(&str)) -
                 text = format!("{text}\n           - latency at {} records/s: not measured: {error}", asked.rate);
                 json["latency_ms"] = Value::Null;
                 json["latency_not_measured"] = error.to_string().into();
+                missed = Some(error);
             }
         }
         json["offered_per_s"] = asked.rate.into();
     }
-    let wrong = (lost > 0).then(|| Error::Wrong(format!("{lost} records have no result")));
+    let wrong = (lost > 0).then(|| Error::Wrong(format!("{lost} records have no result"))).or(missed);
     Ok(Report { json, text, wrong })
 }

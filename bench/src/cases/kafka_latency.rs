@@ -78,14 +78,18 @@ pub(super) fn from_flags(matches: &ArgMatches, progress: &mut dyn FnMut(&str)) -
         client_options: asked.client_option,
     };
     let mut json = latency::run(&settings, &load, progress)?;
+    let mut missed = None;
     if settings.records > 0 {
         // What was measured so far stays, whatever becomes of the other figure.
         match kafka::drain(&settings, progress) {
             Ok(drained) => latency::add_backlog(&mut json, settings.records, drained),
-            Err(error) => json["backlog_not_measured"] = error.to_string().into(),
+            Err(error) => {
+                json["backlog_not_measured"] = error.to_string().into();
+                missed = Some(error);
+            }
         }
     }
     let lost = latency::lost(&json);
-    let wrong = (lost > 0).then(|| Error::Wrong(format!("{lost} records have no result")));
+    let wrong = (lost > 0).then(|| Error::Wrong(format!("{lost} records have no result"))).or(missed);
     Ok(Report { text: latency::text(&json), json, wrong })
 }
