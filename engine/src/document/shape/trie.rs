@@ -1,7 +1,10 @@
 //! The literals of all shapes, by what comes before them.
 //!
 //! A run along them asks for no bound of the text, which a zero ends, nor of the tokens, which are asked for once.
-#![expect(unsafe_code, reason = "32 bytes at once, and one check for a whole text: a heartbeat is read by 480 instructions instead of 645")]
+#![expect(
+    unsafe_code,
+    reason = "32 bytes at once: a fifth fewer instructions to read a heartbeat; bounds asked for once: four instructions less for each leaf"
+)]
 
 #[cfg(target_arch = "x86_64")]
 use super::super::lanes::Wide;
