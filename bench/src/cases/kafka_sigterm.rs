@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgMatches, Args, FromArgMatches as _};
-use expressway_ingest::pipeline::{Delivery, Profile};
+use expressway_ingest::pipeline::{Delivery, Ordering, Profile};
 
 use super::kafka_heartbeat::{delivery, pair, profile};
 use super::{Report, start_logging, usage};
@@ -70,6 +70,7 @@ pub(super) fn from_flags(matches: &ArgMatches, progress: &mut dyn FnMut(&str)) -
         profile: asked.profile,
         delivery: asked.delivery,
         floor: kafka::Floor::Splice,
+        ordering: Ordering::Key,
         broker_pid: None,
         client_options: asked.client_option,
     };
