@@ -111,7 +111,7 @@ impl Pools {
     }
 }
 
-/// A place among a program's ops: from one to the next it is a step of a pointer.
+/// A place among a program's ops, at one that it has: from one to the next it is a step of a pointer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cursor<'p> {
     op: *const Op,
@@ -122,15 +122,18 @@ impl<'p> Cursor<'p> {
     /// The op there.
     #[inline(always)]
     pub(crate) fn op(self) -> &'p Op {
-        // SAFETY: it comes from `Program::cursor`, which takes the number of an op, or from `behind`, to which there is an op as `verify` has proved; and the program is borrowed.
+        // SAFETY: a cursor is made by `Program::cursor` or `behind` alone, whose callers promise that an op is there; and the program is borrowed.
         unsafe { &*self.op }
     }
 
     /// The place behind it, for ops that do not lead elsewhere.
+    ///
+    /// # Safety
+    /// The op there [goes on](Op::goes_on).
     #[inline(always)]
-    pub(crate) fn behind(self) -> Self {
+    pub(crate) unsafe fn behind(self) -> Self {
         debug_assert!(self.op().goes_on(), "only an op that goes on has one behind it");
-        // SAFETY: `verify` has proved that no op that goes on is the last one.
+        // SAFETY: the op goes on, as the caller promises, and `verify` has proved that no such op is the last one.
         Self { op: unsafe { self.op.add(1) }, ..self }
     }
 }
@@ -210,10 +213,13 @@ impl Program {
     }
 
     /// The same as a place to go on from.
+    ///
+    /// # Safety
+    /// `at` is the number of an op of this program: its entry, what one of its ops or states leads to, or what [`place`](Self::place) has told of a cursor of its own.
     #[inline(always)]
-    pub(crate) fn cursor(&self, at: OpId) -> Cursor<'_> {
+    pub(crate) unsafe fn cursor(&self, at: OpId) -> Cursor<'_> {
         debug_assert!(at.index() < self.ops.len(), "verify() proves every target");
-        // SAFETY: as for `op`.
+        // SAFETY: there is such an op, as the caller promises.
         let op = unsafe { self.ops.as_ptr().add(at.index()) };
         Cursor { op, ops: PhantomData }
     }

@@ -1,4 +1,5 @@
 //! The loop: one `match`, one line an op where one line will do; the work is in the siblings.
+#![expect(unsafe_code, reason = "from op to op it is a step of a pointer, without a check: each step says why there is an op")]
 
 use super::choice::{self, Held};
 use super::failure::Raised;
@@ -110,7 +111,8 @@ impl Slot {
     ) -> Result<Progress, Raised> {
         let mut id = *at;
         let strand = self.strand(id);
-        let (mut pc, mut cur) = (program.cursor(strand.pc), strand.cur);
+        // SAFETY: a strand begins at the program's entry or where a fork or a map leads, and is put at a place() of the program, behind a state's Enter or at a catcher's entry, which `verify` has all proved to be ops. Whoever runs a slot does so with the program that it was started with.
+        let (mut pc, mut cur) = (unsafe { program.cursor(strand.pc) }, strand.cur);
         let mut held = Held::NOTHING;
         loop {
             // What a state begins with, most often reached from the Exit of the one before, takes no turn through the table of ops.
@@ -121,14 +123,16 @@ impl Slot {
             {
                 // Nobody hears of the states on the way, and the value that would be checked at their ends is checked here.
                 self.events += 2 * u64::from(count);
-                pc = program.cursor(next);
+                // SAFETY: `verify` has proved that a Pass leads to an op.
+                pc = unsafe { program.cursor(next) };
             }
             if let Op::Enter { state } | Op::Pass { state, .. } = *pc.op() {
                 match self.enter(program, id, pc, state, cur, fuel, observer) {
                     Some(value) => cur = value,
                     None => return Ok(Progress::Yielded),
                 }
-                pc = pc.behind();
+                // SAFETY: an Enter goes on, and so does a Pass.
+                pc = unsafe { pc.behind() };
             }
             match *pc.op() {
                 // Behind a state's beginning there is none; if there were, the next turn would see it.
@@ -136,17 +140,21 @@ impl Slot {
                 Op::Test { test, then, otherwise } => {
                     // Branches, not a select: the next op's address must not wait for the data.
                     match choice::quickly(&self.memory, program.test(test), cur) {
-                        Some(true) => pc = self.left(program, id, program.cursor(then), cur, observer)?,
-                        Some(false) => pc = self.left(program, id, program.cursor(otherwise), cur, observer)?,
+                        // SAFETY: `verify` has proved that a Test leads to ops, whatever it finds.
+                        Some(true) => pc = self.left(program, id, unsafe { program.cursor(then) }, cur, observer)?,
+                        // SAFETY: as for `then`.
+                        Some(false) => pc = self.left(program, id, unsafe { program.cursor(otherwise) }, cur, observer)?,
                         None => {
                             let target = if self.holds(program, id, test, cur, &mut held)? { then } else { otherwise };
-                            pc = self.left(program, id, program.cursor(target), cur, observer)?;
+                            // SAFETY: it is one of the two.
+                            pc = self.left(program, id, unsafe { program.cursor(target) }, cur, observer)?;
                         }
                     }
                 }
                 Op::Switch { switch, otherwise } => {
                     let target = self.switch(program, id, switch, cur)?.unwrap_or(otherwise);
-                    pc = self.left(program, id, program.cursor(target), cur, observer)?;
+                    // SAFETY: `verify` has proved that every case of a Switch leads to an op, and so does what is left.
+                    pc = self.left(program, id, unsafe { program.cursor(target) }, cur, observer)?;
                 }
                 Op::Exit { .. } => pc = self.left(program, id, pc, cur, observer)?,
                 Op::Finish => {
@@ -159,18 +167,23 @@ impl Slot {
                     id = next;
                     *at = id;
                     let strand = self.strand(id);
-                    (pc, cur) = (program.cursor(strand.pc), strand.cur);
+                    // SAFETY: as for the strand that the loop began with.
+                    (pc, cur) = (unsafe { program.cursor(strand.pc) }, strand.cur);
                 }
-                Op::Constant { constant } => (pc, cur) = self.made(program, id, pc.behind(), program.constant(constant), observer)?,
+                // SAFETY: a Constant goes on.
+                Op::Constant { constant } => (pc, cur) = self.made(program, id, unsafe { pc.behind() }, program.constant(constant), observer)?,
                 Op::Build { node } => {
                     let value = self.build_root(program, id, node, cur)?;
-                    (pc, cur) = self.made(program, id, pc.behind(), value, observer)?;
+                    // SAFETY: a Build goes on.
+                    (pc, cur) = self.made(program, id, unsafe { pc.behind() }, value, observer)?;
                 }
                 Op::Merge { .. } => (pc, cur) = self.made(program, id, pc, cur, observer)?,
                 op => match self.work(program, id, op, cur, effects, observer)? {
-                    Some(value) => (pc, cur) = (pc.behind(), value),
+                    // SAFETY: all ops that are left go on but Fail and NoMatch, and from these work() comes back with an error alone, past which `?` does not get. In debug builds behind() looks.
+                    Some(value) => (pc, cur) = (unsafe { pc.behind() }, value),
                     None => {
-                        self.strand_mut(id).pc = program.place(pc.behind());
+                        // SAFETY: as for an op with a value.
+                        self.strand_mut(id).pc = program.place(unsafe { pc.behind() });
                         return Ok(Progress::Parked);
                     }
                 },
@@ -183,7 +196,8 @@ impl Slot {
     fn made<'p, O: Observer>(&mut self, program: &'p Program, id: u32, pc: Cursor<'p>, value: Value, observer: &mut O) -> Result<(Cursor<'p>, Value), Raised> {
         let Op::Merge { target } = *pc.op() else { return Ok((pc, value)) };
         let merged = self.merge(program, id, target, value)?;
-        let pc = self.left(program, id, pc.behind(), merged, observer)?;
+        // SAFETY: a Merge goes on.
+        let pc = self.left(program, id, unsafe { pc.behind() }, merged, observer)?;
         Ok((pc, merged))
     }
 
@@ -216,7 +230,8 @@ impl Slot {
     fn left<'p, O: Observer>(&mut self, program: &'p Program, id: u32, pc: Cursor<'p>, cur: Value, observer: &mut O) -> Result<Cursor<'p>, Raised> {
         let Op::Exit { next } = *pc.op() else { return Ok(pc) };
         self.leave(program, id, pc, cur, observer)?;
-        Ok(program.cursor(next))
+        // SAFETY: `verify` has proved that an Exit leads to an op.
+        Ok(unsafe { program.cursor(next) })
     }
 
     /// Leaves the strand's state with `cur`.
@@ -273,7 +288,7 @@ impl Slot {
         Some(self.strands[id as usize].cur)
     }
 
-    /// The less frequent ops that make a value, or that suspend (`None`).
+    /// The less frequent ops that make a value, or that suspend (`None`): both only where the op goes on.
     #[inline(never)]
     fn work<O: Observer>(&mut self, program: &Program, id: u32, op: Op, cur: Value, effects: &mut Effects, observer: &mut O) -> Result<Option<Value>, Raised> {
         match op {

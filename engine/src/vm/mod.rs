@@ -240,7 +240,7 @@ impl Slot {
         Ok(())
     }
 
-    /// Goes on until the end, the next effect or the end of the budget. Effects are appended to `effects`.
+    /// Goes on until the end, the next effect or the end of the budget, with the `program` that it was started with and no other. Effects are appended to `effects`.
     pub fn run<O: Observer>(&mut self, program: &Program, now: Timestamp, budget: Budget, effects: &mut Effects, observer: &mut O) -> Step {
         if let Some(ended) = self.ended {
             return ended;
