@@ -19,8 +19,31 @@ impl Reader {
         Self { symbols: Symbols::default(), shapes: Shapes::new(), document: Document::new() }
     }
 
+    /// From here on nothing is read with wide lanes. Comes behind the last new name, or all would begin anew.
+    fn narrow(mut self) -> Self {
+        self.shapes.adopt(&self.symbols);
+        self.shapes.trie = Trie::new().narrow();
+        self
+    }
+
     fn read(&mut self, text: &str) {
         self.document.fill_with(text.as_bytes(), &self.symbols, &mut self.shapes).expect(text);
+    }
+
+    /// Reads a text by shapes and by the full pass, which must come to the same.
+    fn read_both_ways(&mut self, text: &[u8]) -> Result<(), Fault> {
+        let mut expected = Document::new();
+        let outcome = expected.fill(text, &self.symbols);
+        let shown = String::from_utf8_lossy(text);
+        assert_eq!(self.document.fill_with(text, &self.symbols, &mut self.shapes), outcome, "{shown:?}");
+        if outcome.is_ok() {
+            assert_eq!((self.document.text(), self.document.token_count()), (expected.text(), expected.token_count()), "{shown:?}");
+            for token in (0..expected.tape.count()).map(Token) {
+                let told = |document: &Document| (document.span(token), *document.fixed(token));
+                assert_eq!(told(&self.document), told(&expected), "token {} of {shown:?}", token.0);
+            }
+        }
+        outcome
     }
 
     /// Reads messages whose shapes are drawn from so many.
@@ -190,26 +213,34 @@ fn tangled(shape: u64, value: u64) -> String {
 /// Many shapes at every place, evicted and learned again, in memory for fewer of them: what is read by shapes is what the full pass reads.
 #[test]
 fn a_crowded_trie_reads_as_the_full_pass_does() {
+    read_crowded(reader_with_a_name());
+}
+
+#[test]
+fn a_crowded_trie_with_narrow_lanes_reads_as_the_full_pass_does() {
+    let reader = read_crowded(reader_with_a_name().narrow());
+    assert!(!reader.shapes.trie.is_wide());
+}
+
+fn reader_with_a_name() -> Reader {
     let mut reader = Reader::new();
     reader.symbols.intern("ab1").expect("room for a name");
-    let mut expected = Document::new();
+    reader
+}
+
+fn read_crowded(mut reader: Reader) -> Reader {
     let mut draw = 1_u64;
     for round in 0..25_000_u64 {
         draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         // The shapes in use move on.
         let shape = round / 40 + (draw >> 33) % 900;
         let text = tangled(shape, draw >> 40);
-        reader.read(&text);
-        expected.fill(text.as_bytes(), &reader.symbols).expect(&text);
-        assert_eq!((reader.document.text(), reader.document.token_count()), (expected.text(), expected.token_count()));
-        for token in (0..expected.tape.count()).map(Token) {
-            let told = |document: &Document| (document.span(token), *document.fixed(token));
-            assert_eq!(told(&reader.document), told(&expected), "token {} of {text}", token.0);
-        }
+        reader.read_both_ways(text.as_bytes()).expect(&text);
     }
     let counts = reader.shapes.counts();
     assert!(counts.hits > 5_000 && counts.evicted > 20, "{counts:?}");
     assert!(reader.shapes.capacity_bytes() < BYTES_MAX + (64 << 10), "{}", reader.shapes.capacity_bytes());
+    reader
 }
 
 #[test]

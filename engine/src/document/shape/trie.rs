@@ -98,6 +98,12 @@ impl Trie {
         Self { nodes: Vec::new(), free: NONE, free_count: 0, table: Vec::new(), tokens: 0, is_wide: is_wide() }
     }
 
+    /// One that never uses the wide lanes, as on a processor that has none.
+    #[cfg(test)]
+    pub(super) fn narrow(self) -> Self {
+        Self { is_wide: false, ..self }
+    }
+
     /// Whether the processor has what [`Wide`] asks for.
     #[inline]
     pub(super) fn is_wide(&self) -> bool {
