@@ -12,8 +12,8 @@ const MESSAGES_MAX: usize = 64;
 /// Paths that executions read, with what comes before the reading.
 const PATHS: [&str; 9] = ["$", "$.a", "$.b.c", "$.a[0]", "$.a[-1].b", "$.a-key-that-is-longer-than-a-block-of-bytes", "$.type", "$.meta.b", "$[1]"];
 
-/// Bytes that damage a message.
-const DAMAGE: [u8; 12] = [b'"', b'\\', b'0', b' ', b'}', b',', b'{', b'[', 0x01, 0x80, 0xff, b'x'];
+/// Bytes that damage a message; the zero is also what stands behind every text.
+const DAMAGE: [u8; 13] = [b'"', b'\\', b'0', b' ', b'}', b',', b'{', b'[', 0x00, 0x01, 0x80, 0xff, b'x'];
 
 /// Checks the messages that stand between NUL bytes.
 ///

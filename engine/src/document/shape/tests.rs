@@ -1,5 +1,6 @@
 //! Learning, its bounds, and when it stops.
 
+use super::super::lanes::LITERAL;
 use super::super::{Document, Symbols, Token};
 use super::*;
 
@@ -241,6 +242,39 @@ fn read_crowded(mut reader: Reader) -> Reader {
     assert!(counts.hits > 5_000 && counts.evicted > 20, "{counts:?}");
     assert!(reader.shapes.capacity_bytes() < BYTES_MAX + (64 << 10), "{}", reader.shapes.capacity_bytes());
     reader
+}
+
+/// A message with leaves of all kinds whose literals have `len` bytes, and the one at the end `end`, all but the last of them whitespace.
+fn with_literals(len: usize, end: usize) -> String {
+    let key = "k".repeat(len - r#","0":"#.len());
+    format!(r#"{{"0{key}":17,"1{key}":"text","2{key}":null,"3{key}":-1.5{}}}"#, " ".repeat(end - 1))
+}
+
+/// No literal and no leaf has a zero, which is why a run along them stays within the text; and none begins with 0xff, which is why it halts where a literal goes on. So neither is ever taken for what was learned, wherever it stands.
+#[test]
+fn a_zero_and_no_text_are_seen_at_every_place() {
+    let literals = [LITERAL, LITERAL + 1, 2 * LITERAL, 2 * LITERAL + 1];
+    for (len, end) in literals.into_iter().flat_map(|len| [1, LITERAL, LITERAL + 1].map(|end| (len, end))) {
+        for mut reader in [Reader::new(), Reader::new().narrow()] {
+            let text = with_literals(len, end).into_bytes();
+            reader.read_both_ways(&text).expect("a good message");
+            let mut damaged_count = 0;
+            for damaged in (0..=text.len()).flat_map(|at| [0x00, 0xff].map(|byte| damaged_at(&text, at, byte))).flatten() {
+                assert!(reader.read_both_ways(&damaged).is_err(), "{:?}", String::from_utf8_lossy(&damaged));
+                // What is learned is still there, and one hit for each miss keeps it in use.
+                reader.read_both_ways(&text).expect("a good message");
+                damaged_count += 1;
+            }
+            let expected = Counts { hits: damaged_count, misses: damaged_count + 1, learned: 1, ..Counts::default() };
+            assert_eq!(reader.shapes.counts(), expected, "literals of {len} bytes, {end} at the end");
+        }
+    }
+}
+
+/// The text with a byte more in front of one, and with the byte in place of that one.
+fn damaged_at(text: &[u8], at: usize, byte: u8) -> [Vec<u8>; 2] {
+    let (head, tail) = text.split_at(at);
+    [[head, &[byte], tail].concat(), [head, &[byte], tail.get(1..).unwrap_or_default()].concat()]
 }
 
 #[test]
