@@ -14,7 +14,7 @@
 //! The fence is the membership in the consumer's group (KIP-447), sent along with the marks: the broker takes them only from a current member. It is read *before* the commands of a turn are obeyed. So if a partition had been taken from us by then, the command that says so is obeyed before the commit is ordered, and if it is taken later, the membership is too old for the broker. A new owner asks for *stable* offsets, so it waits for a transaction of ours that is on its way. Transactional ids need only be different, then: they carry the group, the pipeline, the shard and, where the member has no `group.instance.id`, a number of this process's own. With one, a process that comes back aborts at once what its predecessor left; without, the broker does, after `transaction.timeout.ms`.
 //!
 //! # A producer that is fenced
-//! A broker that has not heard of a transaction's end for `transaction.timeout.ms` aborts it and fences its producer; one that is made under the same transactional id fences it too. The client tells both by one error, so it is told by time: the broker aborts no transaction that is younger than that. When ours is as old as that, the producer is made anew under its id, which ends whatever it has left open, and the same results go again; where the commit had been asked for, the group's committed offsets say what became of it. When it is younger, somebody else has the id, and the pipeline ends, as it does when this happens more often than [`RENEWALS_MAX`] times a minute or the producer fails in another way: nothing of its transaction is visible, and whoever takes over begins at the committed marks.
+//! A broker that has not heard of a transaction's end for `transaction.timeout.ms` aborts it and fences its producer; one that is made under the same transactional id fences it too. The client tells both by one error ([`speaks_of_age`] has the codes), so it is told by time: the broker aborts no transaction that is younger than that. When ours is as old as that, the producer is made anew under its id, which ends whatever it has left open, and the same results go again; where the commit had been asked for, the group's committed offsets say what became of it. When it is younger, somebody else has the id, and the pipeline ends, as it does when this happens more often than [`RENEWALS_MAX`] times a minute or the producer fails for another reason, whatever the age (it is not authorised, say): nothing of its transaction is visible, and whoever takes over begins at the committed marks.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use super::Error;
 use super::offsets::Mark;
 use super::shared::Alarm;
 use crate::kafka::transaction::{Failure, Kind};
-use crate::kafka::{ConsumerCalls as _, ConsumerHandle, Membership, Producer, Transactions};
+use crate::kafka::{ConsumerCalls as _, ConsumerHandle, ErrorCode, Membership, Producer, Transactions};
 use crate::thread;
 
 /// One call that can go on where it was.
@@ -389,7 +389,7 @@ struct Clerk {
 /// How an order ended, when not as wished.
 enum End {
     Aborted(String),
-    /// The producer is of no use any more.
+    /// The producer is of no use any more, maybe for the age of its transaction.
     Broken(String),
     /// The same, after the commit had been asked for.
     BrokenInDoubt(String),
@@ -459,9 +459,7 @@ impl Clerk {
                 Err(failure) if failure.kind == Kind::Again && !self.gone.load(Ordering::Acquire) => {
                     tracing::info!(detail = failure.text, "transaction waits for its broker");
                 }
-                Err(failure) if failure.kind == Kind::Abort => return Err(End::Aborted(failure.text)),
-                Err(failure) if failure.kind == Kind::Fatal => return Err(End::Broken(format!("{}: {}", failure.code, failure.text))),
-                Err(failure) => return Err(End::Failed(format!("{}: {}", failure.code, failure.text))),
+                Err(failure) => return Err(End::of(failure)),
             }
         }
     }
@@ -519,7 +517,22 @@ impl Clerk {
     }
 }
 
+/// Whether a broker says this of a producer whose transaction it has ended for its age, and may have forgotten since.
+fn speaks_of_age(code: ErrorCode) -> bool {
+    use ErrorCode::{Fenced, InvalidProducerEpoch, InvalidProducerIdMapping, InvalidTransactionalState, ProducerFenced};
+    matches!(code, Fenced | ProducerFenced | InvalidProducerEpoch | InvalidTransactionalState | InvalidProducerIdMapping)
+}
+
 impl End {
+    /// By a call that is not made again.
+    fn of(Failure { kind, code, text }: Failure) -> Self {
+        match kind {
+            Kind::Abort => Self::Aborted(text),
+            Kind::Fatal if speaks_of_age(code) => Self::Broken(format!("{code}: {text}")),
+            Kind::Fatal | Kind::Again => Self::Failed(format!("{code}: {text}")),
+        }
+    }
+
     fn into_answer(self) -> Answer {
         match self {
             Self::Aborted(text) => Answer::Aborted(text),
@@ -532,5 +545,27 @@ impl End {
         match self {
             Self::Aborted(text) | Self::Broken(text) | Self::BrokenInDoubt(text) | Self::Failed(text) => text,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ends_as(kind: Kind, code: ErrorCode) -> Answer {
+        End::of(Failure { kind, code, text: "so it is".to_owned() }).into_answer()
+    }
+
+    #[test]
+    fn only_a_fence_is_taken_for_the_age_of_a_transaction() {
+        use ErrorCode::{ClusterAuthorizationFailed, Fenced, InvalidProducerEpoch, MessageTimedOut, ProducerFenced, State};
+        for code in [Fenced, ProducerFenced, InvalidProducerEpoch] {
+            assert!(matches!(ends_as(Kind::Fatal, code), Answer::Broken(..)), "{code}");
+        }
+        for code in [ClusterAuthorizationFailed, ErrorCode::TransactionalIdAuthorizationFailed, ErrorCode::UnsupportedForMessageFormat, State] {
+            assert!(matches!(ends_as(Kind::Fatal, code), Answer::Failed(_)), "{code}");
+        }
+        assert!(matches!(ends_as(Kind::Abort, MessageTimedOut), Answer::Aborted(_)));
+        assert!(matches!(ends_as(Kind::Again, Fenced), Answer::Failed(_)), "nobody waits for it any more");
     }
 }
