@@ -56,7 +56,7 @@ fn a_partition_whose_tasks_stall_takes_no_slot_of_the_others() {
     let cluster = Cluster::new();
     stalls_beside_others(&cluster, 0);
     let (settings, acknowledged) = cluster.settings("share-of-slots");
-    let settings = Settings { shards: 1, executions_open_max: 100, shutdown_timeout: Duration::from_secs(2), ..settings };
+    let settings = Settings { shards: 1, executions_open_max: 100, drain_timeout: Duration::from_secs(1), ..settings };
     let pipeline = Pipeline::start(settings, program(MAY_STALL), Arc::new(Silent)).unwrap();
     let acks = await_acks(&acknowledged, 1_500);
     assert!(acks.iter().all(|ack| ack.partition != 0));
@@ -72,7 +72,7 @@ fn a_partition_whose_tasks_stall_takes_no_memory_of_the_others() {
     let cluster = Cluster::new();
     stalls_beside_others(&cluster, 8_000);
     let (settings, acknowledged) = cluster.settings("share-of-memory");
-    let settings = Settings { shards: 1, memory_limit: Some(4 << 20), batch_records_max: 16, shutdown_timeout: Duration::from_secs(2), ..settings };
+    let settings = Settings { shards: 1, memory_limit: Some(4 << 20), batch_records_max: 16, drain_timeout: Duration::from_secs(1), ..settings };
     let bounds = memory::Bounds::of(&settings, PARTITIONS as u64);
     let pipeline = Pipeline::start(settings, program(MAY_STALL), Arc::new(Silent)).unwrap();
     let acks = await_acks(&acknowledged, 1_500);
