@@ -56,6 +56,18 @@ impl Cluster {
         self.owner.client().mock_cluster().unwrap()
     }
 
+    /// Has the next requests of a kind answered by these errors, each `late` after it came.
+    pub(super) fn answer_late<'e>(&self, request: RDKafkaApiKey, errors: impl Iterator<Item = &'e RDKafkaRespErr>, late: Duration) {
+        const BROKER: i32 = 1;
+        let (mock, late_ms) = (native_mock(&self.owner), i32::try_from(late.as_millis()).unwrap());
+        for error in errors {
+            // SAFETY: the mock cluster lives as long as its owner, and one pair of an error and a delay follows, as announced.
+            #[expect(unsafe_code, reason = "the mock's setting has no call in the bindings")]
+            let code = unsafe { bindings::rd_kafka_mock_broker_push_request_error_rtts(mock, BROKER, request.into(), 1, *error, late_ms) };
+            assert_eq!(code, RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR);
+        }
+    }
+
     pub(super) fn brokers(&self) -> &str {
         &self.brokers
     }
@@ -163,15 +175,19 @@ impl Cluster {
 
 /// The mock would have the first member of a group wait for others for three seconds.
 fn serve_first_members_at_once(owner: &BaseProducer) {
-    // SAFETY: the handle is that of a client that is alive; the call reads it.
-    #[expect(unsafe_code, reason = "the mock's setting has no call in the bindings")]
-    let mock = unsafe { bindings::rd_kafka_handle_mock_cluster(owner.client().native_ptr()) };
-    assert!(!mock.is_null());
-    // SAFETY: the mock cluster was made with the client and lives as long.
+    // SAFETY: the mock cluster lives as long as its owner.
     #[expect(unsafe_code, reason = "the mock's setting has no call in the bindings")]
     unsafe {
-        bindings::rd_kafka_mock_group_initial_rebalance_delay_ms(mock, 0);
+        bindings::rd_kafka_mock_group_initial_rebalance_delay_ms(native_mock(owner), 0);
     }
+}
+
+fn native_mock(owner: &BaseProducer) -> *mut bindings::rd_kafka_mock_cluster_t {
+    // SAFETY: the handle is that of a client that is alive; the call reads it.
+    #[expect(unsafe_code, reason = "the mock's settings are not all in the bindings")]
+    let mock = unsafe { bindings::rd_kafka_handle_mock_cluster(owner.client().native_ptr()) };
+    assert!(!mock.is_null());
+    mock
 }
 
 #[derive(Debug, Clone)]

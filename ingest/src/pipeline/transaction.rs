@@ -113,6 +113,24 @@ pub(crate) struct Cadence {
     pub(crate) life_ns: u64,
 }
 
+/// When producers were made anew, within the last minute.
+#[derive(Default)]
+struct Renewals(VecDeque<u64>);
+
+impl Renewals {
+    /// Whether a producer that is fenced may be made anew, which is noted. The broker may know of its transaction since `begun_ns`, and lets it live for `life_ns`.
+    fn take(&mut self, begun_ns: Option<u64>, life_ns: u64, now_ns: u64) -> bool {
+        // The first records reach the broker a little before they are noted, and clocks differ.
+        let may_be_timed_out = begun_ns.is_some_and(|begun_ns| now_ns.saturating_sub(begun_ns) >= life_ns - life_ns / 10);
+        self.0.retain(|at_ns| at_ns + MINUTE_NS > now_ns);
+        if !may_be_timed_out || self.0.len() >= RENEWALS_MAX {
+            return false;
+        }
+        self.0.push_back(now_ns);
+        true
+    }
+}
+
 /// A shard's transaction.
 pub(crate) struct Transaction {
     orders: Sender<Order>,
@@ -124,8 +142,7 @@ pub(crate) struct Transaction {
     name: String,
     alarm: Arc<Alarm>,
     make: Make,
-    /// When producers were made anew, within the last minute.
-    renewals: VecDeque<u64>,
+    renewals: Renewals,
     /// Why the last one was of no use any more.
     broken: Option<(String, Option<Doubt>)>,
     /// Since when there is something to commit.
@@ -160,7 +177,7 @@ impl Transaction {
             name,
             alarm,
             make,
-            renewals: VecDeque::new(),
+            renewals: Renewals::default(),
             broken: None,
             since_ns: None,
             begun_ns: None,
@@ -189,18 +206,6 @@ impl Transaction {
         (self.orders, self.answers) = spawn(&self.name, transactions, Some(before), &self.alarm, &self.gone)?;
         self.phase = Phase::Renewing;
         Ok(())
-    }
-
-    /// Whether a producer that is of no use any more may be made anew, whose transaction has had content for so long.
-    fn may_renew(&mut self, lived_ns: Option<u64>, now_ns: u64) -> bool {
-        // The first records reach the broker a little before they are noted, and clocks differ.
-        let may_be_timed_out = lived_ns.is_some_and(|lived_ns| lived_ns >= self.cadence.life_ns - self.cadence.life_ns / 10);
-        self.renewals.retain(|at_ns| at_ns + MINUTE_NS > now_ns);
-        if !may_be_timed_out || self.renewals.len() >= RENEWALS_MAX {
-            return false;
-        }
-        self.renewals.push_back(now_ns);
-        true
     }
 
     /// Whether records may be produced.
@@ -308,7 +313,7 @@ impl Transaction {
         let answer = self.answers.try_recv().ok()?;
         self.since_ns = None;
         let answer = match (answer, self.begun_ns.take()) {
-            (Answer::Broken(text, doubt), begun_ns) if self.may_renew(begun_ns.map(|begun_ns| now_ns.saturating_sub(begun_ns)), now_ns) => {
+            (Answer::Broken(text, doubt), begun_ns) if self.renewals.take(begun_ns, self.cadence.life_ns, now_ns) => {
                 self.broken = Some((text.clone(), doubt));
                 Answer::Broken(text, None)
             }
@@ -567,5 +572,30 @@ mod tests {
         }
         assert!(matches!(ends_as(Kind::Abort, MessageTimedOut), Answer::Aborted(_)));
         assert!(matches!(ends_as(Kind::Again, Fenced), Answer::Failed(_)), "nobody waits for it any more");
+    }
+
+    const LIFE_NS: u64 = 15_000_000_000;
+
+    #[test]
+    fn a_fence_is_taken_for_the_age_of_a_transaction_as_old_as_that() {
+        let may_renew = |begun_ns, now_ns| Renewals::default().take(begun_ns, LIFE_NS, now_ns);
+        let (begun_ns, old_ns) = (7, LIFE_NS / 10 * 9);
+        assert!(may_renew(Some(begun_ns), begun_ns + old_ns));
+        assert!(!may_renew(Some(begun_ns), begun_ns + old_ns - 1));
+        assert!(!may_renew(Some(begun_ns), 0), "a clock that goes back makes nothing old");
+        assert!(!may_renew(None, u64::MAX / 2), "the broker knows of no transaction");
+    }
+
+    #[test]
+    fn producers_are_made_anew_so_often_in_a_minute_and_no_more() {
+        let mut renewals = Renewals::default();
+        let mut take = |now_ns| renewals.take(Some(0), LIFE_NS, now_ns);
+        for later_ns in 0..RENEWALS_MAX as u64 {
+            assert!(take(LIFE_NS + later_ns));
+        }
+        assert!(!take(LIFE_NS + RENEWALS_MAX as u64), "one too many");
+        assert!(!take(LIFE_NS + MINUTE_NS - 1), "the first one still counts");
+        assert!(take(LIFE_NS + MINUTE_NS), "what was refused does not count");
+        assert!(!take(LIFE_NS + MINUTE_NS), "the second one still counts");
     }
 }
