@@ -69,7 +69,8 @@ fn renews_its_token(stage: &Stage, address: &str) -> Result<(), String> {
     let file = folder.path().join("token");
     let write = |text: &str| std::fs::write(&file, text).map_err(|error| error.to_string());
     let by_file = |file: &Path| config(stage, address, &json!({}), &json!({"mechanism": "OAUTHBEARER", "token_file": text(file)}));
-    let (old, expires) = token(Duration::from_secs(20));
+    // The client reads the file again after four fifths of a token's life, and a service that takes longer than `SOON` to start fails in any case: so the fresh one is there by then.
+    let (old, expires) = token(SOON * 3 / 2);
     write(&old)?;
     let config = by_file(&file)?;
     let mut service = Service::start(&config, SOON)?;
