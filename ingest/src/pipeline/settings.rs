@@ -1,5 +1,6 @@
 //! What a pipeline is told when it starts.
 
+use std::fmt;
 use std::time::Duration;
 
 use crossbeam::channel::Sender;
@@ -95,8 +96,8 @@ pub enum ResultHeaders {
     Full,
 }
 
-/// Settings of one pipeline, already merged and checked for form.
-#[derive(Debug, Clone)]
+/// Settings of one pipeline, already merged and checked for form. Shown without the values of the client's options, for passwords and tokens are among them.
+#[derive(Clone)]
 pub struct Settings {
     /// The pipeline's name, for logs and thread names.
     pub name: String,
@@ -160,6 +161,14 @@ pub struct Settings {
     pub learned_shapes: bool,
     /// Receives every acknowledgement in batches: for demos, benches and tests. When it is full, the shard waits.
     pub audit: Option<Sender<Vec<Acknowledged>>>,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options: Vec<_> = self.client_options.iter().map(|(option, _)| option).collect();
+        let topics = (&self.source_topics, &self.result_topic, &self.dead_letter_topic);
+        f.debug_struct("Settings").field("name", &self.name).field("topics", &topics).field("client_options", &options).finish_non_exhaustive()
+    }
 }
 
 impl Default for Settings {
@@ -279,6 +288,14 @@ mod tests {
         let mut settings = settings();
         settings.result_topic = "a".to_owned();
         assert!(matches!(settings.check(), Err(Error::Setting { key: "source_topics", .. })));
+    }
+
+    #[test]
+    fn no_secret_shows() {
+        let secrets = [("sasl.password", "hunter2"), ("sasl.oauthbearer.config", r#"{"token":"hunter2"}"#)];
+        let settings = Settings { client_options: secrets.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec(), ..settings() };
+        let shown = format!("{settings:?}");
+        assert!(shown.contains("sasl.password") && !shown.contains("hunter2"), "{shown}");
     }
 
     #[test]
