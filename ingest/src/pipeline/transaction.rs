@@ -511,7 +511,7 @@ impl Clerk {
             let is_there = |topic: &str, partition, offset| found.find_partition(topic, partition).is_some_and(|found| found.offset() == offset);
             let elements = offsets.elements();
             let there = elements.iter().filter(|element| is_there(element.topic(), element.partition(), element.offset())).count();
-            // A partition that is another's by now may stand anywhere. Those that are still ours agree, and only they matter.
+            // They are committed together. Where some stand there and others do not, another member has committed beyond: whether from our marks or from those before cannot be told.
             match there {
                 0 => return Err(End::Aborted(text)),
                 there if there == elements.len() => return Ok(()),
