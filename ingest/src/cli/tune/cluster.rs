@@ -31,6 +31,8 @@ pub(super) struct Cluster {
     options: Vec<(String, String)>,
     partitions: u32,
     admin: AdminClient<DefaultClientContext>,
+    /// What the admin client was made with.
+    config: ClientConfig,
     runtime: Runtime,
     source: String,
     steady: String,
@@ -51,7 +53,7 @@ impl Cluster {
         admin.inner().fetch_metadata(None, ANSWER_WITHIN).map_err(|error| Error::surroundings("no broker answers", error))?;
         let id = Clock::start().now().wall_ns / 1_000_000;
         let name = |part: &str| format!("expressway-tune-{id:x}-{part}");
-        let cluster = Self { options, partitions, admin, runtime, source: name("source"), steady: name("steady"), results: name("results") };
+        let cluster = Self { options, partitions, admin, config, runtime, source: name("source"), steady: name("steady"), results: name("results") };
         if let Err(error) = cluster.create() {
             // Some may have been made before the refusal.
             cluster.clear().ok();
@@ -92,6 +94,8 @@ impl Cluster {
 
     /// Deletes the topics.
     pub(super) fn clear(&self) -> Result<(), Error> {
+        // Nobody polls an admin client for its requests of a fresh token, and the first one may have expired during the run.
+        token::give(self.admin.inner(), &self.config);
         let answer = self.runtime.block_on(self.admin.delete_topics(&self.names(), &admin_options()));
         let unknown = |code: RDKafkaErrorCode| matches!(code, RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic);
         for outcome in answer.map_err(|error| Error::surroundings("topics cannot be deleted", error))? {
