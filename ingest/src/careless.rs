@@ -14,7 +14,7 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use crate::clock::Clock;
 use crate::kafka::client::Context;
 use crate::kafka::protocol::Joining;
-use crate::kafka::{BaseConsumer, Batch, Bundle, Consumer, ConsumerCalls as _, Headers, Producer, Rebalancer, ShardQueue, Topic, client};
+use crate::kafka::{BaseConsumer, Batch, Bundle, Consumer, ConsumerCalls as _, ErrorCode, Headers, Producer, Rebalancer, ShardQueue, Topic, client};
 use crate::pipeline::memory::Bounds;
 use crate::pipeline::{Engine, Error, Processor as _, Settings, header_name, write_failure};
 use crate::thread::{self, JoinHandle};
@@ -99,6 +99,7 @@ impl Careless {
         config.set("enable.idempotence", "false").set("acks", "1").set("delivery.report.only.error", "true");
         let unwritten = queues.iter().map(|_| AtomicUsize::new(0)).collect();
         let shared = Arc::new(Shared { unwritten, ..Shared::default() });
+        let forwarder = Arc::new(Forwarder { queues: Mutex::new(queues.clone()), assigned: AtomicUsize::new(0), failure: Mutex::new(None) });
         let mut threads = Vec::new();
         for (index, queue) in queues.iter().enumerate() {
             let producer = Producer::new(&config).map_err(Error::Client)?;
@@ -114,10 +115,10 @@ impl Careless {
                 producer,
                 topic,
                 shared: Arc::clone(&shared),
+                forwarder: Arc::clone(&forwarder),
             };
             threads.push(spawn(format!("careless-{index}"), move || careless.run())?);
         }
-        let forwarder = Arc::new(Forwarder { queues: Mutex::new(queues), assigned: AtomicUsize::new(0), failure: Mutex::new(None) });
         consumer.set_rebalancer(Arc::clone(&forwarder) as Arc<dyn Rebalancer>);
         let topics: Vec<&str> = settings.source_topics.iter().map(String::as_str).collect();
         consumer.handle().subscribe(&topics).map_err(Error::Client)?;
@@ -192,6 +193,7 @@ struct Shard {
     producer: Producer,
     topic: Topic,
     shared: Arc<Shared>,
+    forwarder: Arc<Forwarder>,
 }
 
 impl Shard {
@@ -249,13 +251,15 @@ impl Shard {
         self.producer.flush_linger(FLUSH);
     }
 
-    /// Hands every bundle over; what finds no room goes again.
+    /// Hands every bundle over. What finds no room goes again until the run is over; anything else that is refused is told, and lost.
     fn send(&mut self) {
+        let (shared, forwarder) = (&self.shared, &self.forwarder);
         for (partition, bundle) in (0_i32..).zip(&mut self.bundles) {
-            while !bundle.is_empty() {
+            while !bundle.is_empty() && !shared.is_over.load(Ordering::Acquire) {
                 let mut back = Bundle::default();
-                self.producer.send_bundle(&self.topic, partition, bundle, |rejected| {
-                    back.push(rejected.key, rejected.value, rejected.headers, rejected.opaque);
+                self.producer.send_bundle(&self.topic, partition, bundle, |rejected| match rejected.code {
+                    ErrorCode::QueueFull => back.push(rejected.key, rejected.value, rejected.headers, rejected.opaque),
+                    code => forwarder.fail(format!("a result is refused: {code}")),
                 });
                 if !back.is_empty() {
                     *bundle = back;
