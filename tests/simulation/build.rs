@@ -18,7 +18,7 @@ fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     let write = |name: &str, text: String| fs::write(out.join(name), text).expect("the folder can be written to");
     write("pipeline.rs", module("dead_code, unreachable_pub, unused_imports", "pipeline", "pipeline", "mod.rs"));
-    let files = [("dead_code, unused_imports", "client"), ("dead_code", "bundle"), ("dead_code, unreachable_pub", "protocol")];
+    let files = [("dead_code, unused_imports", "client"), ("dead_code", "bundle"), ("dead_code, unreachable_pub", "protocol"), ("dead_code", "failure")];
     write("client.rs", files.iter().map(|(lints, name)| module(lints, "kafka", name, &format!("{name}.rs"))).collect());
     println!("cargo::rustc-check-cfg=cfg(has_bug)");
     if env::var_os(VARIABLE).is_some() {

@@ -3,25 +3,9 @@
 use std::time::Duration;
 
 use rdkafka::topic_partition_list::TopicPartitionList;
-use rdkafka::types::RDKafkaErrorCode as ErrorCode;
 
 use super::ConsumerHandle;
-
-/// What an error asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Again,
-    Abort,
-    Fatal,
-}
-
-/// Why a call did not do what it is for.
-#[derive(Debug, Clone)]
-pub(crate) struct Failure {
-    pub(crate) kind: Kind,
-    pub(crate) code: ErrorCode,
-    pub(crate) text: String,
-}
+pub(crate) use super::failure::{Failure, Kind};
 
 /// The transactional calls of one producer.
 #[derive(Clone)]
