@@ -3,7 +3,7 @@
 use super::names::{self, Metric};
 
 /// Each line at `warn` and `error` with the metric that shows the same, and metrics without a line of their own with the line that explains them.
-pub const LINES: [(&str, &Metric); 42] = [
+pub const LINES: [(&str, &Metric); 43] = [
     ("records became dead letters", &names::DEAD_LETTERS),
     ("dead letters are refused by the broker; they are kept and hold their partitions' offsets", &names::DEAD_LETTERS_STUCK),
     ("executions were given up with their partitions", &names::EXECUTIONS_ABORTED),
@@ -12,6 +12,7 @@ pub const LINES: [(&str, &Metric); 42] = [
     ("delivery reports belonged to assignments that were over", &names::DELIVERY_REPORTS_STALE),
     ("results and dead letters are sent again", &names::PRODUCE_RETRIES),
     ("transaction was aborted; its results go again", &names::TRANSACTIONS_ABORTED),
+    ("transaction has outlived its time; its producer is made anew", &names::TRANSACTIONS_ABORTED),
     ("partitions are paused: their windows are full", &names::PAUSES),
     ("execution panicked", &names::PANICS),
     ("position went back", &names::REWINDS),
