@@ -531,11 +531,11 @@ fn speaks_of_age(code: ErrorCode) -> bool {
 impl End {
     /// By a call that is not made again.
     fn of(Failure { kind, code, text }: Failure) -> Self {
-        match kind {
-            Kind::Abort => Self::Aborted(text),
-            Kind::Fatal if speaks_of_age(code) => Self::Broken(format!("{code}: {text}")),
-            Kind::Fatal | Kind::Again => Self::Failed(format!("{code}: {text}")),
+        if kind == Kind::Abort {
+            return Self::Aborted(text);
         }
+        let text = format!("{code}: {text}");
+        if kind == Kind::Fatal && speaks_of_age(code) { Self::Broken(text) } else { Self::Failed(text) }
     }
 
     fn into_answer(self) -> Answer {
