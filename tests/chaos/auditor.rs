@@ -1,11 +1,13 @@
 //! The thread that reads everything that comes out, books it, and times how long nothing new came after a kill.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use harness::kafka;
+use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
@@ -16,6 +18,8 @@ use crate::feeder::{Shared, open};
 
 /// How long a look for the next record takes at most.
 const LOOK: Duration = Duration::from_millis(50);
+/// Silence, while something is owed, after which the auditor does not trust its own client.
+const SILENCE: Duration = Duration::from_secs(20);
 
 /// Times one kill, with nothing else wrong beside it.
 #[derive(Debug, Clone)]
@@ -128,17 +132,13 @@ impl Auditor {
         config.set("group.id", "auditor").set("enable.auto.commit", "false").set("reconnect.backoff.max.ms", "1000").set("queued.min.messages", "10000");
         // What a transaction has not committed is no outcome.
         config.set("isolation.level", "read_committed");
-        let consumer: BaseConsumer = config.create().map_err(|error| error.to_string())?;
-        let mut from = TopicPartitionList::new();
-        for topic in [results, dead_letters] {
-            for partition in 0..partitions {
-                from.add_partition_offset(topic, partition, Offset::Beginning).map_err(|error| error.to_string())?;
-            }
-        }
-        consumer.assign(&from).map_err(|error| error.to_string())?;
+        let from =
+            [results, dead_letters].into_iter().flat_map(|topic| (0..partitions).map(move |partition| ((topic.to_owned(), partition), Offset::Beginning)));
+        let mut reader = Reader { config, from: from.collect() };
+        let mut consumer = reader.consumer()?;
         let orders = Arc::new(Orders::default());
         let (own, source, results, books) = (Arc::clone(&orders), source.to_owned(), results.to_owned(), Arc::clone(books));
-        let thread = std::thread::spawn(move || audit(&consumer, &source, &results, &books, &own));
+        let thread = std::thread::spawn(move || audit(&mut reader, &mut consumer, &source, &results, &books, &own));
         Ok(Self { orders, thread: Some(thread) })
     }
 
@@ -165,16 +165,55 @@ impl Orders {
     }
 }
 
-fn audit(consumer: &BaseConsumer, source: &str, results: &str, books: &Shared, orders: &Orders) -> Result<(), String> {
+/// Where the auditor reads on, whatever becomes of its client.
+struct Reader {
+    config: ClientConfig,
+    from: BTreeMap<(String, i32), Offset>,
+}
+
+impl Reader {
+    fn consumer(&self) -> Result<BaseConsumer, String> {
+        let consumer: BaseConsumer = self.config.create().map_err(|error| error.to_string())?;
+        let mut from = TopicPartitionList::new();
+        for ((topic, partition), offset) in &self.from {
+            from.add_partition_offset(topic, *partition, *offset).map_err(|error| error.to_string())?;
+        }
+        consumer.assign(&from).map_err(|error| error.to_string())?;
+        Ok(consumer)
+    }
+
+    fn has_read(&mut self, message: &BorrowedMessage<'_>) {
+        if let Some(from) = self.from.get_mut(&(message.topic().to_owned(), message.partition())) {
+            *from = Offset::Offset(message.offset() + 1);
+        }
+    }
+}
+
+fn audit(reader: &mut Reader, consumer: &mut BaseConsumer, source: &str, results: &str, books: &Shared, orders: &Orders) -> Result<(), String> {
+    let mut heard = Instant::now();
     while !orders.ended.load(Ordering::SeqCst) {
         match consumer.poll(LOOK) {
-            None => open(books).rebook(),
+            None => {
+                let is_owed = {
+                    let mut books = open(books);
+                    books.rebook();
+                    books.owed > books.settled
+                };
+                // After an outage the client was seen to fetch nothing more although there was something: a fault of the auditor's, not of what it judges.
+                if is_owed && heard.elapsed() >= SILENCE {
+                    eprintln!("the auditor has read nothing for {} s, its client is made anew", SILENCE.as_secs());
+                    *consumer = reader.consumer()?;
+                    heard = Instant::now();
+                }
+            }
             Some(Ok(message)) => {
+                heard = Instant::now();
                 let is_result = message.topic() == results;
                 let booked = book(&message, source, is_result, books);
                 if booked == Some(Booked::First) && is_result {
                     orders.watches().iter_mut().for_each(|watch| watch.look(message.partition(), message.offset()));
                 }
+                reader.has_read(&message);
             }
             // Brokers come and go; the limit of a round ends what does not come back.
             Some(Err(KafkaError::MessageConsumption(_))) => {}
