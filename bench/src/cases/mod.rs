@@ -137,7 +137,7 @@ pub const CASES: &[Case] = &[
     Case {
         name: "reading",
         summary: "the reader alone over large documents, beside simd-json on the same ones",
-        flags: reading::Flags::augment_args,
+        flags: payload::Flags::augment_args,
         run: reading::from_flags,
         all: &[
             &["--style", "heartbeat", "--bytes", "1000"],

@@ -82,15 +82,15 @@ fn number(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_default()
 }
 
-/// Flags of `run payload`.
+/// Flags of `run payload` and `run reading`: the documents.
 #[derive(Debug, Args)]
 pub struct Flags {
     /// Bytes of each message; a message ends with the last whole element that fits
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(i64::from(BYTES_MIN)..=i64::from(BYTES_MAX)))]
-    bytes: u32,
+    pub(super) bytes: u32,
     /// What fills the messages
     #[arg(long, value_enum, default_value_t = Style::Heartbeat)]
-    style: Style,
+    pub(super) style: Style,
 }
 
 /// `run payload`.

@@ -7,11 +7,11 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use clap::{ArgMatches, Args, FromArgMatches as _};
+use clap::{ArgMatches, FromArgMatches as _};
 use expressway_engine::document::{Document, Symbols};
 use simd_json::{Buffers, INPUT_PADDING, Tape};
 
-use super::payload::{self, BYTES_MAX, BYTES_MIN, Style};
+use super::payload::{self, Flags, Style};
 use super::{Report, usage};
 use crate::error::Error;
 use crate::load::Latency;
@@ -27,17 +27,6 @@ const PASS_BYTES: u32 = 8 << 20;
 
 /// Names of the heartbeat workflow, which the reader looks for.
 const NAMES: [&str; 4] = ["deviceId", "type", "ts", "battery"];
-
-/// Flags of `run reading`.
-#[derive(Debug, Args)]
-pub struct Flags {
-    /// Bytes of each document
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(i64::from(BYTES_MIN)..=i64::from(BYTES_MAX)))]
-    bytes: u32,
-    /// What fills the documents
-    #[arg(long, value_enum, default_value_t = Style::Heartbeat)]
-    style: Style,
-}
 
 /// `run reading`.
 pub(super) fn from_flags(matches: &ArgMatches, _: &mut dyn FnMut(&str)) -> Result<Report, Error> {
