@@ -3,7 +3,7 @@
 use super::names::{self, Metric};
 
 /// Each line at `warn` and `error` with the metric that shows the same, and metrics without a line of their own with the line that explains them.
-pub const LINES: [(&str, &Metric); 43] = [
+pub const LINES: &[(&str, &Metric)] = &[
     ("records became dead letters", &names::DEAD_LETTERS),
     ("dead letters are refused by the broker; they are kept and hold their partitions' offsets", &names::DEAD_LETTERS_STUCK),
     ("executions were given up with their partitions", &names::EXECUTIONS_ABORTED),
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     /// Counters of what is no error, and told by no line.
-    const QUIET: [&Metric; 19] = [
+    const QUIET: &[&Metric] = &[
         &names::EXECUTIONS_STARTED,
         &names::EXECUTIONS_SUCCEEDED,
         // How an execution ends is its definition's business; the result says it.
