@@ -56,6 +56,11 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// Whether it leaves partitions without any leader for a moment when there is one broker only. Kafka 4.3.1 takes such a partition for deleted and leaves out the markers that end its transactions (KAFKA-20734): readers of committed records then stand still for ever, or see what was aborted. No client can mend that, so transactions are not judged by it.
+    pub(crate) fn takes_every_leader(self) -> bool {
+        matches!(self, Self::BrokerKill | Self::LeaderKill)
+    }
+
     /// Whether the service is to bear it without doing anything twice.
     pub(crate) fn is_orderly(self) -> bool {
         matches!(self, Self::ServiceJoin | Self::ServiceLeave | Self::ServiceRestart | Self::LogDiskFull | Self::DefinitionSwap | Self::DefinitionInvalid)

@@ -56,7 +56,7 @@ struct Arguments {
     /// Only faults of this kind; may be given more than once.
     #[arg(long, value_name = "KIND")]
     only: Vec<String>,
-    /// The service delivers in transactions, and a duplicate is a failure.
+    /// The service delivers in transactions, and a duplicate is a failure; one broker alone is not killed then (KAFKA-20734), three are
     #[arg(long)]
     transactional: bool,
     /// The run fails when a process is killed with nothing else wrong, and its partitions are without new results for longer than the session and 2 s (and a heartbeat of the broker under KIP-848)
@@ -99,6 +99,7 @@ fn main() -> ExitCode {
         every: Duration::from_secs_f32(arguments.every),
         faults: arguments.faults,
         only: arguments.only.clone(),
+        keeps_leaders: keeps_leaders(&arguments),
         how,
     };
     let mut run = Run::new(stage, plan);
@@ -130,10 +131,22 @@ fn main() -> ExitCode {
     if is_good { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
 
+/// Whether transactions are judged on brokers that have no replica to take over from a dead leader.
+fn keeps_leaders(arguments: &Arguments) -> bool {
+    arguments.transactional && arguments.brokers == 1
+}
+
 /// What cannot be asked of a run.
 fn refuse(arguments: &Arguments) -> Result<(), String> {
     if arguments.brokers == 2 {
         return Err("--brokers is 2, allowed are 1 and 3".to_owned());
+    }
+    let is_left_out = |name: &String| KINDS.iter().any(|(kind, known, ..)| known == name && kind.takes_every_leader());
+    if keeps_leaders(arguments) && !arguments.only.is_empty() && arguments.only.iter().all(is_left_out) {
+        return Err(format!(
+            "--only {}: with --transactional one broker alone is not killed (KAFKA-20734); --brokers 3 does it",
+            arguments.only.join(" --only ")
+        ));
     }
     match arguments.only.iter().find(|only| !KINDS.iter().any(|(_, name, ..)| name == only)) {
         Some(only) => Err(format!("--only: there is no kind '{only}'; the kinds are {}", KINDS.map(|(_, name, ..)| name).join(", "))),

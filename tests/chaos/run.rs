@@ -50,6 +50,8 @@ pub(crate) struct Plan {
     pub(crate) faults: u32,
     /// Names of the kinds of faults to draw from; all when empty.
     pub(crate) only: Vec<String>,
+    /// Whether what takes every leader of a partition away is left out.
+    pub(crate) keeps_leaders: bool,
     /// What the processes have in common.
     pub(crate) how: Kind,
 }
@@ -210,9 +212,12 @@ impl Run {
 
     /// Draws a fault of a domain in which nothing is wrong, and begins it, unless it has to wait; whether it has begun.
     fn draw(&mut self) -> Result<bool, String> {
-        let wanted = |name: &str| self.plan.only.is_empty() || self.plan.only.iter().any(|only| only == name);
+        let wanted = |kind: fault::Kind, name: &str| {
+            let is_asked_for = self.plan.only.is_empty() || self.plan.only.iter().any(|only| only == name);
+            is_asked_for && !(self.plan.keeps_leaders && kind.takes_every_leader())
+        };
         let is_free = |domain: Domain| !self.active.iter().any(|active| active.domain == domain);
-        let free = KINDS.iter().filter(|(_, name, domain, _)| wanted(name) && is_free(*domain));
+        let free = KINDS.iter().filter(|(kind, name, domain, _)| wanted(*kind, name) && is_free(*domain));
         let weighted: Vec<_> = free.flat_map(|kind| std::iter::repeat_n(*kind, usize::try_from(kind.3).unwrap_or(1))).collect();
         let Some((kind, name, domain, _)) = self.random.pick(&weighted) else { return Ok(false) };
         if kind == fault::Kind::ServiceKill {
