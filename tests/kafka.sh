@@ -103,6 +103,9 @@ pid_of() {
 }
 is_up() { pid_of "$1" >/dev/null && accepts "$(broker_port "$1")"; }
 is_down() { ! pid_of "$1" >/dev/null && ! accepts "$(broker_port "$1")"; }
+# Killed, and not yet gone: a process loses its command line before its port.
+is_dying() { kill -0 "$(cat "$dir/$1/pid" 2>/dev/null)" 2>/dev/null && ! pid_of "$1" >/dev/null; }
+is_gone() { ! is_dying "$1" || ! accepts "$(broker_port "$1")"; }
 is_up_or_dead() { is_up "$1" || ! pid_of "$1" >/dev/null; }
 
 # A throw-away authority, a certificate for the brokers that names localhost alone, and one for clients with its key under a password.
@@ -227,6 +230,7 @@ start() {
   fetch
   for node in "$@"; do
     is_up "$node" && continue
+    wait_until is_gone "$node" || true
     accepts "$(broker_port "$node")" && fail "port $(broker_port "$node") is taken by something else"
     mkdir -p "$dir/$node"
     write_settings "$node"
