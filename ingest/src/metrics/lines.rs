@@ -39,6 +39,7 @@ pub const LINES: &[(&str, &Metric)] = &[
     ("the Kafka client is made anew", &names::CLIENT_REPLACEMENTS),
     ("the static member's name is still taken, trying again", &names::CLIENT_REPLACEMENTS),
     ("no broker answers yet", &names::READY),
+    ("topic is not known to the broker yet", &names::READY),
     ("topic does not take records", &names::READY),
     ("start positions are not known yet", &names::READY),
     ("pipeline stops", &names::READY),

@@ -36,6 +36,8 @@ const METADATA_TIMEOUT_MIN: Duration = Duration::from_millis(500);
 const EVENTS_WAIT: Duration = Duration::from_millis(100);
 /// Between two questions of a start that finds no broker.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// How long a topic may be unknown to the broker that was asked: one that has just come up, or a topic just made, is known a moment later.
+const TOPIC_GRACE: Duration = Duration::from_secs(3);
 /// Commands that wait for a shard: an assignment's partitions, at most.
 const COMMANDS_MAX: usize = 4_096;
 
@@ -117,7 +119,7 @@ fn tell(settings: &Settings, bounds: &Bounds) {
     );
 }
 
-/// Asks for all topics with a client of its own, which joins no group, until brokers answer or the time for that is over. The pipeline's clients are configured by the answer.
+/// Asks for all topics with a client of its own, which joins no group, until brokers answer and know the topics, or the time for that is over. The pipeline's clients are configured by the answer.
 fn find_topics(settings: &Settings) -> Result<Topics, Error> {
     let options: Vec<_> = settings.client_options.iter().filter(|(key, _)| !key.starts_with("group.")).cloned().collect();
     let probe = Consumer::new(&client::consumer_config(&options, 1_024)).map_err(Error::Client)?;
@@ -127,6 +129,15 @@ fn find_topics(settings: &Settings) -> Result<Topics, Error> {
     loop {
         let waited = Duration::from_nanos(clock.now().monotonic_ns);
         let found = ask(settings, &probe, &brokers, METADATA_TIMEOUT.min(timeout.saturating_sub(waited)).max(METADATA_TIMEOUT_MIN));
+        if let Err(Error::TopicMissing { topic, role }) = &found {
+            let waited = Duration::from_nanos(clock.now().monotonic_ns);
+            if waited >= TOPIC_GRACE.min(timeout) {
+                return found;
+            }
+            tracing::warn!(topic, role, "topic is not known to the broker yet");
+            thread::park_timeout(ASK_AGAIN_AFTER);
+            continue;
+        }
         let Err(Error::Unreachable { source, .. }) = &found else { return found };
         // The client tells more than the call does, once it is asked.
         while probe.handle().poll(EVENTS_WAIT).is_some() {}
