@@ -13,7 +13,7 @@ pub const LINES: &[(&str, &Metric)] = &[
     ("results and dead letters are sent again", &names::PRODUCE_RETRIES),
     ("transaction was aborted; its results go again", &names::TRANSACTIONS_ABORTED),
     ("transaction has outlived its time; its producer is made anew", &names::TRANSACTIONS_ABORTED),
-    ("partitions are paused: their windows are full", &names::PAUSES),
+    ("partitions are paused: their windows are full, or too much of theirs waits", &names::PAUSES),
     ("execution panicked", &names::PANICS),
     ("position went back", &names::REWINDS),
     ("shard does not move", &names::SHARD_STALLS),

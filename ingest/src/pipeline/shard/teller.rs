@@ -14,7 +14,7 @@ pub(crate) const GROWN: [(Count, &str); 7] = [
     (Count::OverflowedReplies, "answers of tasks were dropped: calls were answered twice"),
     (Count::StaleReports, "delivery reports belonged to assignments that were over"),
     (Count::ProduceRetries, "results and dead letters are sent again"),
-    (Count::Pauses, "partitions are paused: their windows are full"),
+    (Count::Pauses, "partitions are paused: their windows are full, or too much of theirs waits"),
 ];
 
 /// Levels that are told while they are not zero.
