@@ -80,6 +80,7 @@ const TESTS: &[Test<Shared>] = tests![
     transactions::a_zombie_is_refused_its_transaction,
     transactions::a_transaction_that_outlives_its_time_goes_again,
     transactions::what_is_refused_in_a_transaction_is_dead_lettered_in_another,
+    transactions::a_refused_dead_letter_holds_its_partition_alone,
     transactions::a_long_wait_withholds_its_partition_alone,
     transactions::a_second_producer_of_the_same_name_ends_the_first,
     shutdown::sigterm_loses_and_repeats_nothing,

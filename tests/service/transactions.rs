@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use harness::deadline;
 use harness::kafka::{self, Reader};
 use harness::service::{Config, Service, dead_letters, results};
 use rdkafka::producer::{BaseProducer, Producer};
@@ -126,6 +127,39 @@ pub(crate) fn what_is_refused_in_a_transaction_is_dead_lettered_in_another(share
     let large = letters.iter().filter(|letter| letter.header("expressway-reason") == "result_too_large").count();
     ensure(large == 2, || format!("{large} dead letters are of results that were too large"))?;
     ensure(aborted.values().sum::<f64>() >= 2.0, || format!("hardly a transaction was aborted: {aborted:?}"))
+}
+
+/// A dead letter that its topic does not take holds the offset of its partition, whose other outcomes wait behind it, and nothing else; when the topic takes it, all come out once, in order.
+pub(crate) fn a_refused_dead_letter_holds_its_partition_alone(shared: &Shared) -> Result<(), String> {
+    let stage = Stage::real(shared, "letters", 2)?;
+    kafka::alter_topic(&stage.bootstrap(), &dead_letters(&stage.source), &[("max.message.bytes", "20000")])?;
+    let mut feeder = stage.feeder()?;
+    let mut random = expressway_ingest::random::Random::new(3);
+    let noise: Vec<u8> = (0..30_000).map(|_| b'a' + u8::try_from(random.between(0, 26)).unwrap_or(0)).collect();
+    for id in 0..1_000 {
+        feeder.errand(Some(id % 2), "plain", "")?;
+        // Small ones are taken, in the same transactions.
+        if id % 200 == 100 {
+            feeder.raw(Some(id / 200 % 2), Some(b"{"))?;
+        }
+        if id == 500 || id == 600 {
+            feeder.raw(Some(0), Some(&noise))?;
+        }
+    }
+    feeder.flush(SOON)?;
+    let mut service = Service::start(&config(&stage, "200ms")?.with("service/shards", 1), SOON)?;
+    // All of one partition, and what lies below the letter of the other.
+    deadline::until("what the letter does not hold", LATER, || (stage.committed().ok()? == [253, 502]).then_some(()))
+        .map_err(|late| format!("{late}: committed {:?}\n{}", stage.committed(), service.stderr().join("\n")))?;
+    let stuck = service.metrics("expressway_dead_letters_stuck")?;
+    ensure(stuck.values().sum::<f64>() >= 1.0, || format!("no letter is stuck: {stuck:?}"))?;
+    ensure(service.get("/ready")?.0 == 200, || "one dead letter makes the service unready".to_owned())?;
+    kafka::alter_topic(&stage.bootstrap(), &dead_letters(&stage.source), &[("max.message.bytes", "1000000")])?;
+    stage.wait_all_committed(LATER).map_err(|late| format!("{late}\n{}", service.stderr().join("\n")))?;
+    service.stop(SOON)?;
+    let balance = stage.balance(&feeder)?;
+    balance.check_exact().map_err(|twice| format!("{twice}\n{}", service.stderr().join("\n")))?;
+    ensure(balance.dead_letters == 7, || format!("the books are {balance:?}"))
 }
 
 /// Results above a record that waits are not produced; those of the other partition are. All of them come out once, in order.

@@ -159,11 +159,6 @@ impl Lanes {
         self.lane(partition).waiting.push_back(bundle);
     }
 
-    /// Nothing of a partition goes before that time.
-    pub(crate) fn hold_back(&mut self, partition: i32, not_before_ns: u64) {
-        self.meet(partition, Fate::Later(not_before_ns));
-    }
-
     /// A partition with a bundle that may go, and the bundle. Afterwards [`Lanes::sent`] says how many of its records went.
     pub(crate) fn next(&mut self, now_ns: u64) -> Option<(i32, Bundle)> {
         if self.waiting == 0 {
@@ -334,6 +329,30 @@ impl Lanes {
         if self.spare.len() < SPARE_MAX && bundle.capacity() <= SPARE_BYTES_MAX {
             self.spare.push(bundle);
         }
+    }
+
+    /// Takes out what `is_its`, record by record. Nothing is under way.
+    pub(crate) fn take_back(&mut self, is_its: impl Fn(u64) -> bool, mut each: impl FnMut(i32, Bundle)) {
+        for (lane, partition) in self.lanes.iter_mut().zip(0..) {
+            for bundle in &mut lane.waiting {
+                if !bundle.opaques().any(&is_its) {
+                    continue;
+                }
+                let mut stays = Bundle::default();
+                bundle.drain(|key, value, headers, opaque| {
+                    if !is_its(opaque) {
+                        return stays.push(key, value, headers, opaque);
+                    }
+                    let mut record = Bundle::default();
+                    record.push(key, value, headers, opaque);
+                    each(partition, record);
+                });
+                *bundle = stays;
+            }
+        }
+        // Nothing is left to do but to settle the counts.
+        self.forget(|_| false, &mut Vec::new());
+        self.waiting = self.lanes.iter().flat_map(|lane| &lane.waiting).map(Bundle::len).sum();
     }
 
     /// Takes out what `is_stale`, and tells the records' numbers.

@@ -196,7 +196,9 @@ impl Sink {
 
     /// Hands over the records of every partition that has none under way. `refused` gets results that are at fault themselves.
     pub(crate) fn dispatch(&mut self, now_ns: u64, refused: &mut Vec<Refused>) {
-        while let Some(Stuck { partition, bundle, .. }) = self.stuck.pop_front_if(|stuck| stuck.not_before_ns <= now_ns) {
+        while self.transaction.is_none()
+            && let Some((partition, bundle)) = self.due_letter(now_ns)
+        {
             self.dead_letters.lanes.push_bundle(partition, bundle);
         }
         for to in [To::Results, To::DeadLetters] {
@@ -240,6 +242,25 @@ impl Sink {
         }
     }
 
+    /// A dead letter that the broker has refused and that may be tried again.
+    pub(crate) fn due_letter(&mut self, now_ns: u64) -> Option<(i32, Bundle)> {
+        self.stuck.pop_front_if(|stuck| stuck.not_before_ns <= now_ns).map(|stuck| (stuck.partition, stuck.bundle))
+    }
+
+    /// The records whose dead letters the broker has refused.
+    pub(crate) fn stuck_records(&self) -> impl Iterator<Item = u64> {
+        self.stuck.iter().flat_map(|stuck| stuck.bundle.opaques())
+    }
+
+    /// Takes back what waits to be sent and `is_its`: destination, partition, and the record in a bundle of its own.
+    pub(crate) fn take_back(&mut self, is_its: impl Fn(u64) -> bool) -> Vec<(To, i32, Bundle)> {
+        let mut taken = Vec::new();
+        for (to, destination) in [(To::Results, &mut self.results), (To::DeadLetters, &mut self.dead_letters)] {
+            destination.lanes.take_back(&is_its, |partition, record| taken.push((to, partition, record)));
+        }
+        taken
+    }
+
     /// What an error says beyond its record.
     fn note(&mut self, to: To, code: ErrorCode, now_ns: u64) {
         match classify(code) {
@@ -261,12 +282,6 @@ impl Sink {
     fn refuse(&mut self, to: To, partition: i32, mut record: Bundle, code: ErrorCode, now_ns: u64, refused: &mut Vec<Refused>) {
         match to {
             To::Results => record.drain(|_, _, _, opaque| refused.push(Refused { opaque, code, class: classify(code) })),
-            // No mark above it may be committed, and what lies above it is in the transaction already: so it holds everything.
-            To::DeadLetters if self.transaction.is_some() => {
-                self.blocked.get_or_insert(Blocked { to, code, since_ns: now_ns });
-                self.dead_letters.lanes.push_bundle(partition, record);
-                self.dead_letters.lanes.hold_back(partition, now_ns + BACKOFF_MAX_NS);
-            }
             To::DeadLetters => self.stuck.push_back(Stuck { partition, bundle: record, not_before_ns: now_ns + STUCK_PAUSE_NS }),
         }
     }

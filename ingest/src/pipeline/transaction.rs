@@ -228,6 +228,16 @@ impl Transaction {
         if self.is_cut() { self.passed_over_later.push(opaque) } else { self.passed_over.push(opaque) }
     }
 
+    /// Takes back the records that `is_its` among those that need no outcome.
+    pub(crate) fn take_back(&mut self, is_its: impl Fn(u64) -> bool) -> Vec<u64> {
+        self.passed_over.extract_if(.., |opaque| is_its(*opaque)).collect()
+    }
+
+    /// Whether a record may still be added to it.
+    pub(crate) fn is_open(&self) -> bool {
+        self.phase == Phase::Open && self.doom.is_none()
+    }
+
     /// Whether records wait that need no outcome.
     pub(crate) fn passes_over(&self) -> bool {
         !self.passed_over.is_empty()

@@ -217,6 +217,17 @@ impl Records {
         held.map(<[u8]>::to_vec).collect()
     }
 
+    /// The open records of a partition, in the order of their offsets.
+    pub(crate) fn of_partition(&self, partition: usize, epoch: u32) -> Vec<(i64, RecordId)> {
+        let used = self.places.iter().zip(0..).filter_map(|((generation, place), index)| match place {
+            Place::Used(open) if (open.partition, open.epoch) == (partition, epoch) => Some((open.offset, RecordId { place: index, generation: *generation })),
+            _ => None,
+        });
+        let mut records: Vec<_> = used.collect();
+        records.sort_unstable_by_key(|(offset, _)| *offset);
+        records
+    }
+
     /// Gives the records of a partition below an offset another epoch.
     pub(crate) fn renew(&mut self, partition: usize, from: u32, below: i64, to: u32) {
         for (_, place) in &mut self.places {

@@ -2,13 +2,14 @@
 //!
 //! An outcome enters the transaction when every record of its partition below it has one too; until then it waits here, with its partition. A record stays open until the transaction with its outcome is committed, so windows, books and drains mean the same as in the other kind of delivery.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::partition::{Partition, Phase};
 use super::record::RecordId;
+use super::waiting::partition_of;
 use super::{Class, Error, Shard};
 use crate::clock::Now;
 use crate::kafka::{Bundle, Membership};
@@ -118,6 +119,23 @@ impl Outcomes {
         }
     }
 
+    /// The outcomes of some records below the mark are known no more, which are `lost`: the mark goes back below them, and `back` is what was passed on above it, with all that lies between. `taken` are the open records of the partition.
+    fn reopen(&mut self, taken: &[i64], lost: &[i64], back: Vec<(i64, Outcome)>, records_max: u32, sink: &mut Sink) {
+        let mark = self.mark();
+        let known = |offset: i64| (offset < mark || self.above.contains_key(&offset)) && !lost.contains(&offset);
+        let mut unknown = Window::new(taken.first().copied().unwrap_or(mark), records_max);
+        for offset in taken {
+            let is_taken = unknown.take(*offset);
+            debug_assert!(is_taken.is_ok(), "the window that they are open in is as wide");
+        }
+        for offset in taken.iter().filter(|offset| known(**offset)) {
+            unknown.complete(*offset);
+        }
+        self.unknown = unknown;
+        back.into_iter().for_each(|(offset, outcome)| self.wait(offset, outcome));
+        self.pass_on(sink);
+    }
+
     /// The position goes back to `start`: outcomes from there on are given up, whose records are returned.
     pub(crate) fn rewind(&mut self, start: i64) -> Vec<u64> {
         self.unknown.rewind(start);
@@ -202,6 +220,7 @@ impl<P: Processor> Shard<P> {
             }
             Some(Answer::Failed(detail)) => return self.health.fail(Error::Fatal { client: "transactional producer", detail }),
         }
+        self.try_letters_again(now);
         let hurry = self.health.is_stopping() || self.partitions.iter().flatten().any(is_waiting_for_a_commit);
         let (records, bytes) = self.sink.holding();
         let Some(transaction) = self.sink.transaction() else { return };
@@ -264,6 +283,52 @@ impl<P: Processor> Shard<P> {
         });
         for opaque in gone {
             self.records.remove(RecordId::from_opaque(opaque));
+        }
+        let stuck = self.sink.stuck_records().filter_map(|opaque| self.records.find(RecordId::from_opaque(opaque)));
+        let stuck: Vec<_> = stuck.map(|open| (open.partition, open.epoch, open.offset)).collect();
+        for place in 0..self.partitions.len() {
+            let Some(partition) = &self.partitions[place] else { continue };
+            let lost: Vec<_> = stuck.iter().filter(|(of, epoch, _)| (*of, *epoch) == (place, partition.epoch)).map(|(_, _, offset)| *offset).collect();
+            if !lost.is_empty() {
+                self.withhold(place, &lost);
+            }
+        }
+    }
+
+    /// Dead letters that the broker refuses hold the mark of their partition, and nothing else: what lies above them waits with it.
+    #[cold]
+    fn withhold(&mut self, place: usize, lost: &[i64]) {
+        let Some(partition) = self.partitions[place].as_mut() else { return };
+        let Some(outcomes) = partition.outcomes.as_mut() else { return };
+        let of_partition = self.records.of_partition(place, partition.epoch);
+        let its: HashSet<u64> = of_partition.iter().map(|(_, record)| record.to_opaque()).collect();
+        let mut back = Vec::new();
+        let sent = self.sink.take_back(|opaque| its.contains(&opaque));
+        for (to, to_partition, record) in sent {
+            let Some(open) = record.opaques().next().and_then(|opaque| self.records.find_mut(RecordId::from_opaque(opaque))) else { continue };
+            open.source.copy_out();
+            let beside = open.source.bytes();
+            back.push((open.offset, Outcome::Produced { to, partition: to_partition, record, beside }));
+        }
+        let passed_over = self.sink.transaction().map(|transaction| transaction.take_back(|opaque| its.contains(&opaque)));
+        for opaque in passed_over.into_iter().flatten() {
+            let offset = self.records.find(RecordId::from_opaque(opaque)).map(|open| open.offset);
+            back.extend(offset.map(|offset| (offset, Outcome::PassedOver { opaque })));
+        }
+        let taken: Vec<_> = of_partition.into_iter().map(|(offset, _)| offset).collect();
+        outcomes.reopen(&taken, lost, back, self.rules.window_records_max, &mut self.sink);
+    }
+
+    /// Tries dead letters again that the broker has refused. Each attempt in vain costs the shard a transaction.
+    fn try_letters_again(&mut self, now: &Now) {
+        while self.sink.transaction().is_some_and(|transaction| transaction.is_open())
+            && let Some((to, record)) = self.sink.due_letter(now.monotonic_ns)
+        {
+            let Some(open) = record.opaques().next().and_then(|opaque| self.records.find(RecordId::from_opaque(opaque))) else { continue };
+            let Some(outcomes) = partition_of(&mut self.partitions, open).and_then(|partition| partition.outcomes.as_mut()) else { continue };
+            outcomes.wait(open.offset, Outcome::Produced { to: To::DeadLetters, partition: to, record, beside: 0 });
+            outcomes.unknown.complete(open.offset);
+            outcomes.pass_on(&mut self.sink);
         }
     }
 
