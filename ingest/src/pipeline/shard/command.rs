@@ -15,6 +15,7 @@ use crate::kafka::{Batch, ShardQueue};
 use crate::pipeline::counters::Count;
 use crate::pipeline::processor::Processor;
 use crate::pipeline::sink::To;
+use crate::thread;
 
 /// Told when a command is done; the number says for how many partitions everything was finished.
 pub(crate) type Done = Sender<bool>;
@@ -250,6 +251,12 @@ impl<P: Processor> Shard<P> {
             let is_over = self.sink.in_flight() == 0 && !self.sink.transaction().is_some_and(|transaction| transaction.is_ending());
             if is_over || now.monotonic_ns >= deadline_ns {
                 return;
+            }
+            if self.sink.in_flight() == 0 {
+                // Only the clerk's answer is wanted, and it rings.
+                self.sink.idle();
+                thread::park_timeout(super::WAIT_BUSY);
+                continue;
             }
             self.dispatch(&now);
             self.sink.flush(super::WAIT_BUSY);
