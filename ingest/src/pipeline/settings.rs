@@ -213,6 +213,8 @@ impl Default for Settings {
 pub(crate) const IN_FLIGHT_MAX: u32 = 10_000;
 /// How far below `max.poll.interval.ms` the drain's deadline has to lie: the shards' answers, the final commit and the client's own bookkeeping need their time too.
 const DRAIN_MARGIN: Duration = Duration::from_secs(5);
+/// How far above `transaction.timeout.ms` the client lets `socket.timeout.ms` lie: it refuses another one without naming what the first is when it is not set.
+const SOCKET_MARGIN_MS: u128 = 100;
 /// librdkafka's default for `max.poll.interval.ms`.
 const MAX_POLL_INTERVAL_MS: u64 = 300_000;
 
@@ -251,6 +253,15 @@ impl Settings {
         if self.is_transactional() && self.transaction_interval * 2 > life {
             let found = format!("{:?} with a transaction.timeout.ms of {}", self.transaction_interval, life.as_millis());
             return refuse("transaction_interval", found, "at most half of transaction.timeout.ms");
+        }
+        let socket_ms = client::number_option(&self.client_options, "socket.timeout.ms", 0);
+        if self.is_transactional() && u128::from(socket_ms) > life.as_millis() + SOCKET_MARGIN_MS {
+            let found = format!("a socket.timeout.ms of {socket_ms} with a transaction.timeout.ms of {}", life.as_millis());
+            return refuse(
+                "client_options",
+                found,
+                "a transaction.timeout.ms (a session, at most 15000, unless set) that is at most 100 below socket.timeout.ms",
+            );
         }
         let poll_interval = Duration::from_millis(client::number_option(&self.client_options, "max.poll.interval.ms", MAX_POLL_INTERVAL_MS));
         if self.drain_timeout + DRAIN_MARGIN > poll_interval {
@@ -310,6 +321,10 @@ mod tests {
         settings.transaction_interval = Duration::from_millis(501);
         assert!(matches!(settings.check(), Err(Error::Setting { key: "transaction_interval", .. })));
         settings.transaction_interval = Duration::from_millis(500);
+        assert!(settings.check().is_ok());
+        settings.client_options = [option("session.timeout.ms", "6000"), option("socket.timeout.ms", "6101")].concat();
+        assert!(matches!(settings.check(), Err(Error::Setting { key: "client_options", .. })));
+        settings.client_options.extend(option("transaction.timeout.ms", "6001"));
         assert!(settings.check().is_ok());
     }
 }
