@@ -7,7 +7,7 @@
 #![expect(unsafe_code, reason = "librdkafka's C interface alone gives a token to a client that is not polled")]
 
 use std::error::Error;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::path::PathBuf;
 use std::ptr;
 
@@ -140,8 +140,10 @@ fn set<C: ClientContext>(client: &Client<C>, token: OAuthToken) -> Result<(), St
     if code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
         return Ok(());
     }
-    // The client's own words could hold a part of the token.
-    Err(format!("the client does not take the token: {code:?}"))
+    // SAFETY: the call has written a C string.
+    let problem = unsafe { CStr::from_ptr(problem.as_ptr()) };
+    // In 2.12.1 the words hold the token where it has a character that a request does not take, which `read` has refused by then; otherwise they hold two times. The binding's own refresh of a polled client passes them on likewise.
+    Err(format!("the client does not take the token: {}", problem.to_string_lossy()))
 }
 
 fn refuse<C: ClientContext>(client: &Client<C>, problem: &str) {
