@@ -20,8 +20,10 @@ use rdkafka_sys as sys;
 
 use super::{Bundle, ErrorCode, Headers, Rejected, ShardQueue, Transactions, client, token};
 
-/// Passes the client's log lines and errors on.
-pub(crate) struct ProducerContext;
+/// Passes the client's log lines and errors on, and keeps what its interceptor needs.
+pub(crate) struct ProducerContext {
+    _attachments: Owner,
+}
 
 impl ClientContext for ProducerContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -40,13 +42,38 @@ pub(super) type SharedClient = Arc<Client<ProducerContext>>;
 struct Attachments {
     lists: Vec<(u64, *mut sys::rd_kafka_headers_t)>,
     next: usize,
+    /// Dropped with them.
+    #[cfg(test)]
+    witness: Arc<()>,
+}
+
+/// Attachments that are shared by pointer. Belongs to the client's context, which the binding drops behind the native client, whoever holds that last: `rd_kafka_destroy` returns when the client's threads have ended and the interceptor is forgotten. The interceptor runs in no thread of the client anyway, but in calls of a [`Producer`], which holds the client.
+struct Owner(NonNull<Attachments>);
+
+// SAFETY: nobody looks into the attachments through this value; it only frees them, when no call can be running.
+unsafe impl Send for Owner {}
+
+// SAFETY: as above.
+unsafe impl Sync for Owner {}
+
+impl Owner {
+    fn new() -> Self {
+        Self(NonNull::from(Box::leak(Box::<Attachments>::default())))
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        // SAFETY: made from a box in `new`, and freed once.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+    }
 }
 
 /// An idempotent producer that belongs to one shard.
 pub(crate) struct Producer {
     queue: NonNull<sys::rd_kafka_queue_t>,
     client: SharedClient,
-    /// Shared with the interceptor, which runs inside calls of this value only. Never freed: see `new`.
+    /// Shared with the interceptor, which runs inside calls of this value only. Freed with the client.
     attachments: NonNull<Attachments>,
     messages: Vec<sys::rd_kafka_message_t>,
     /// Woken when reports come; see [`Producer::wake_on_reports`].
@@ -98,14 +125,15 @@ impl Producer {
         let native = config.create_native_config()?;
         // SAFETY: the configuration is valid and not yet given to a client.
         unsafe { sys::rd_kafka_conf_set_events(native.ptr(), EVENTS) };
-        // The client may outlive this value through its topics, so the few words are never freed: there is one for each shard of a pipeline.
-        let attachments = NonNull::from(Box::leak(Box::<Attachments>::default()));
-        // SAFETY: as above; name and callback live for ever, and the opaque pointer is never freed.
+        // The client may outlive this value through its topics and its transactions.
+        let owner = Owner::new();
+        let attachments = owner.0;
+        // SAFETY: as above; name and callback live for ever, and the opaque pointer for as long as the client.
         let code = unsafe { sys::rd_kafka_conf_interceptor_add_on_new(native.ptr(), INTERCEPTOR.as_ptr(), Some(on_new), attachments.as_ptr().cast()) };
         if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
             return Err(KafkaError::Global(code.into()));
         }
-        let client = Arc::new(Client::new(config, native, RDKafkaType::RD_KAFKA_PRODUCER, ProducerContext)?);
+        let client = Arc::new(Client::new(config, native, RDKafkaType::RD_KAFKA_PRODUCER, ProducerContext { _attachments: owner })?);
         token::give(&client, config);
         // SAFETY: the client is alive; the handle is given up in `drop`, before it.
         let queue = unsafe { sys::rd_kafka_queue_get_main(client.native_ptr()) };
@@ -214,8 +242,6 @@ impl Producer {
 
 impl Drop for Producer {
     fn drop(&mut self) {
-        // SAFETY: no call of the client is running. What is left behind for ever is the empty list.
-        *unsafe { self.attachments.as_mut() } = Attachments::default();
         // SAFETY: the queue is valid. The call takes the queue's lock, under which the callback runs, so afterwards it is not running and never will.
         unsafe { sys::rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), None, ptr::null_mut()) };
         // SAFETY: the handle came from `rd_kafka_queue_get_main` and is given up once, before the client.
@@ -396,4 +422,26 @@ unsafe fn text_of<'a>(text: *const std::ffi::c_char) -> std::borrow::Cow<'a, str
     }
     // SAFETY: promised by the caller.
     unsafe { std::ffi::CStr::from_ptr(text) }.to_string_lossy()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attachments_are_freed_with_the_client_whoever_holds_it_last() {
+        let mut producer = Producer::new(&client::producer_config(&[], 1_000)).unwrap();
+        // SAFETY: no call of the client is running.
+        let witness = Arc::downgrade(&unsafe { producer.attachments.as_ref() }.witness);
+        let (topic, transactions) = (producer.topic("results").unwrap(), producer.transactions());
+        let mut bundle = Bundle::default();
+        bundle.push(None, Some(b"{}"), Headers::with_capacity(1), 7);
+        assert_eq!(producer.send_bundle(&topic, 0, &mut bundle, |_| {}), 1);
+        drop(producer);
+        assert!(witness.strong_count() == 1, "the topic and the transactions hold the client");
+        drop(topic);
+        assert!(witness.strong_count() == 1, "the transactions hold the client");
+        drop(transactions);
+        assert!(witness.strong_count() == 0, "nobody holds the client");
+    }
 }
