@@ -81,7 +81,7 @@ pub(crate) fn a_zombie_is_refused_its_transaction(shared: &Shared) -> Result<(),
 pub(crate) fn a_transaction_that_outlives_its_time_goes_again(shared: &Shared) -> Result<(), String> {
     let stage = Stage::real(shared, "outlived", 2)?;
     // The group keeps its member: only the transactions' time is over.
-    let config = config(&stage, "900ms")?.with("kafka/client_options/transaction.timeout.ms", "2000");
+    let config = config(&stage, "900ms")?.with("kafka/client_options/transaction.timeout.ms", "3000");
     let mut service = Service::start(&config.with("kafka/client_options/session.timeout.ms", "45000"), SOON)?;
     let mut feeder = stage.feeder()?;
     feeder.stream(30_000, 2_000, |sent| match sent {

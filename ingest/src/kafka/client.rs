@@ -25,8 +25,8 @@ pub(crate) const BATCH_BYTES: u64 = 1_000_000;
 
 /// How long a transaction may live at most, unless `transaction.timeout.ms` says otherwise; see [`transaction_timeout_ms`].
 const TRANSACTION_TIMEOUT_MAX_MS: u64 = 15_000;
-/// The least that the client takes.
-const TRANSACTION_TIMEOUT_MIN_MS: u64 = 1_000;
+/// The least that a transaction may live: it is open for up to half of that, and reports and commit need the rest on a machine that is busy. With a second or two a pipeline was seen to go round, each of its transactions fenced for its age. The client itself takes 1 s.
+pub(crate) const TRANSACTION_TIMEOUT_MIN_MS: u64 = 3_000;
 
 /// How long a session is, unless `session.timeout.ms` says otherwise: librdkafka's default.
 const SESSION_TIMEOUT_MS: u64 = 45_000;
@@ -376,6 +376,7 @@ mod tests {
         assert_eq!(life(&[]), Some("15000".to_owned()));
         assert_eq!(life(&[("session.timeout.ms", "30000")]), Some("15000".to_owned()));
         assert_eq!(life(&[("session.timeout.ms", "6000")]), Some("6000".to_owned()));
+        assert_eq!(life(&[("session.timeout.ms", "1200")]), Some("3000".to_owned()), "it would never end in time");
         assert_eq!(life(&[("session.timeout.ms", "6000"), ("transaction.timeout.ms", "20000")]), Some("20000".to_owned()));
     }
 

@@ -250,6 +250,10 @@ impl Settings {
             return Err(Error::ClientOption { key: key.clone(), found: level.clone(), allowed: "read_committed" });
         }
         let life = Duration::from_millis(client::transaction_timeout_ms(&self.client_options));
+        if self.is_transactional() && life < Duration::from_millis(client::TRANSACTION_TIMEOUT_MIN_MS) {
+            let found = format!("a transaction.timeout.ms of {}", life.as_millis());
+            return refuse("client_options", found, "a transaction.timeout.ms of 3000 or more");
+        }
         if self.is_transactional() && self.transaction_interval * 2 > life {
             let found = format!("{:?} with a transaction.timeout.ms of {}", self.transaction_interval, life.as_millis());
             return refuse("transaction_interval", found, "at most half of transaction.timeout.ms");
@@ -317,10 +321,12 @@ mod tests {
         settings.delivery = Delivery::AtLeastOnce;
         assert!(settings.check().is_ok());
         settings.delivery = Delivery::Transactional;
-        settings.client_options = option("transaction.timeout.ms", "1000");
-        settings.transaction_interval = Duration::from_millis(501);
+        settings.client_options = option("transaction.timeout.ms", "2999");
+        assert!(matches!(settings.check(), Err(Error::Setting { key: "client_options", allowed: "a transaction.timeout.ms of 3000 or more", .. })));
+        settings.client_options = option("transaction.timeout.ms", "3000");
+        settings.transaction_interval = Duration::from_millis(1_501);
         assert!(matches!(settings.check(), Err(Error::Setting { key: "transaction_interval", .. })));
-        settings.transaction_interval = Duration::from_millis(500);
+        settings.transaction_interval = Duration::from_millis(1_500);
         assert!(settings.check().is_ok());
         settings.client_options = [option("session.timeout.ms", "6000"), option("socket.timeout.ms", "6101")].concat();
         assert!(matches!(settings.check(), Err(Error::Setting { key: "client_options", .. })));

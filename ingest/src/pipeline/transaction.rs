@@ -40,8 +40,9 @@ const QUESTION: Duration = Duration::from_secs(5);
 const QUESTIONS_MAX: u32 = 12;
 /// First pause after a transaction that was aborted.
 const PAUSE_MIN_NS: u64 = 10_000_000;
-/// Longest pause after transactions that were aborted one after the other.
+/// Longest pause after transactions that were aborted one after the other, and the part of a transaction's life that it may take: the next one has begun by then.
 const PAUSE_MAX_NS: u64 = 1_000_000_000;
+const PAUSE_OF_LIFE: u64 = 4;
 /// Between two looks for a membership while there is none.
 const LOOK_NS: u64 = 10_000_000;
 
@@ -341,7 +342,7 @@ impl Transaction {
             Answer::Aborted(_) => {
                 self.aborted += 1;
                 self.not_before_ns = now_ns + self.pause_ns;
-                self.pause_ns = (self.pause_ns * 2).min(PAUSE_MAX_NS);
+                self.pause_ns = longer_pause(self.pause_ns, self.cadence.life_ns);
                 self.cuts.clear();
                 self.passed_over.append(&mut self.passed_over_later);
             }
@@ -532,6 +533,11 @@ impl Clerk {
     }
 }
 
+/// The pause after one of `pause_ns`.
+fn longer_pause(pause_ns: u64, life_ns: u64) -> u64 {
+    (pause_ns * 2).min(PAUSE_MAX_NS).min(life_ns / PAUSE_OF_LIFE)
+}
+
 /// Whether a broker says this of a producer whose transaction it has ended for its age, and may have forgotten since.
 fn speaks_of_age(code: ErrorCode) -> bool {
     use ErrorCode::{Fenced, InvalidProducerEpoch, InvalidProducerIdMapping, InvalidTransactionalState, ProducerFenced};
@@ -594,6 +600,12 @@ mod tests {
         assert!(!may_renew(Some(begun_ns), begun_ns + old_ns - 1));
         assert!(!may_renew(Some(begun_ns), 0), "a clock that goes back makes nothing old");
         assert!(!may_renew(None, u64::MAX / 2), "the broker knows of no transaction");
+    }
+
+    #[test]
+    fn a_pause_leaves_most_of_the_next_transactions_life() {
+        let longest = |life_ns| (0..64).fold(PAUSE_MIN_NS, |pause_ns, _| longer_pause(pause_ns, life_ns));
+        assert_eq!((longest(LIFE_NS), longest(4_000_000_000), longest(3_000_000_000)), (1_000_000_000, 1_000_000_000, 750_000_000));
     }
 
     #[test]
