@@ -10,6 +10,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 
+use super::commit::Commits;
 use super::native::{BaseConsumer, ConsumerCalls as _, ConsumerContext, RebalanceProtocol};
 use super::{ErrorCode, token};
 
@@ -244,14 +245,25 @@ impl ConsumerContext for Context {
 /// The consumer with its context's promises: set the rebalancer before subscribing, leave before dropping.
 pub(crate) struct Consumer {
     handle: ConsumerHandle,
+    /// Where the client does not commit what is stored by itself; see [`commit`](super::commit).
+    commits: Option<Commits>,
 }
 
 impl Consumer {
     /// A consumer that has not subscribed.
     pub(crate) fn new(config: &ClientConfig) -> KafkaResult<Self> {
+        let mut config = config.clone();
+        let interval_ms = take_commit_interval(&mut config);
         let consumer = config.create_with_context::<_, BaseConsumer<Context>>(Context::default())?;
-        token::give(consumer.client(), config);
-        Ok(Self { handle: Arc::new(consumer) })
+        token::give(consumer.client(), &config);
+        let handle = Arc::new(consumer);
+        let commits = interval_ms.map(|interval_ms| Commits::new(&handle, interval_ms));
+        Ok(Self { handle, commits })
+    }
+
+    /// Has what is stored committed, from time to time, where the client does not do that itself. Returns what the broker has answered to the last commit, if it has just done so.
+    pub(crate) fn commit_stored(&mut self, has_partitions: bool, now_ns: u64) -> Option<KafkaResult<()>> {
+        self.commits.as_mut()?.turn(has_partitions, now_ns)
     }
 
     /// The shared consumer.
@@ -277,6 +289,14 @@ impl Drop for Consumer {
             rebalancer.release();
         }
     }
+}
+
+/// Takes the time between two commits out of the configuration of a client that is not to commit by itself while it has its partitions; zero stands for never.
+fn take_commit_interval(config: &mut ClientConfig) -> Option<u64> {
+    let (is_new, commits) = (config.get("group.protocol") == Some("consumer"), config.get("enable.auto.commit") == Some("true"));
+    let interval_ms = config.get("auto.commit.interval.ms")?.parse().ok().filter(|interval_ms| is_new && commits && *interval_ms > 0)?;
+    config.set("auto.commit.interval.ms", "0");
+    Some(interval_ms)
 }
 
 /// How many partitions a topic has.
@@ -386,6 +406,18 @@ mod tests {
         assert_eq!(interval(&[]), Some("500".to_owned()));
         assert_eq!(interval(&[("session.timeout.ms", "1200")]), Some("400".to_owned()));
         assert_eq!(interval(&[("heartbeat.interval.ms", "3000")]), Some("3000".to_owned()));
+    }
+
+    #[test]
+    fn the_client_commits_by_itself_under_the_classic_protocol_alone() {
+        let taken = |joining: Joining, mut config: ClientConfig| {
+            joining.apply(&mut config);
+            (take_commit_interval(&mut config), config.get("auto.commit.interval.ms").map(str::to_owned))
+        };
+        let own = options(&[("auto.commit.interval.ms", "200")]);
+        assert_eq!(taken(Joining::Consumer, consumer_config(&own, 1)), (Some(200), Some("0".to_owned())));
+        assert_eq!(taken(Joining::Classic, consumer_config(&own, 1)), (None, Some("200".to_owned())));
+        assert_eq!(taken(Joining::Consumer, transactional_consumer_config(&own, 1)), (None, Some("200".to_owned())));
     }
 
     #[test]

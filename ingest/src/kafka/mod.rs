@@ -1,6 +1,7 @@
 //! The Kafka client as the data plane needs it: native queues and batches behind safe types.
 //!
 //! - [`client`] makes configurations, holds the consumer's context and knows the two rebalance protocols.
+//! - [`commit`] commits what is stored, where the client's own way would let a commit go back.
 //! - [`native`] names the consumer of `rdkafka`.
 //! - [`profile`] is what the clients are set for.
 //! - [`protocol`] tells the two group protocols and their options apart.
@@ -11,10 +12,11 @@
 //! - [`bundle`] is what goes out in one call.
 //! - [`headers`] are those of one record.
 //!
-//! `queue`, `producer`, `transaction`, `headers` and `token` are the only unsafe code of the service. What they rely on was read in librdkafka 2.12.1: a queue that partitions are forwarded to never holds a rebalance event; a message keeps its buffer until it is destroyed; a delivery report gives back payload, key and headers.
+//! `queue`, `commit`, `producer`, `transaction`, `headers` and `token` are the only unsafe code of the service. What they rely on was read in librdkafka 2.12.1: a queue that partitions are forwarded to never holds a rebalance event; a message keeps its buffer until it is destroyed; a delivery report gives back payload, key and headers.
 
 pub(crate) mod bundle;
 pub(crate) mod client;
+pub(crate) mod commit;
 pub(crate) mod failure;
 pub(crate) mod headers;
 pub(crate) mod native;

@@ -263,6 +263,33 @@ fn members_of_the_new_protocol_come_and_go_without_loss() {
     assert_eq!(cluster.committed("new-protocol"), vec![100; 4]);
 }
 
+/// The client itself would send the refused commit again as it was, behind those that came after it.
+#[test]
+fn a_commit_that_is_refused_for_its_epoch_takes_nothing_back() {
+    let cluster = Cluster::new();
+    cluster.fill(0, 400);
+    let (mut settings, acknowledged) = cluster.settings("stale");
+    const INTERVAL_MS: u64 = 500;
+    settings.client_options.push(("auto.commit.interval.ms".to_owned(), INTERVAL_MS.to_string()));
+    cluster.answer_late(RDKafkaApiKey::OffsetCommit, [RDKafkaRespErr::RD_KAFKA_RESP_ERR_STALE_MEMBER_EPOCH].iter(), Duration::from_millis(INTERVAL_MS * 3 / 2));
+    let pipeline = splice(Settings { group_protocol: GroupProtocol::Consumer, ..settings });
+    let (mut done, highest) = (BTreeSet::new(), std::cell::RefCell::new(vec![-1; 4]));
+    let stands_at = |mark: i64| {
+        let committed = cluster.committed("stale");
+        assert!(committed.iter().zip(&*highest.borrow()).all(|(now, before)| now >= before), "{committed:?} after {highest:?}");
+        *highest.borrow_mut() = committed;
+        *highest.borrow() == vec![mark; 4]
+    };
+    await_distinct(&acknowledged, &mut done, 400);
+    for (from, mark) in [(400, 200), (800, 300)] {
+        cluster.fill(from, 400);
+        await_distinct(&acknowledged, &mut done, 400);
+        await_that("it is committed", || stands_at(mark));
+    }
+    let report = finish(&pipeline);
+    assert_eq!((report.counters.commit_errors, report.counters.records_acknowledged), (0, 1_200));
+}
+
 #[test]
 fn a_group_whose_name_is_refused_ends_the_pipeline() {
     let cluster = Cluster::new();

@@ -76,6 +76,11 @@ impl Health {
         self.assigned.store(partitions, Ordering::Release);
     }
 
+    /// Whether a partition is assigned.
+    pub(super) fn has_partitions(&self) -> bool {
+        self.assigned.load(Ordering::Acquire) > 0
+    }
+
     /// A revocation begins; it is over when the value is dropped.
     pub(super) fn drain(&self) -> Draining<'_> {
         self.draining.fetch_add(1, Ordering::Relaxed);

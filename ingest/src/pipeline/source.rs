@@ -71,6 +71,7 @@ impl Source {
         while !self.shutdown.load(Ordering::Acquire) && self.health.failure().is_none() {
             self.poll();
             let now_ns = self.clock.now().monotonic_ns;
+            self.commit(now_ns);
             if let Some((_, joining)) = self.replacement.take_if(|(at_ns, _)| *at_ns <= now_ns)
                 && let Err(error) = self.replace(joining)
             {
@@ -97,6 +98,15 @@ impl Source {
                 KafkaError::MessageConsumptionFatal(code) => self.fatal(code),
                 error => self.consumer_error(&error),
             }
+        }
+    }
+
+    /// Commits what is stored, where the client does not.
+    fn commit(&mut self, now_ns: u64) {
+        let Some(answer) = self.consumer.commit_stored(self.health.has_partitions(), now_ns) else { return };
+        match answer.as_ref().err().and_then(KafkaError::rdkafka_error_code) {
+            Some(code @ (ErrorCode::StaleMemberEpoch | ErrorCode::AssignmentLost)) => tracing::debug!(error = %code, "commit is left to the next one"),
+            _ => self.coordinator.committed(&answer),
         }
     }
 

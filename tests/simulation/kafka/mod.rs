@@ -1,6 +1,7 @@
 //! The client under the names of the service's `kafka`: its own `client` and `bundle`, over models of what reaches librdkafka.
 
 include!(concat!(env!("OUT_DIR"), "/client.rs"));
+pub(crate) mod commit;
 pub(crate) mod headers;
 pub(crate) mod native;
 pub(crate) mod producer;
