@@ -215,6 +215,50 @@ fn executions_that_wait_stay_within_their_memory() {
     assert_eq!(cluster.committed("waiting-memory"), vec![200; PARTITIONS]);
 }
 
+/// Answers `grow` at once with a large result, and keeps every other call until it is released.
+struct Grows(Arc<Held>, Vec<u8>);
+
+impl Integrations for Grows {
+    fn submit(&self, calls: &mut Vec<Call>, replies: &ReplySender) {
+        for call in calls.extract_if(.., |call| &*call.resource == "native:grow") {
+            replies.send(crate::tasks::Reply { id: call.id, result: Ok(self.1.clone()) });
+        }
+        self.0.submit(calls, replies);
+    }
+}
+
+/// The bound is on what is taken. What grows afterwards counts, so nothing more is taken, but nobody is stopped from growing: at most, all that were begun while they were small.
+#[test]
+fn what_executions_grow_by_while_they_wait_goes_beyond_their_memory() {
+    const GROWTH: usize = 100_000;
+    let cluster = Cluster::new();
+    cluster.fill(0, 400);
+    let definition = r#"{"StartAt":"Small","States":{"Small":{"Type":"Task","Resource":"native:held","Next":"Grow"},
+        "Grow":{"Type":"Task","Resource":"native:grow","Next":"Wait"},"Wait":{"Type":"Wait","Seconds":1,"Next":"S"},"S":{"Type":"Pass","Result":1,"End":true}}}"#;
+    let (settings, acknowledged) = cluster.settings("growing-memory");
+    let settings = Settings { memory_limit: Some(4 << 20), shards: 1, ..settings };
+    let bounds = memory::Bounds::of(&settings, PARTITIONS as u64);
+    let held = Held::new();
+    let tasks = Grows(Arc::clone(&held), format!("\"{}\"", "x".repeat(GROWTH)).into_bytes());
+    let pipeline = Pipeline::start(settings, program(definition), Arc::new(tasks)).unwrap();
+    // All partitions are as busy, so all slots are taken, or all but a partition's share.
+    let many = u64::from(bounds.executions_open_max) / 2;
+    await_that("small executions have the slots", || pipeline.counters().executions_open > many);
+    assert!(pipeline.counters().open_bytes < bounds.open_bytes_max + 1_000_000, "{} of {bounds:?}", pipeline.counters().open_bytes);
+    held.release();
+    let (mut acks, mut most, mut most_open) = (BTreeSet::new(), 0, 0);
+    while acks.len() < 400 {
+        let counters = pipeline.counters();
+        (most, most_open) = (most.max(counters.open_bytes), most_open.max(counters.executions_open));
+        acks.extend(acknowledged.try_iter().flatten().map(|ack| (ack.partition, ack.offset)));
+        std::thread::yield_now();
+    }
+    assert!(most > 4 * bounds.open_bytes_max, "{most} of {bounds:?}: the documentation promises less than is kept");
+    assert!(most_open <= bounds.executions_open_max.into(), "{most_open} of {bounds:?}");
+    assert_eq!(finish(&pipeline).counters.open_bytes, 0);
+    assert_eq!(cluster.committed("growing-memory"), vec![100; PARTITIONS]);
+}
+
 /// Loops where the record says so, for as many seconds.
 fn looping(seconds: u32) -> Arc<Program> {
     program(&format!(
