@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, Sender, bounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::TopicPartitionList;
 
@@ -32,6 +32,8 @@ use crate::kafka::transaction::{Failure, Kind};
 use crate::kafka::{ConsumerCalls as _, ConsumerHandle, ErrorCode, Membership, Producer, Transactions};
 use crate::thread;
 
+/// One wait for an order, after which there is another one.
+const ORDER_WAIT: Duration = Duration::from_secs(600);
 /// One call that can go on where it was.
 const CALL: Duration = Duration::from_secs(1);
 /// One question for committed offsets.
@@ -418,7 +420,7 @@ impl Clerk {
         if !self.say(begun.unwrap_or_else(|end| Answer::Failed(end.into_text()))) {
             return;
         }
-        while let Ok(order) = self.orders.recv() {
+        while let Some(order) = self.next_order() {
             let answer = match order {
                 Order::Commit(offsets, membership, consumer) => match self.commit(&offsets, &membership, &consumer) {
                     Ok(()) => Answer::Committed,
@@ -453,6 +455,17 @@ impl Clerk {
                 Err(End::Aborted(text)) => Ok(Answer::Aborted(text)),
                 Err(end) => Err(end),
             },
+        }
+    }
+
+    /// The next order; `None` when nobody gives any more.
+    fn next_order(&self) -> Option<Order> {
+        loop {
+            match thread::receive(&self.orders, ORDER_WAIT) {
+                Ok(order) => return Some(order),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
         }
     }
 
