@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::plan::Plan;
+use crate::transaction::Transactional;
 use crate::workflow::Kind;
 use crate::world::World;
 
@@ -86,6 +87,8 @@ pub(crate) struct Broker {
     pub(crate) refusing_until_ns: u64,
     /// By partition of the topics that are written to: no leader until then.
     pub(crate) targets_down_until_ns: BTreeMap<i32, u64>,
+    /// Transactional ids, in the order in which they came.
+    pub(crate) transactional: Vec<Transactional>,
     members: BTreeMap<u64, Member>,
     last_member: u64,
     generation: i32,
@@ -101,6 +104,7 @@ impl Broker {
             committed: plan.committed.clone(),
             refusing_until_ns: 0,
             targets_down_until_ns: BTreeMap::new(),
+            transactional: Vec::new(),
             members: BTreeMap::new(),
             last_member: 0,
             generation: 0,
@@ -119,7 +123,7 @@ impl Broker {
         self.members.iter().find(|(_, member)| is_it(member.consumer)).map(|(id, _)| *id)
     }
 
-    fn check(&self, member: Option<u64>, generation: i32) -> Answer {
+    pub(crate) fn check(&self, member: Option<u64>, generation: i32) -> Answer {
         match member.and_then(|member| self.members.get(&member)) {
             None => Answer::UnknownMember,
             Some(_) if generation != self.generation => Answer::IllegalGeneration,

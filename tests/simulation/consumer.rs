@@ -1,5 +1,7 @@
 //! The model of the consumer inside one instance: its place in the group, its partitions, what it has fetched ahead.
 //!
+//! Partitions are counted through all source topics.
+//!
 //! It behaves as librdkafka 2.12 was read to behave: decisions of the group wait in the consumer's own queue until it is polled; a partition's records go where its queue was forwarded to, and to the consumer's own queue when it was not; a forward ends with the assignment and leaves a queue that nobody reads; pausing drops what was fetched ahead and outlives the assignment; what was fetched for an older version of a partition is dropped when it is taken out; stored offsets are committed now and then and when a partition is given back, unless it was lost.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -9,6 +11,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaErrorCode as ErrorCode;
 
 use crate::broker::{Answer, Record};
+use crate::plan::SOURCES;
 use crate::world::{TaskId, World};
 
 /// A client asks again for records after so long when there were none.
@@ -48,6 +51,8 @@ struct Toppar {
     is_assigned: bool,
     is_paused: bool,
     is_fetching: bool,
+    /// The client is broken: it fetches nothing.
+    is_stalled: bool,
     version: u64,
     fetch_from: i64,
     /// Behind what was handed out.
@@ -60,9 +65,14 @@ struct Toppar {
 /// What the consumer's own queue holds.
 #[derive(Debug)]
 pub(crate) enum Event {
-    Rebalance { is_assign: bool, partitions: Vec<i32> },
+    Rebalance {
+        is_assign: bool,
+        partitions: Vec<i32>,
+    },
     Committed(KafkaResult<()>),
     Error(KafkaError),
+    /// As JSON.
+    Statistics(Vec<u8>),
     Stray(Item),
 }
 
@@ -107,6 +117,7 @@ impl World {
             is_assigned: false,
             is_paused: false,
             is_fetching: false,
+            is_stalled: false,
             version: 0,
             fetch_from: 0,
             taken_to: None,
@@ -326,7 +337,7 @@ impl World {
             let number = place(partition);
             let otherwise = self.broker.committed[number].unwrap_or(self.broker.logs[number].start);
             let toppar = &mut self.consumers[consumer].toppars[number];
-            (toppar.is_assigned, toppar.version) = (true, toppar.version + 1);
+            (toppar.is_assigned, toppar.is_stalled, toppar.version) = (true, false, toppar.version + 1);
             (toppar.stored, toppar.committed, toppar.taken_to, toppar.ahead) = (None, None, None, 0);
             (toppar.fetch_from, toppar.is_fetching) = (start.unwrap_or(otherwise), false);
             self.ledger.assignments += 1;
@@ -401,6 +412,9 @@ impl World {
     pub(crate) fn store(&mut self, consumer: usize, partition: i32, offset: i64) -> KafkaResult<()> {
         self.note(|| format!("consumer {consumer}: stores {offset} of {partition}"));
         self.check_mark(partition, offset, "stored");
+        if self.plan.is_transactional {
+            self.violate(|| format!("offset {offset} of partition {partition} is stored, though transactions commit"));
+        }
         let toppar = &mut self.consumers[consumer].toppars[place(partition)];
         if !toppar.is_assigned {
             return Err(KafkaError::StoreOffset(ErrorCode::State));
@@ -430,19 +444,64 @@ impl World {
         (toppar.version, toppar.ahead, toppar.is_fetching, toppar.fetch_from) = (toppar.version + 1, 0, false, to);
         toppar.taken_to = Some(to);
         self.ledger.may_go_back[place(partition)] = true;
-        self.ledger.disordered.insert((instance, partition));
         self.ledger.assignments += 1;
         let assignment = self.ledger.assignments;
+        self.ledger.disordered.insert((assignment, partition));
         self.ledger.assignment_of.insert((instance, partition), assignment);
         self.note(|| format!("consumer {consumer}: the position of {partition} goes back to {to}"));
         self.fetch(consumer, partition);
+    }
+
+    /// What a member is to its group now.
+    pub(crate) fn membership(&self, consumer: usize) -> (Option<u64>, i32) {
+        let state = &self.consumers[consumer];
+        (state.member, state.generation)
+    }
+
+    /// The client breaks: from now on a partition delivers nothing, until it is assigned anew.
+    pub(crate) fn stall(&mut self, consumer: usize, partition: i32, is_deaf: bool) {
+        let toppar = &mut self.consumers[consumer].toppars[place(partition)];
+        if !toppar.is_assigned {
+            return;
+        }
+        if is_deaf {
+            toppar.forward = Forward::Nowhere;
+        } else {
+            toppar.is_stalled = true;
+        }
+        self.note(|| format!("consumer {consumer}: {partition} delivers nothing any more"));
+    }
+
+    /// Tells statistics now and then.
+    pub(crate) fn tell_statistics(&mut self, consumer: usize, interval_ns: u64) {
+        let instance = self.consumers[consumer].instance;
+        self.deliver(instance, interval_ns, move |world| {
+            if world.consumers[consumer].is_closed {
+                return;
+            }
+            let json = world.statistics(consumer);
+            world.push_event(consumer, Event::Statistics(json));
+            world.tell_statistics(consumer, interval_ns);
+        });
+    }
+
+    fn statistics(&self, consumer: usize) -> Vec<u8> {
+        let mut topics = serde_json::Map::new();
+        for (toppar, partition) in self.consumers[consumer].toppars.iter().zip(0..) {
+            let (topic, number) = self.plan.position(partition);
+            let end = self.broker.logs[place(partition)].end;
+            let own = serde_json::json!({"next_offset": toppar.fetch_from, "fetchq_cnt": toppar.ahead, "ls_offset": end, "fetch_state": "active", "leader": 1});
+            let topic = topics.entry(SOURCES[topic]).or_insert_with(|| serde_json::json!({"partitions": {}}));
+            topic["partitions"][number.to_string()] = own;
+        }
+        serde_json::json!({"topics": topics}).to_string().into_bytes()
     }
 
     fn fetch(&mut self, consumer: usize, partition: i32) {
         let (ahead_max, delay_ns) = (self.plan.ahead_max, self.latency_ns());
         let state = &mut self.consumers[consumer];
         let (instance, toppar) = (state.instance, &mut state.toppars[place(partition)]);
-        if !toppar.is_assigned || toppar.is_paused || toppar.is_fetching || toppar.ahead >= ahead_max {
+        if !toppar.is_assigned || toppar.is_paused || toppar.is_stalled || toppar.is_fetching || toppar.ahead >= ahead_max {
             return;
         }
         toppar.is_fetching = true;

@@ -1,8 +1,10 @@
 //! What must hold at every step: who is owed what, and what has come of it.
 //!
-//! A record is *finished* when the broker has its result or its dead letter, or when it has no value and such records are passed over. Nothing may be stored or committed past a record that is not finished. Within one assignment, what was promised an order (of a key, of a partition; results of executions that never wait in any case) appears in it, as long as the producer meets no error.
+//! A record is *finished* when the broker has its result or its dead letter, or when it has no value and such records are passed over. Nothing may be stored or committed past a record that is not finished. Within one assignment, what was promised an order (of a key, of a partition; results of executions that never wait in any case) appears in it, errors of the producer or not, with the two exceptions that the README names: what the client gave up while a later request of the same bundle was written, and the dead letter of a result that the broker refused.
+//!
+//! With transactions the ledger reads committed records only, and is stricter: the outcomes in a transaction are those of the records between the old committed offsets and its new ones, each once; no record has a second one, ever; and results of a partition appear in the order of their offsets, whatever broke.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::pipeline::{OnNull, Ordering};
 
@@ -27,8 +29,15 @@ pub(crate) struct Ledger {
     /// By assignment and source partition, topic and partition that it appears in, and order it belongs to: the last offset that appeared for the first time.
     last: HashMap<(u64, i32, Target, i32, Vec<u8>), i64>,
     seen: BTreeSet<(u64, i32, i64)>,
-    /// Instance and partition of records that met an error, went back, or were refused for themselves: those go another way than their neighbours.
-    pub(crate) disordered: BTreeSet<(usize, i32)>,
+    /// Assignment and partition of records that were given up while later ones of their bundle were written.
+    pub(crate) disordered: BTreeSet<(u64, i32)>,
+    /// Instance, partition and offset of results that were refused for themselves.
+    pub(crate) late: BTreeSet<(usize, i32, i64)>,
+    /// With transactions, by source partition and the partition of results that they appear in: the last offset.
+    committed_to: HashMap<(i32, i32), i64>,
+    pub(crate) transactions: u64,
+    /// Clients that were replaced.
+    pub(crate) replacements: u64,
     pub(crate) written: u64,
     pub(crate) duplicates: u64,
 }
@@ -45,6 +54,10 @@ impl Ledger {
             last: HashMap::new(),
             seen: BTreeSet::new(),
             disordered: BTreeSet::new(),
+            late: BTreeSet::new(),
+            committed_to: HashMap::new(),
+            transactions: 0,
+            replacements: 0,
             written: 0,
             duplicates: 0,
         }
@@ -55,12 +68,9 @@ impl Ledger {
         self.finished_to.iter().sum()
     }
 
-    pub(crate) fn disorder(&mut self, instance: usize, request: &[Sent]) {
-        self.disordered.extend(request.iter().filter_map(|sent| Some((instance, sent.source()?.0))));
-    }
-
     fn check_order(&mut self, instance: usize, sent: &Sent, (partition, offset): (i32, i64), order: Vec<u8>) -> Result<(), String> {
-        if !self.seen.insert((sent.assignment, partition, offset)) || self.disordered.contains(&(instance, partition)) {
+        let is_late = sent.target == Target::DeadLetters && self.late.contains(&(instance, partition, offset));
+        if !self.seen.insert((sent.assignment, partition, offset)) || is_late || self.disordered.contains(&(sent.assignment, partition)) {
             return Ok(());
         }
         let last = self.last.insert((sent.assignment, partition, sent.target, sent.partition, order), offset);
@@ -142,7 +152,7 @@ impl World {
 
     /// The broker has taken a record.
     pub(crate) fn written(&mut self, instance: usize, sent: &Sent) {
-        let Some((partition, offset)) = sent.source() else {
+        let Some((partition, offset)) = sent.source(&self.plan) else {
             return self.violate(|| format!("a record without a source was written: {:?}", sent.headers));
         };
         self.note(|| format!("broker: {:?} of {partition}/{offset} is written to {}", sent.target, sent.partition));
@@ -152,20 +162,74 @@ impl World {
         };
         self.ledger.written += 1;
         let entry = &mut self.broker.logs[place].entries[position];
-        self.ledger.duplicates += u64::from(entry.results + entry.dead_letters > 0);
+        let is_again = entry.results + entry.dead_letters > 0;
+        self.ledger.duplicates += u64::from(is_again);
         match sent.target {
             Target::Results => entry.results += 1,
             Target::DeadLetters => entry.dead_letters += 1,
         }
         let record = std::rc::Rc::clone(&entry.record);
+        if is_again && self.plan.is_transactional && !self.ledger.may_go_back[place] {
+            self.violate(|| format!("{partition}/{offset} has a second outcome that is committed"));
+        }
         if let Err(wrong) = workflow::check(&record, sent, &self.plan) {
             self.violate(|| format!("{:?} of {partition}/{offset}: {wrong}", sent.target));
         }
         if let Some(order) = order_of(&record, sent.target, self.plan.ordering)
+            && !self.plan.is_transactional
             && !self.instances[instance].is_dead
             && let Err(wrong) = self.ledger.check_order(instance, sent, (partition, offset), order)
         {
             self.violate(|| wrong);
+        }
+    }
+
+    /// A transaction is committed: its records appear, and its offsets.
+    pub(crate) fn transaction_is_committed(&mut self, instance: usize, records: &[Sent], offsets: &BTreeMap<i32, i64>) {
+        self.note(|| format!("broker: {} records and {offsets:?} are committed", records.len()));
+        self.ledger.transactions += 1;
+        let mut outcomes: BTreeMap<(i32, i64), u32> = BTreeMap::new();
+        for sent in records {
+            self.written(instance, sent);
+            let Some((partition, offset)) = sent.source(&self.plan) else { continue };
+            *outcomes.entry((partition, offset)).or_default() += 1;
+            self.check_committed_order(sent, partition, offset);
+        }
+        for (&partition, &mark) in offsets {
+            let place = usize::try_from(partition).expect("partitions count from 0");
+            let from = self.broker.committed[place].unwrap_or(self.broker.logs[place].start);
+            self.broker.committed[place] = Some(mark);
+            self.check_mark(partition, mark, "committed");
+            if self.ledger.may_go_back[place] {
+                outcomes.retain(|(its, _), _| *its != partition);
+                continue;
+            }
+            if mark < from {
+                self.violate(|| format!("the committed offset of partition {partition} goes back from {from} to {mark}"));
+            }
+            let between = self.broker.logs[place].entries.iter().filter(|entry| (from..mark).contains(&entry.record.offset));
+            let wanted: Vec<_> = between.map(|entry| (entry.record.offset, entry.record.value.is_none() && self.plan.on_null == OnNull::Skip)).collect();
+            for (offset, is_passed_over) in wanted {
+                let found = outcomes.remove(&(partition, offset)).unwrap_or(0);
+                if found != u32::from(!is_passed_over) {
+                    self.violate(|| format!("a transaction from {from} to {mark} of partition {partition} has {found} outcomes of record {offset}"));
+                }
+            }
+        }
+        outcomes.retain(|(partition, _), _| !usize::try_from(*partition).is_ok_and(|place| self.ledger.may_go_back[place]));
+        if let Some((partition, offset)) = outcomes.into_keys().next() {
+            self.violate(|| format!("a transaction has the outcome of {partition}/{offset}, which lies outside of its offsets {offsets:?}"));
+        }
+    }
+
+    fn check_committed_order(&mut self, sent: &Sent, partition: i32, offset: i64) {
+        let may_go_back = usize::try_from(partition).is_ok_and(|place| self.ledger.may_go_back[place]);
+        if sent.target != Target::Results || may_go_back {
+            return;
+        }
+        let last = self.ledger.committed_to.insert((partition, sent.partition), offset);
+        if let Some(last) = last.filter(|last| *last >= offset) {
+            self.violate(|| format!("the committed result of {partition}/{offset} comes after that of {partition}/{last}"));
         }
     }
 }

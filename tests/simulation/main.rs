@@ -17,6 +17,7 @@ mod plan;
 mod producer;
 mod run;
 mod thread;
+mod transaction;
 mod workflow;
 mod world;
 
@@ -85,6 +86,8 @@ struct Shared {
     steps: AtomicU64,
     written: AtomicU64,
     duplicates: AtomicU64,
+    transactions: AtomicU64,
+    replacements: AtomicU64,
     virtual_ms: AtomicU64,
     lowest: Mutex<Option<u64>>,
     is_over: AtomicBool,
@@ -133,6 +136,8 @@ impl Shared {
         self.steps.fetch_add(outcome.steps, Ordering::Relaxed);
         self.written.fetch_add(outcome.written, Ordering::Relaxed);
         self.duplicates.fetch_add(outcome.duplicates, Ordering::Relaxed);
+        self.transactions.fetch_add(outcome.transactions, Ordering::Relaxed);
+        self.replacements.fetch_add(outcome.replacements, Ordering::Relaxed);
         self.virtual_ms.fetch_add(outcome.virtual_ns / 1_000_000, Ordering::Relaxed);
         self.done.fetch_add(1, Ordering::Relaxed);
     }
@@ -232,6 +237,8 @@ fn main() -> ExitCode {
         steps: AtomicU64::new(0),
         written: AtomicU64::new(0),
         duplicates: AtomicU64::new(0),
+        transactions: AtomicU64::new(0),
+        replacements: AtomicU64::new(0),
         virtual_ms: AtomicU64::new(0),
         lowest: Mutex::new(None),
         is_over: AtomicBool::new(false),
@@ -247,10 +254,12 @@ fn main() -> ExitCode {
     let (seeds, violations) = (count(&shared.done), count(&shared.violations));
     let first = shared.lowest.lock().ok().and_then(|lowest| *lowest).map_or_else(|| "null".to_owned(), |seed| seed.to_string());
     println!(
-        "{{\"seeds\":{seeds},\"violations\":{violations},\"first\":{first},\"steps\":{},\"written\":{},\"duplicates\":{},\"virtual_seconds\":{},\"seconds\":{}}}",
+        "{{\"seeds\":{seeds},\"violations\":{violations},\"first\":{first},\"steps\":{},\"written\":{},\"duplicates\":{},\"transactions\":{},\"replacements\":{},\"virtual_seconds\":{},\"seconds\":{}}}",
         count(&shared.steps),
         count(&shared.written),
         count(&shared.duplicates),
+        count(&shared.transactions),
+        count(&shared.replacements),
         count(&shared.virtual_ms) / 1_000,
         since.elapsed().as_secs()
     );

@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::pipeline::{OnFailure, OnNull, Ordering, ResultHeaders};
 use expressway_ingest::random::Random;
 
-pub(crate) const SOURCE: &str = "in";
+/// The source topics; some seeds have one, some have both.
+pub(crate) const SOURCES: [&str; 2] = ["in", "more"];
 pub(crate) const RESULTS: &str = "out";
 pub(crate) const DEAD_LETTERS: &str = "dead";
 
@@ -46,6 +47,10 @@ pub(crate) enum Fault {
     GoBack { partition: u64, by: i64 },
     /// The coordinator loses sight of a member.
     Expel,
+    /// The client stops delivering a partition: it fetches nothing any more, or its queue has lost its reader.
+    Stall { partition: u64, is_deaf: bool },
+    /// One more instance, under the name of one that lives.
+    Double,
 }
 
 /// Everything that a seed decides beforehand.
@@ -55,6 +60,8 @@ pub(crate) struct Plan {
     pub(crate) instances: usize,
     pub(crate) instances_max: usize,
     pub(crate) starts: Vec<i64>,
+    /// Partitions that belong to the first topic.
+    pub(crate) split: usize,
     pub(crate) committed: Vec<Option<i64>>,
     pub(crate) result_partitions: usize,
     pub(crate) dead_letter_partitions: usize,
@@ -87,12 +94,20 @@ pub(crate) struct Plan {
     pub(crate) result_headers: ResultHeaders,
     /// The first partition's records stall, more of them than a shard has slots.
     pub(crate) stalls: bool,
+    pub(crate) is_transactional: bool,
+    pub(crate) transaction_interval: Duration,
+    pub(crate) transaction_records_max: u32,
+    pub(crate) transaction_timeout_ms: u64,
+    /// Whether instances have names that those after them take over.
+    pub(crate) has_names: bool,
+    pub(crate) stuck_timeout: Duration,
     pub(crate) faults: Vec<(u64, Fault)>,
 }
 
 impl Plan {
     pub(crate) fn draw(random: &mut Random) -> Self {
         let partitions = 1 + random.index(4);
+        let split = if partitions > 1 && random.below(3) == 0 { 1 + random.index(partitions - 1) } else { partitions };
         let starts: Vec<i64> = (0..partitions).map(|_| random.one_of(&[0, 0, 9, 1_000])).collect();
         let committed = starts.iter().map(|start| if random.below(3) == 0 { Some(*start) } else { None }).collect();
         let result_partitions = if random.below(3) == 0 { 1 + random.index(4) } else { partitions };
@@ -104,6 +119,7 @@ impl Plan {
             instances,
             instances_max: instances + random.index(3),
             starts,
+            split,
             committed,
             result_partitions,
             dead_letter_partitions: 1 + random.index(2),
@@ -135,8 +151,18 @@ impl Plan {
             on_null: random.one_of(&[OnNull::DeadLetter, OnNull::Skip]),
             result_headers: random.one_of(&[ResultHeaders::Source, ResultHeaders::Full]),
             stalls: false,
+            is_transactional: random.below(3) == 0,
+            transaction_interval: Duration::from_millis(random.one_of(&[2, 20, 200])),
+            transaction_records_max: random.one_of(&[1, 10, 50_000]),
+            transaction_timeout_ms: random.one_of(&[1_000, 3_000, 6_000]),
+            has_names: random.below(2) == 0,
+            stuck_timeout: Duration::from_secs(random.one_of(&[3, 10])),
             faults: Vec::new(),
         };
+        if plan.request_records_max == 1 {
+            // A request for each record takes its time.
+            plan.transaction_timeout_ms += 5_000;
+        }
         plan.faults = (0..faults).map(|_| (random.below(FAULTS_UNTIL_MS * MS), plan.fault(random))).collect();
         plan.faults.sort_by_key(|(at_ns, _)| *at_ns);
         plan
@@ -154,7 +180,7 @@ impl Plan {
         let restart_ns = random.one_of(&[0, 50, 400, 1_500]) * MS;
         let ns = random.one_of(&[30, 200, 800, 2_000]) * MS;
         let partition = random.below(4);
-        match random.below(14) {
+        match random.below(17) {
             0..=2 => Fault::Crash { restart_ns },
             3 | 4 => Fault::Shutdown { restart_ns },
             5 => Fault::Join,
@@ -165,8 +191,32 @@ impl Plan {
             10 => Fault::Refuse { ns },
             11 => Fault::ClockJump { ns: random.one_of(&[-3_600_000_000_000, 3_600_000_000_000]) },
             12 => Fault::GoBack { partition, by: random.one_of(&[1, 5, 50]) },
+            13 => Fault::Stall { partition, is_deaf: random.below(2) == 0 },
+            14 => Fault::Double,
             _ => Fault::Expel,
         }
+    }
+
+    /// The source topics.
+    pub(crate) fn topics(&self) -> &'static [&'static str] {
+        if self.split < self.starts.len() { &SOURCES } else { &SOURCES[..1] }
+    }
+
+    /// How many partitions a source topic has.
+    pub(crate) fn partitions_of(&self, topic: usize) -> usize {
+        if topic == 0 { self.split } else { self.starts.len() - self.split }
+    }
+
+    /// The partitions of all topics are counted through. Topic and number of one.
+    pub(crate) fn position(&self, partition: i32) -> (usize, i32) {
+        let split = i32::try_from(self.split).expect("few partitions");
+        if partition < split { (0, partition) } else { (1, partition - split) }
+    }
+
+    /// The count of a topic's partition.
+    pub(crate) fn place(&self, topic: &str, number: i32) -> Option<i32> {
+        let before = if topic == SOURCES[0] { 0 } else { self.split };
+        self.topics().contains(&topic).then_some(number + i32::try_from(before).ok()?)
     }
 
     /// How long the application may leave the client unpolled, which is how long a round of the group lasts at most.

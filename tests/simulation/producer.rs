@@ -1,13 +1,14 @@
 //! The model of a producer inside one instance: lanes that keep their order, requests that meet every fate, reports.
 //!
-//! It is idempotent as librdkafka's is: a partition's requests go one after the other, and what it sends again by itself appears once. What it gives up, and reports as timed out, may have been written all the same.
+//! It is idempotent as librdkafka's is: a partition's requests go one after the other, and what it sends again by itself appears once. What it gives up, and reports as timed out, may have been written all the same. What it gave up and was not written loses its place only to later requests of the same bundle. In a transaction what is written appears when that is committed; see `transaction`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use rdkafka::types::RDKafkaErrorCode as ErrorCode;
 
 use crate::kafka::Headers;
-use crate::plan::REQUEST_RECORDS_MAX;
+use crate::plan::{Plan, REQUEST_RECORDS_MAX};
+use crate::transaction::{Appended, Client};
 use crate::world::{TaskId, World};
 
 /// The result topic takes no larger record; the dead-letter topic takes all.
@@ -39,11 +40,11 @@ impl Sent {
     }
 
     /// Partition and offset of its source.
-    pub(crate) fn source(&self) -> Option<(i32, i64)> {
+    pub(crate) fn source(&self, plan: &Plan) -> Option<(i32, i64)> {
         let (_, text) = self.headers.list.iter().rev().find(|(name, _)| name == "expressway-source")?;
-        let mut parts = std::str::from_utf8(text).ok()?.rsplit('/');
-        let (offset, partition) = (parts.next()?, parts.next()?);
-        Some((partition.parse().ok()?, offset.parse().ok()?))
+        let mut parts = std::str::from_utf8(text).ok()?.rsplitn(3, '/');
+        let (offset, number, topic) = (parts.next()?, parts.next()?, parts.next()?);
+        Some((plan.place(topic, number.parse().ok()?)?, offset.parse().ok()?))
     }
 }
 
@@ -53,6 +54,10 @@ type LaneKey = (Target, i32);
 struct Lane {
     waiting: VecDeque<Sent>,
     is_busy: bool,
+    /// Records of the bundle that is under way which the application has not heard of.
+    unreported: usize,
+    /// Assignment and partition of those among them that were given up.
+    given_up: BTreeSet<(u64, i32)>,
 }
 
 /// A producer.
@@ -61,6 +66,8 @@ pub(crate) struct ProducerState {
     pub(crate) instance: usize,
     pub(crate) wakes: Option<usize>,
     pub(crate) fatal: Option<ErrorCode>,
+    /// What it knows of its transactions, if it makes any.
+    pub(crate) transactional: Option<Client>,
     /// Taken and not yet reported to the application.
     pub(crate) open: usize,
     /// The same by assignment and partition of the source.
@@ -71,12 +78,14 @@ pub(crate) struct ProducerState {
 }
 
 impl World {
-    pub(crate) fn add_producer(&mut self) -> usize {
+    pub(crate) fn add_producer(&mut self, transactional_id: Option<&str>) -> usize {
         let instance = self.instance();
+        let transactional = transactional_id.map(|id| self.add_transactional(id));
         self.producers.push(ProducerState {
             instance,
             wakes: None,
             fatal: None,
+            transactional,
             open: 0,
             open_of: BTreeMap::new(),
             lanes: BTreeMap::new(),
@@ -98,11 +107,13 @@ impl World {
         if let Some(code) = state.fatal {
             return Err((code, sent));
         }
+        if !self.may_produce(producer) {
+            return Err((ErrorCode::State, sent));
+        }
         if is_full {
-            self.ledger.disorder(instance, std::slice::from_ref(&sent));
             return Err((ErrorCode::QueueFull, sent));
         }
-        let source = sent.source();
+        let source = sent.source(&self.plan);
         sent.assignment = source.and_then(|(partition, _)| self.ledger.assignment_of.get(&(instance, partition)).copied()).unwrap_or(0);
         let key = (sent.target, sent.partition);
         let state = &mut self.producers[producer];
@@ -111,6 +122,10 @@ impl World {
             *state.open_of.entry((sent.assignment, partition)).or_default() += 1;
         }
         let lane = state.lanes.entry(key).or_default();
+        if lane.unreported == 0 {
+            lane.given_up.clear();
+        }
+        lane.unreported += 1;
         lane.waiting.push_back(sent);
         if !std::mem::replace(&mut lane.is_busy, true) {
             let linger_ns = self.random.below(self.plan.linger_ns_max);
@@ -124,7 +139,13 @@ impl World {
         let count_max = self.plan.request_records_max;
         let count = if count_max == REQUEST_RECORDS_MAX { count_max } else { 1 + self.random.index(count_max) };
         let delay_ns = self.latency_ns();
+        let may_transmit = self.may_transmit(producer);
         let lane = self.producers[producer].lanes.get_mut(&key).expect("a lane stays");
+        if !may_transmit {
+            // It waits until it is taken back.
+            lane.is_busy = false;
+            return;
+        }
         let count = count.min(lane.waiting.len());
         let request: Vec<Sent> = lane.waiting.drain(..count).collect();
         lane.is_busy = !request.is_empty();
@@ -140,7 +161,7 @@ impl World {
             // What a dead process had sent may still arrive.
             let is_too_large = key.0 == Target::Results && request.iter().any(|sent| sent.bytes() > RESULT_BYTES_MAX);
             if self.random.below(2) == 0 && !is_too_large {
-                self.write(instance, &request);
+                self.write(producer, key, &request);
             }
             return;
         }
@@ -174,7 +195,7 @@ impl World {
         }
         if self.fault(90) {
             // Written, and reported as timed out: nobody can know.
-            self.write(instance, &request);
+            self.write(producer, key, &request);
             return self.answer(producer, key, request, Some(ErrorCode::MessageTimedOut));
         }
         if self.fault(2_000) {
@@ -182,10 +203,21 @@ impl World {
         }
         if self.plan.has_fatal_producers && self.fault(300) {
             self.note(|| format!("producer {producer}: fatal error"));
-            self.producers[producer].fatal = Some(ErrorCode::Fatal);
+            self.useless(producer, ErrorCode::Fatal);
             return self.answer(producer, key, request, Some(ErrorCode::Fatal));
         }
-        self.write(instance, &request);
+        match self.write(producer, key, &request) {
+            Appended::Done => {}
+            Appended::Later => {
+                let (since_ns, delay_ns) = (self.now_ns, self.random.between(10_000_000, 100_000_000));
+                return self.after(delay_ns, move |world| world.arrive(producer, key, request, since_ns));
+            }
+            Appended::Fenced => {
+                self.note(|| format!("producer {producer}: fenced"));
+                self.useless(producer, ErrorCode::Fenced);
+                return self.answer(producer, key, request, Some(ErrorCode::InvalidProducerEpoch));
+            }
+        }
         if self.fault(60) {
             // The answer was lost; the client sends it again, and the broker knows it.
             let delay_ns = self.random.between(50_000_000, 500_000_000);
@@ -197,7 +229,7 @@ impl World {
     fn answer(&mut self, producer: usize, key: LaneKey, request: Vec<Sent>, error: Option<ErrorCode>) {
         let (instance, delay_ns) = (self.producers[producer].instance, self.latency_ns());
         if let Some(error) = error {
-            self.ledger.disorder(instance, &request);
+            self.give_up(producer, key, &request, error);
             self.note(|| format!("producer {producer}: {} records to {key:?}: {error:?}", request.len()));
         }
         self.deliver(instance, delay_ns, move |world| {
@@ -218,8 +250,11 @@ impl World {
         }
         state.open -= state.reports.len();
         for (sent, _) in &state.reports {
-            if let Some(open) = sent.source().and_then(|(partition, _)| state.open_of.get_mut(&(sent.assignment, partition))) {
+            if let Some(open) = sent.source(&self.plan).and_then(|(partition, _)| state.open_of.get_mut(&(sent.assignment, partition))) {
                 *open -= 1;
+            }
+            if let Some(lane) = state.lanes.get_mut(&(sent.target, sent.partition)) {
+                lane.unreported -= 1;
             }
         }
         Some(state.reports.drain(..).collect())
@@ -231,9 +266,43 @@ impl World {
         state.open == state.reports.len()
     }
 
-    fn write(&mut self, instance: usize, request: &[Sent]) {
+    /// The client has given records up.
+    fn give_up(&mut self, producer: usize, key: LaneKey, request: &[Sent], error: ErrorCode) {
+        self.doom(producer);
+        let instance = self.producers[producer].instance;
+        let sources: Vec<_> = request.iter().filter_map(|sent| Some((sent.assignment, sent.source(&self.plan)?))).collect();
+        // What is refused for itself becomes a dead letter, behind those that went before.
+        let is_refused = |sent: &Sent| error == ErrorCode::InvalidRecord || error == ErrorCode::MessageSizeTooLarge && sent.bytes() > RESULT_BYTES_MAX;
+        let refused = request.iter().filter(|sent| is_refused(sent)).filter_map(|sent| sent.source(&self.plan));
+        self.ledger.late.extend(refused.map(|(partition, offset)| (instance, partition, offset)));
+        if let Some(lane) = self.producers[producer].lanes.get_mut(&key) {
+            lane.given_up.extend(sources.into_iter().map(|(assignment, (partition, _))| (assignment, partition)));
+        }
+    }
+
+    /// Takes back what was not sent yet.
+    pub(crate) fn purge(&mut self, producer: usize) {
+        let state = &mut self.producers[producer];
+        for lane in state.lanes.values_mut() {
+            state.reports.extend(lane.waiting.drain(..).map(|sent| (sent, Some(ErrorCode::PurgeQueue))));
+        }
+        let (wakes, waiter) = (state.wakes, state.waiter);
+        wakes.into_iter().for_each(|queue| self.yield_queue(queue));
+        waiter.into_iter().for_each(|waiter| self.wake(waiter));
+    }
+
+    fn write(&mut self, producer: usize, key: LaneKey, request: &[Sent]) -> Appended {
+        let state = &self.producers[producer];
+        let instance = state.instance;
+        if state.transactional.is_some() {
+            return self.append(producer, request);
+        }
+        // Those that were given up come behind these.
+        let given_up = state.lanes.get(&key).map(|lane| lane.given_up.clone()).unwrap_or_default();
+        self.ledger.disordered.extend(given_up);
         for sent in request {
             self.written(instance, sent);
         }
+        Appended::Done
     }
 }

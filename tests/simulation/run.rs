@@ -9,8 +9,8 @@ use expressway_engine::Program;
 use expressway_ingest::random::Random;
 
 use crate::broker::{Entry, Record};
-use crate::pipeline::{Error, Identity, Pipeline, Settings};
-use crate::plan::{DEAD_LETTERS, Fault, Plan, RESULTS, SOURCE, STALL_S, STALLS_MAX};
+use crate::pipeline::{Delivery, Error, Identity, Pipeline, Settings};
+use crate::plan::{DEAD_LETTERS, Fault, Plan, RESULTS, STALL_S, STALLS_MAX};
 use crate::workflow::{self, Kind, Moody, Outside};
 use crate::world::{self, Order, World, with};
 
@@ -45,6 +45,8 @@ pub(crate) struct Outcome {
     pub(crate) steps: u64,
     pub(crate) written: u64,
     pub(crate) duplicates: u64,
+    pub(crate) transactions: u64,
+    pub(crate) replacements: u64,
     pub(crate) instances: usize,
     pub(crate) fingerprint: u64,
     pub(crate) virtual_ns: u64,
@@ -66,7 +68,7 @@ pub(crate) fn run(seed: u64, program: &Arc<Program>, notes_max: usize) -> Outcom
         let plan = format!("{:?}", world.plan);
         world.note(|| plan);
     });
-    let mut run = Run { program, alive: Vec::new(), in_order: Vec::new(), is_leaving: false };
+    let mut run = Run { program, alive: Vec::new(), names: Vec::new(), in_order: Vec::new(), is_leaving: false };
     run.prepare(&faults);
     run.go_on();
     run.clear_away()
@@ -75,6 +77,8 @@ pub(crate) fn run(seed: u64, program: &Arc<Program>, notes_max: usize) -> Outcom
 struct Run {
     program: Arc<Program>,
     alive: Vec<usize>,
+    /// By instance: the number of its name.
+    names: Vec<usize>,
     /// Instances that ended as they should.
     in_order: Vec<usize>,
     is_leaving: bool,
@@ -154,12 +158,19 @@ impl Run {
         with(|world| world.violate(|| "it does not end".to_owned()));
     }
 
+    /// Starts an instance under the first name that is free.
     fn start(&mut self) {
+        let name = (0..).find(|name| !self.alive.iter().any(|alive| self.names[*alive] == *name));
+        self.start_as(name.expect("there are more names than instances"));
+    }
+
+    fn start_as(&mut self, name: usize) {
         let instance = with(World::add_instance);
         self.alive.push(instance);
+        self.names.push(name);
         PIPELINES.with_borrow_mut(|pipelines| pipelines.resize_with(instance + 1, || None));
         let program = Arc::clone(&self.program);
-        let settings = with(|world| settings(&world.plan));
+        let settings = with(|world| settings(&world.plan, name));
         let identity = Identity { definition: "simulated".to_owned(), version: "1".to_owned() };
         let main = move || {
             let started = Pipeline::start_with(settings, identity, Arc::new(Outside::new(instance)), |_| Moody::new(&program));
@@ -197,7 +208,8 @@ impl Run {
             // The one that starts afterwards is ordered when this one has ended.
             Fault::Shutdown { .. } => drop(shut_down(victim)),
             Fault::Join if self.alive.len() < with(|world| world.plan.instances_max) => self.start(),
-            Fault::Join => {}
+            Fault::Double if self.alive.len() < with(|world| world.plan.instances_max) => self.start_as(self.names[victim]),
+            Fault::Join | Fault::Double => {}
             other => with(|world| world_fault(world, victim, other)),
         }
     }
@@ -240,6 +252,8 @@ impl Run {
         self.alive.retain(|alive| *alive != instance);
         world::kill(instance);
         let pipeline = PIPELINES.with_borrow_mut(|pipelines| pipelines[instance].take());
+        let replacements = pipeline.as_ref().map_or(0, |pipeline| pipeline.counters().client_replacements);
+        with(|world| world.ledger.replacements += replacements);
         drop(pipeline);
     }
 
@@ -293,6 +307,8 @@ impl Run {
             steps: world.steps,
             written: world.ledger.written,
             duplicates: world.ledger.duplicates,
+            transactions: world.ledger.transactions,
+            replacements: world.ledger.replacements,
             instances: world.instances.len(),
             fingerprint: world.fingerprint,
             virtual_ns: world.now_ns,
@@ -318,6 +334,8 @@ fn check_bounds(instance: usize) {
             let window = u64::from(plan.window_records_max) * partitions;
             // Executions that end after they waited come on top of what is taken, and so do results that waited for those below them.
             let kept_max = u64::from(plan.deferred_records_max) * partitions;
+            // A transaction that was aborted goes again as a whole, and what waited above a mark comes at once.
+            let kept_max = if plan.is_transactional { kept_max + plan.records } else { kept_max };
             let in_flight_max = u64::from(plan.in_flight_max + plan.executions_open_max + plan.batch_records_max) + kept_max;
             let in_flight_max = usize::try_from(in_flight_max).unwrap_or(usize::MAX);
             let executions = u64::from(plan.executions_open_max) * shards;
@@ -338,18 +356,26 @@ fn check_bounds(instance: usize) {
     });
 }
 
-fn settings(plan: &Plan) -> Settings {
+fn settings(plan: &Plan, name: usize) -> Settings {
     let option = |key: &str, value: String| (key.to_owned(), value);
     Settings {
         name: "simulated".to_owned(),
-        client_options: vec![
+        client_options: [
             option("bootstrap.servers", "model".to_owned()),
             option("group.id", "group".to_owned()),
             option("auto.commit.interval.ms", plan.commit_interval_ms.to_string()),
             option("max.poll.interval.ms", (plan.poll_interval_ns() / MS).to_string()),
             option("partition.assignment.strategy", if plan.is_eager { "range" } else { "cooperative-sticky" }.to_owned()),
-        ],
-        source_topics: vec![SOURCE.to_owned()],
+            option("transaction.timeout.ms", plan.transaction_timeout_ms.to_string()),
+        ]
+        .into_iter()
+        .chain(plan.has_names.then(|| option("group.instance.id", format!("member-{name}"))))
+        .collect(),
+        source_topics: plan.topics().iter().map(|topic| (*topic).to_owned()).collect(),
+        delivery: if plan.is_transactional { Delivery::Transactional } else { Delivery::AtLeastOnce },
+        transaction_interval: plan.transaction_interval,
+        transaction_records_max: plan.transaction_records_max,
+        stuck_timeout: plan.stuck_timeout,
         result_topic: RESULTS.to_owned(),
         dead_letter_topic: DEAD_LETTERS.to_owned(),
         shards: plan.shards,
@@ -443,6 +469,11 @@ fn world_fault(world: &mut World, victim: usize, fault: Fault) {
             let members: Vec<u64> = world.consumers.iter().filter(|consumer| consumer.instance == victim).filter_map(|consumer| consumer.member).collect();
             members.into_iter().for_each(|member| world.broker_leave(member, "the coordinator has lost sight of it"));
         }
-        Fault::Crash { .. } | Fault::Shutdown { .. } | Fault::Join => {}
+        Fault::Stall { partition, is_deaf } => {
+            let partition = i32::try_from(number(partition)).expect("few partitions");
+            let its = (0..world.consumers.len()).filter(|consumer| world.consumers[*consumer].instance == victim);
+            its.collect::<Vec<_>>().into_iter().for_each(|consumer| world.stall(consumer, partition, is_deaf));
+        }
+        Fault::Crash { .. } | Fault::Shutdown { .. } | Fault::Join | Fault::Double => {}
     }
 }

@@ -12,7 +12,7 @@ use expressway_ingest::tasks::{Call, Integrations, Reply as TaskReply, ReplySend
 
 use crate::broker::Record;
 use crate::pipeline::{Engine, Processor};
-use crate::plan::{Plan, SOURCE, STALL_S};
+use crate::plan::{Plan, SOURCES, STALL_S};
 use crate::producer::{RESULT_BYTES_MAX, Sent, Target};
 use crate::world::{World, with};
 
@@ -135,7 +135,8 @@ fn header<'s>(sent: &'s Sent, name: &str) -> Option<&'s str> {
 /// Whether a record that was written is one that its source may have become.
 pub(crate) fn check(record: &Record, sent: &Sent, plan: &Plan) -> Result<(), String> {
     let expect = |what: &str, holds: bool| if holds { Ok(()) } else { Err(format!("{what}, for a record of kind {:?}: {sent:?}", record.kind)) };
-    let position = format!("{SOURCE}/{}/{}", record.partition, record.offset);
+    let (topic, number) = plan.position(record.partition);
+    let position = format!("{}/{number}/{}", SOURCES[topic], record.offset);
     expect("it names another source", header(sent, "expressway-source") == Some(position.as_str()))?;
     expect("its key is not its source's", sent.key == record.key)?;
     if sent.target == Target::DeadLetters {

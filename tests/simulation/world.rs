@@ -340,9 +340,9 @@ impl World {
         id
     }
 
-    /// Whether all threads of an instance have ended, but the one that asks for lags: it ends with its pipeline.
+    /// Whether all threads of an instance have ended, but those that nobody waits for: the one that asks for lags, and those that end transactions.
     pub(crate) fn has_ended(&self, instance: usize) -> bool {
-        let is_its = |task: &Task| task.instance == instance && !task.name.ends_with("-lag");
+        let is_its = |task: &Task| task.instance == instance && !task.name.ends_with("-lag") && !task.name.contains("-commit-");
         !self.live.iter().any(|task| is_its(&self.tasks[*task]))
     }
 

@@ -9,10 +9,13 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::{RDKafkaErrorCode as ErrorCode, RDKafkaRespErr};
 
 use crate::consumer::{Event, Item};
-use crate::plan::{DEAD_LETTERS, RESULTS, SOURCE};
+use crate::plan::{DEAD_LETTERS, RESULTS, SOURCES};
 use crate::world::{self, World, with};
 
 pub(crate) use rdkafka::consumer::RebalanceProtocol;
+
+/// Between two looks of a question that has no answer yet, about.
+const ASK_AGAIN_NS: u64 = 5_000_000;
 
 /// Brings nothing into scope: the calls are the type's own.
 pub(crate) trait ConsumerCalls {}
@@ -26,6 +29,8 @@ pub(crate) trait ConsumerContext: ClientContext + Sized {
 /// A consumer: a number in the world, and a context.
 pub(crate) struct BaseConsumer<C: ConsumerContext> {
     id: usize,
+    /// Whether offsets that a transaction is about to commit are waited for.
+    is_read_committed: bool,
     context: C,
 }
 
@@ -33,7 +38,12 @@ impl<C: ConsumerContext> FromClientConfigAndContext<C> for BaseConsumer<C> {
     fn from_config_and_context(config: &ClientConfig, context: C) -> KafkaResult<Self> {
         let interval_ms: u64 = config.get("auto.commit.interval.ms").and_then(|text| text.parse().ok()).expect("the service sets it");
         assert_eq!(config.get("enable.auto.offset.store"), Some("false"), "the service stores marks itself");
-        Ok(Self { id: with(|world| world.add_consumer(interval_ms * 1_000_000)), context })
+        let is_read_committed = config.get("isolation.level") == Some("read_committed");
+        let id = with(|world| world.add_consumer(interval_ms * 1_000_000));
+        if let Some(interval_ms) = config.get("statistics.interval.ms").and_then(|text| text.parse::<u64>().ok()) {
+            with(|world| world.tell_statistics(id, interval_ms * 1_000_000));
+        }
+        Ok(Self { id, is_read_committed, context })
     }
 }
 
@@ -42,11 +52,11 @@ pub(crate) struct Stray(Item);
 
 impl Stray {
     pub(crate) fn topic(&self) -> &str {
-        SOURCE
+        SOURCES[with(|world| world.plan.position(self.0.partition)).0]
     }
 
     pub(crate) fn partition(&self) -> i32 {
-        self.0.partition
+        with(|world| world.plan.position(self.0.partition)).1
     }
 
     pub(crate) fn offset(&self) -> i64 {
@@ -54,9 +64,11 @@ impl Stray {
     }
 }
 
-fn numbers(partitions: &TopicPartitionList) -> Vec<(i32, Option<i64>)> {
+/// The partitions of a list, counted through all topics, with their offsets. Takes the world in hand.
+pub(super) fn numbers(partitions: &TopicPartitionList) -> Vec<(i32, Option<i64>)> {
     let offset = |offset| if let Offset::Offset(offset) = offset { Some(offset) } else { None };
-    partitions.elements().iter().map(|element| (element.partition(), offset(element.offset()))).collect()
+    let place = |topic: &str, number| with(|world| world.plan.place(topic, number)).expect("the topic is a source");
+    partitions.elements().iter().map(|element| (place(element.topic(), element.partition()), offset(element.offset()))).collect()
 }
 
 impl<C: ConsumerContext> BaseConsumer<C> {
@@ -74,7 +86,7 @@ impl<C: ConsumerContext> BaseConsumer<C> {
     }
 
     pub(crate) fn subscribe(&self, topics: &[&str]) -> KafkaResult<()> {
-        assert_eq!(topics, [SOURCE], "there is one source topic");
+        assert_eq!(topics, with(|world| world.plan.topics()), "these are the source topics");
         with(|world| world.subscribe(self.id));
         Ok(())
     }
@@ -84,6 +96,10 @@ impl<C: ConsumerContext> BaseConsumer<C> {
             Event::Stray(Item { content: Err(_), .. }) => None,
             Event::Stray(item) => Some(Ok(Stray(item))),
             Event::Error(error) => Some(Err(error)),
+            Event::Statistics(json) => {
+                self.context.stats_raw(&json);
+                None
+            }
             Event::Committed(result) => {
                 self.context.commit_callback(result, &TopicPartitionList::new());
                 None
@@ -91,7 +107,8 @@ impl<C: ConsumerContext> BaseConsumer<C> {
             Event::Rebalance { is_assign, partitions } => {
                 let mut list = TopicPartitionList::new();
                 for partition in partitions {
-                    list.add_partition(SOURCE, partition);
+                    let (topic, number) = with(|world| world.plan.position(partition));
+                    list.add_partition(SOURCES[topic], number);
                 }
                 let assign = RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
                 let event = if is_assign { assign } else { RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS };
@@ -112,7 +129,8 @@ impl<C: ConsumerContext> BaseConsumer<C> {
     }
 
     pub(crate) fn assign(&self, partitions: &TopicPartitionList) -> KafkaResult<()> {
-        with(|world| world.assign(self.id, &numbers(partitions)));
+        let numbers = numbers(partitions);
+        with(|world| world.assign(self.id, &numbers));
         Ok(())
     }
 
@@ -154,12 +172,12 @@ impl<C: ConsumerContext> BaseConsumer<C> {
     }
 
     pub(crate) fn pause(&self, partitions: &TopicPartitionList) -> KafkaResult<()> {
-        with(|world| numbers(partitions).into_iter().for_each(|(partition, _)| world.set_paused(self.id, partition, true)));
+        numbers(partitions).into_iter().for_each(|(partition, _)| with(|world| world.set_paused(self.id, partition, true)));
         Ok(())
     }
 
     pub(crate) fn resume(&self, partitions: &TopicPartitionList) -> KafkaResult<()> {
-        with(|world| numbers(partitions).into_iter().for_each(|(partition, _)| world.set_paused(self.id, partition, false)));
+        numbers(partitions).into_iter().for_each(|(partition, _)| with(|world| world.set_paused(self.id, partition, false)));
         Ok(())
     }
 
@@ -168,24 +186,28 @@ impl<C: ConsumerContext> BaseConsumer<C> {
         let latency_ns = with(World::latency_ns);
         world::wait(Duration::from_nanos(latency_ns), |_, _| None::<()>);
         let is_lost = with(|world| world.instances[world.consumers[self.id].instance].cut_off_until_ns > world.now_ns || world.fault(100));
-        let answer = if is_lost { None } else { with(answer) };
-        if answer.is_none() {
-            world::wait(wait, |_, _| None::<()>);
-        }
-        answer
+        // Where there is no answer now, the client asks again.
+        world::wait_looking(wait, ASK_AGAIN_NS, |world, _| if is_lost { None } else { answer(world) })
     }
 
     pub(crate) fn committed_offsets(&self, mut partitions: TopicPartitionList, wait: Duration) -> KafkaResult<TopicPartitionList> {
-        let committed = self.ask(wait, |world| Some(world.broker.committed.clone())).ok_or(KafkaError::OffsetFetch(ErrorCode::OperationTimedOut))?;
-        for (partition, _) in numbers(&partitions) {
-            let offset = usize::try_from(partition).ok().and_then(|place| committed[place]);
-            partitions.set_partition_offset(SOURCE, partition, offset.map_or(Offset::Invalid, Offset::Offset))?;
+        let places: Vec<i32> = numbers(&partitions).into_iter().map(|(place, _)| place).collect();
+        let stable = |world: &mut World| {
+            let is_stable = !self.is_read_committed || !world.has_unstable_offsets(&places);
+            is_stable.then(|| world.broker.committed.clone())
+        };
+        let committed = self.ask(wait, stable).ok_or(KafkaError::OffsetFetch(ErrorCode::OperationTimedOut))?;
+        for &place in &places {
+            let (topic, number) = with(|world| world.plan.position(place));
+            let offset = usize::try_from(place).ok().and_then(|place| committed[place]);
+            partitions.set_partition_offset(SOURCES[topic], number, offset.map_or(Offset::Invalid, Offset::Offset))?;
         }
         Ok(partitions)
     }
 
-    pub(crate) fn fetch_watermarks(&self, _: &str, partition: i32, wait: Duration) -> KafkaResult<(i64, i64)> {
-        let place = usize::try_from(partition).expect("partitions count from 0");
+    pub(crate) fn fetch_watermarks(&self, topic: &str, number: i32, wait: Duration) -> KafkaResult<(i64, i64)> {
+        let place = with(|world| world.plan.place(topic, number)).expect("the topic is a source");
+        let place = usize::try_from(place).expect("partitions count from 0");
         let watermarks = |world: &mut World| {
             let log = &world.broker.logs[place];
             (log.down_until_ns <= world.now_ns).then_some((log.start, log.end))
@@ -196,7 +218,7 @@ impl<C: ConsumerContext> BaseConsumer<C> {
     pub(crate) fn fetch_metadata(&self, topic: Option<&str>, wait: Duration) -> KafkaResult<Metadata> {
         let name = topic.expect("one topic is asked for").to_owned();
         let count = |world: &mut World| match name.as_str() {
-            SOURCE => Some(world.broker.logs.len()),
+            source if SOURCES.contains(&source) => SOURCES.iter().position(|topic| *topic == source).map(|topic| world.plan.partitions_of(topic)),
             RESULTS => Some(world.plan.result_partitions),
             DEAD_LETTERS => Some(world.plan.dead_letter_partitions),
             _ => None,

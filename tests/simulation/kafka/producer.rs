@@ -21,16 +21,16 @@ pub(crate) struct Producer {
 impl Producer {
     pub(crate) fn new(config: &ClientConfig) -> KafkaResult<Self> {
         assert_eq!((config.get("acks"), config.get("enable.idempotence")), (Some("all"), Some("true")), "the guarantee rests on it");
-        Ok(Self { id: with(|world| world.add_producer()) })
+        let id = config.get("transactional.id");
+        Ok(Self { id: with(|world| world.add_producer(id)) })
     }
 
     pub(crate) fn wake_on_reports(&mut self, queue: Arc<ShardQueue>) {
         with(|world| world.producers[self.id].wakes = Some(queue.id()));
     }
 
-    #[expect(clippy::unused_self, reason = "as in the call that it stands for")]
     pub(crate) fn transactions(&self) -> Transactions {
-        Transactions
+        Transactions::new(self.id)
     }
 
     pub(crate) fn topic(&self, topic: &str) -> KafkaResult<Topic> {

@@ -11,7 +11,7 @@ use super::client::Context;
 use super::{BaseConsumer, ConsumerHandle, Headers};
 use crate::broker::Record;
 use crate::consumer::Item;
-use crate::plan::SOURCE;
+use crate::plan::SOURCES;
 use crate::world::{self, with};
 
 /// A queue that the partitions of one shard are forwarded to.
@@ -26,7 +26,7 @@ impl ShardQueue {
     }
 
     pub(crate) fn forward(&self, base: &BaseConsumer<Context>, topic: &str, partition: i32) -> bool {
-        topic == SOURCE && with(|world| world.forward(base.id(), partition, self.id))
+        with(|world| world.plan.place(topic, partition).is_some_and(|place| world.forward(base.id(), place, self.id)))
     }
 
     pub(crate) fn wake_consumer(&self) {
@@ -68,19 +68,21 @@ impl Batch {
     pub(crate) fn next(&mut self) -> Option<Message> {
         self.items.pop_front().map(|item| {
             let headers = item.content.as_ref().ok().filter(|record| !record.headers.is_empty()).map(|record| Headers { list: record.headers.clone() });
-            Message { partition: item.partition, content: item.content, headers }
+            let (topic, partition) = with(|world| world.plan.position(item.partition));
+            Message { topic, partition, content: item.content, headers }
         })
     }
 }
 
 /// A consumed record, or an error that came in its place.
 pub(crate) struct Message {
+    topic: usize,
     partition: i32,
     content: Result<Rc<Record>, ErrorCode>,
     headers: Option<Headers>,
 }
 
-/// Tells topics apart; there is one.
+/// Tells topics apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TopicToken(usize);
 
@@ -94,11 +96,11 @@ impl Message {
     }
 
     pub(crate) fn topic(&self) -> TopicToken {
-        TopicToken(1)
+        TopicToken(self.topic)
     }
 
     pub(crate) fn topic_name(&self) -> &str {
-        SOURCE
+        SOURCES[self.topic]
     }
 
     pub(crate) fn partition(&self) -> i32 {
@@ -127,14 +129,14 @@ impl Message {
 }
 
 /// Keeps a topic's token good.
-pub(crate) struct TopicHandle;
+pub(crate) struct TopicHandle(usize);
 
 impl TopicHandle {
     pub(crate) fn new(_: &ConsumerHandle, topic: &str) -> Option<Self> {
-        (topic == SOURCE).then_some(Self)
+        SOURCES.iter().position(|source| *source == topic).map(Self)
     }
 
     pub(crate) fn token(&self) -> TopicToken {
-        TopicToken(1)
+        TopicToken(self.0)
     }
 }

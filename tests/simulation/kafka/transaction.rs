@@ -1,52 +1,71 @@
-//! Transactional delivery is not modelled: no run asks for it, and a call would end the run.
+//! The transactional calls, over the model.
 
 use std::time::Duration;
 
 use rdkafka::topic_partition_list::TopicPartitionList;
 
-use super::ConsumerHandle;
+use super::native::numbers;
+use super::{ConsumerHandle, ErrorCode};
+use crate::transaction::Request;
+use crate::world::{self, with};
+
 pub(crate) use super::failure::{Failure, Kind};
 
 /// The transactional calls of one producer.
 #[derive(Clone)]
-pub(crate) struct Transactions;
+pub(crate) struct Transactions {
+    producer: usize,
+}
 
 impl Transactions {
-    #[expect(clippy::unused_self, reason = "as in the calls that it stands for")]
-    fn none<T>(&self) -> T {
-        unreachable!("the simulation delivers at least once")
+    pub(crate) fn new(producer: usize) -> Self {
+        Self { producer }
     }
 
-    pub(crate) fn init(&self, _: Duration) -> Result<(), Failure> {
-        self.none()
+    fn call(&self, request: Request, wait: Duration) -> Result<(), Failure> {
+        with(|world| world.begin_call(self.producer, request));
+        let answer = world::wait(wait, |world, task| world.take_answer(self.producer, task));
+        answer.unwrap_or_else(|| Err(Failure { kind: Kind::Again, code: ErrorCode::OperationTimedOut, text: "no answer yet".to_owned() }))
+    }
+
+    pub(crate) fn init(&self, wait: Duration) -> Result<(), Failure> {
+        self.call(Request::Init, wait)
     }
 
     pub(crate) fn begin(&self) -> Result<(), Failure> {
-        self.none()
+        with(|world| world.begin_transaction(self.producer))
     }
 
-    pub(crate) fn send_offsets(&self, _: &TopicPartitionList, _: &Membership) -> Result<(), Failure> {
-        self.none()
+    /// Waits for as long as a transaction may live.
+    pub(crate) fn send_offsets(&self, offsets: &TopicPartitionList, membership: &Membership) -> Result<(), Failure> {
+        let life = Duration::from_millis(with(|world| world.plan.transaction_timeout_ms));
+        let offsets = numbers(offsets).into_iter().map(|(partition, offset)| (partition, offset.expect("a mark is an offset"))).collect();
+        self.call(Request::Offsets { offsets, member: membership.member, generation: membership.generation }, life)
     }
 
-    pub(crate) fn commit(&self, _: Duration) -> Result<(), Failure> {
-        self.none()
+    pub(crate) fn commit(&self, wait: Duration) -> Result<(), Failure> {
+        self.call(Request::Commit, wait)
     }
 
-    pub(crate) fn abort(&self, _: Duration) -> Result<(), Failure> {
-        self.none()
+    pub(crate) fn abort(&self, wait: Duration) -> Result<(), Failure> {
+        self.call(Request::Abort, wait)
     }
 
+    /// What is on its way to the brokers comes back by itself.
     pub(crate) fn purge(&self) {
-        self.none()
+        with(|world| world.purge(self.producer));
     }
 }
 
-/// A member's generation of its group: never wanted.
-pub(crate) enum Membership {}
+/// A member's generation of its group.
+pub(crate) struct Membership {
+    member: u64,
+    generation: i32,
+}
 
 impl Membership {
-    pub(crate) fn of(_: &ConsumerHandle) -> Option<Self> {
-        None
+    pub(crate) fn of(consumer: &ConsumerHandle) -> Option<Self> {
+        let (member, generation) = with(|world| world.membership(consumer.id()));
+        member.filter(|_| generation >= 0).map(|member| Self { member, generation })
     }
 }
