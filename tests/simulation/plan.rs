@@ -154,7 +154,7 @@ impl Plan {
             is_transactional: random.below(3) == 0,
             transaction_interval: Duration::from_millis(random.one_of(&[2, 20, 200])),
             transaction_records_max: random.one_of(&[1, 10, 50_000]),
-            transaction_timeout_ms: random.one_of(&[1_000, 3_000, 6_000]),
+            transaction_timeout_ms: random.one_of(&[3_000, 6_000, 15_000]),
             has_names: random.below(2) == 0,
             stuck_timeout: Duration::from_secs(random.one_of(&[3, 10])),
             faults: Vec::new(),
