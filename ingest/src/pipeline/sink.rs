@@ -127,6 +127,8 @@ pub(crate) struct Sink {
     dead_letters: Destination,
     stuck: VecDeque<Stuck>,
     backoff_ns: u64,
+    /// The same for what the client has no room for; short again as soon as the broker has taken anything.
+    room_backoff_ns: u64,
     blocked: Option<Blocked>,
     fatal: Option<ErrorCode>,
     in_flight: usize,
@@ -145,7 +147,8 @@ pub(crate) struct Blocked {
 impl Sink {
     pub(crate) fn new(producer: Producer, results: Destination, dead_letters: Destination, transaction: Option<Transaction>) -> Self {
         let stuck = VecDeque::new();
-        Self { producer, results, dead_letters, stuck, backoff_ns: BACKOFF_MIN_NS, blocked: None, fatal: None, in_flight: 0, transaction }
+        let (backoff_ns, room_backoff_ns) = (BACKOFF_MIN_NS, BACKOFF_MIN_NS);
+        Self { producer, results, dead_letters, stuck, backoff_ns, room_backoff_ns, blocked: None, fatal: None, in_flight: 0, transaction }
     }
 
     fn destination(&mut self, to: To) -> &mut Destination {
@@ -212,7 +215,7 @@ impl Sink {
     }
 
     fn send_bundle(&mut self, to: To, partition: i32, bundle: &mut Bundle, now_ns: u64, refused: &mut Vec<Refused>) {
-        let not_before_ns = now_ns + self.backoff_ns;
+        let (not_before_ns, room_not_before_ns) = (now_ns + self.backoff_ns, now_ns + self.room_backoff_ns);
         let (producer, destination) = match to {
             To::Results => (&mut self.producer, &mut self.results),
             To::DeadLetters => (&mut self.producer, &mut self.dead_letters),
@@ -223,7 +226,7 @@ impl Sink {
             met = Some(code);
             // What the client has no room for goes a little later in the same transaction: the next one would be as large.
             is_spoilt |= code != ErrorCode::QueueFull;
-            match fate(code, not_before_ns) {
+            match fate(code, if code == ErrorCode::QueueFull { room_not_before_ns } else { not_before_ns }) {
                 None => invalid.push((lone(key, value, headers, opaque), code)),
                 Some(fate) => lanes.rejected(partition, key, value, headers, opaque, fate),
             }
@@ -273,8 +276,9 @@ impl Sink {
     }
 
     fn back_off(&mut self, code: ErrorCode) {
+        let pause_ns = if code == ErrorCode::QueueFull { &mut self.room_backoff_ns } else { &mut self.backoff_ns };
         if !matches!(fate(code, 0), Some(Fate::Again | Fate::TooLarge)) {
-            self.backoff_ns = (self.backoff_ns * 2).min(BACKOFF_MAX_NS);
+            *pause_ns = (*pause_ns * 2).min(BACKOFF_MAX_NS);
         }
     }
 
@@ -340,6 +344,9 @@ impl Sink {
             }
         });
         self.in_flight = self.in_flight.saturating_sub(served);
+        if taken {
+            self.room_backoff_ns = BACKOFF_MIN_NS;
+        }
         // What a transaction has taken counts when it is committed.
         if taken && !is_transactional {
             self.backoff_ns = BACKOFF_MIN_NS;
