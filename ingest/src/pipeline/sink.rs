@@ -310,7 +310,7 @@ impl Sink {
         find: impl Fn(u64) -> Option<super::Class>,
     ) {
         let (not_before_ns, is_transactional) = (now_ns + self.backoff_ns, self.transaction.is_some());
-        let (mut taken, mut invalid, mut met) = (false, Vec::new(), Vec::new());
+        let (mut taken, mut spoilt, mut invalid, mut met) = (false, None, Vec::new(), Vec::new());
         let (results, dead_letters) = (&mut self.results, &mut self.dead_letters);
         let served = self.producer.reports(wait, |mut report| {
             let (opaque, partition) = (report.opaque(), report.partition());
@@ -318,6 +318,8 @@ impl Sink {
             let class = find(opaque);
             let error = report.error();
             taken |= error.is_none();
+            // Whoever the record belonged to: the client can only abort now, and sends nothing more before it does.
+            spoilt = spoilt.or(error);
             if is_transactional && error.is_none() && class.is_some() {
                 let headers = report.take_headers().unwrap_or_else(|| Headers::with_capacity(0));
                 return lanes.keep(partition, report.key(), report.value(), headers, opaque);
@@ -355,6 +357,8 @@ impl Sink {
         for (to, code) in met {
             self.note(to, code, now_ns);
             self.back_off(code);
+        }
+        if let Some(code) = spoilt {
             self.doom(|| format!("the broker does not take a record of it: {code}"));
         }
         for (to, partition, record, code) in invalid {
