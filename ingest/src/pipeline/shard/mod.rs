@@ -485,7 +485,10 @@ impl<P: Processor> Shard<P> {
         let from = partition.epoch;
         let gone = partition.go_back(offset, to);
         self.records.renew(place, from, offset, to);
-        for opaque in gone {
+        let records = &self.records;
+        let is_left = |opaque| records.find(RecordId::from_opaque(opaque)).is_some_and(|open| (open.partition, open.epoch) == (place, from));
+        // Results that wait to be sent come again too; sent now, they would appear out of order, be it under the next owner.
+        for opaque in self.sink.forget(is_left).into_iter().chain(gone) {
             self.records.remove(RecordId::from_opaque(opaque));
         }
         self.sink.doom(|| "the position of a partition went back".to_owned());
