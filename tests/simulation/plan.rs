@@ -159,8 +159,8 @@ impl Plan {
             stuck_timeout: Duration::from_secs(random.one_of(&[3, 10])),
             faults: Vec::new(),
         };
-        if plan.request_records_max == 1 {
-            // A request for each record takes its time.
+        if plan.request_records_max == 1 || plan.producer_records_max == 5 {
+            // A request for each record takes its time, and so does a queue of a few.
             plan.transaction_timeout_ms += 5_000;
         }
         plan.faults = (0..faults).map(|_| (random.below(FAULTS_UNTIL_MS * MS), plan.fault(random))).collect();
