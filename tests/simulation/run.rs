@@ -12,7 +12,7 @@ use crate::broker::{Entry, Record};
 use crate::pipeline::{Delivery, Error, Identity, Pipeline, Settings};
 use crate::plan::{DEAD_LETTERS, Fault, Plan, RESULTS, STALL_S, STALLS_MAX};
 use crate::workflow::{self, Kind, Moody, Outside};
-use crate::world::{self, Order, World, with};
+use crate::world::{self, Order, Step, World, with};
 
 const MS: u64 = 1_000_000;
 /// Faults have ended by then.
@@ -109,7 +109,11 @@ impl Run {
         let stalls_ns = u64::from(STALLS_MAX) * STALL_S * 1_000 * MS;
         let progress_ns = PROGRESS_NS + if with(|world| world.plan.stalls) { stalls_ns } else { 0 };
         for step in 1..=STEPS_MAX {
-            let is_still = !world::step();
+            let happened = world::step();
+            let is_still = happened == Step::None;
+            if let Step::Thread(instance) = happened {
+                check_bounds(instance);
+            }
             if is_still {
                 self.look();
             }
@@ -214,13 +218,11 @@ impl Run {
         }
     }
 
-    /// Looks after instances that have ended, and at the bounds of those that live.
+    /// Looks after instances that have ended.
     fn look(&mut self) {
         for instance in self.alive.clone() {
             if with(|world| world.has_ended(instance)) {
                 self.ended(instance);
-            } else {
-                check_bounds(instance);
             }
         }
     }

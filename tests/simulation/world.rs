@@ -452,19 +452,32 @@ enum Next {
     Event(Act),
 }
 
-/// Lets one thing happen. `false` when nothing is left that could.
-pub(crate) fn step() -> bool {
+/// What a step was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Nothing is left that could happen.
+    None,
+    Event,
+    /// A thread of this instance went on to its next wait.
+    Thread(usize),
+}
+
+/// Lets one thing happen.
+pub(crate) fn step() -> Step {
     let next = with(|world| {
         world.steps += 1;
         world.next()
     });
     match next {
-        None => return false,
+        None => return Step::None,
         Some(Next::Event(Act::Inner(act))) => with(act),
         Some(Next::Event(Act::Outer(act))) => act(),
-        Some(Next::Task(task)) => run(task),
+        Some(Next::Task(task)) => {
+            run(task);
+            return Step::Thread(with(|world| world.tasks[task].instance));
+        }
     }
-    true
+    Step::Event
 }
 
 fn run(task: TaskId) {
