@@ -17,6 +17,10 @@ pub(crate) const REQUEST_RECORDS_MAX: usize = 10_000;
 pub(crate) const STALLS_MAX: u32 = 5;
 /// How long an execution lasts at most where some stall; longer than a partition may stand still.
 pub(crate) const STALL_S: u64 = 60;
+/// Faults have ended by then.
+const CALM_AT_NS: u64 = 4_000 * MS;
+/// With no faults there is nothing to wait for.
+const CALM_WITHOUT_FAULTS_NS: u64 = 600 * MS;
 /// Faults begin before that.
 const FAULTS_UNTIL_MS: u64 = 3_000;
 /// How much longer than a drain the application may leave the client unpolled; the service asks for five seconds.
@@ -94,6 +98,8 @@ pub(crate) struct Plan {
     pub(crate) result_headers: ResultHeaders,
     /// The first partition's records stall, more of them than a shard has slots.
     pub(crate) stalls: bool,
+    /// Faults have ended by then.
+    pub(crate) calm_at_ns: u64,
     pub(crate) is_transactional: bool,
     pub(crate) transaction_interval: Duration,
     pub(crate) transaction_records_max: u32,
@@ -151,6 +157,7 @@ impl Plan {
             on_null: random.one_of(&[OnNull::DeadLetter, OnNull::Skip]),
             result_headers: random.one_of(&[ResultHeaders::Source, ResultHeaders::Full]),
             stalls: false,
+            calm_at_ns: if faults == 0 { CALM_WITHOUT_FAULTS_NS } else { CALM_AT_NS },
             is_transactional: random.below(3) == 0,
             transaction_interval: Duration::from_millis(random.one_of(&[2, 20, 200])),
             transaction_records_max: random.one_of(&[1, 10, 50_000]),
@@ -173,6 +180,16 @@ impl Plan {
         self.stalls = self.starts.len() > 1;
         if self.stalls {
             self.executions_open_max = STALLS_MAX - 1;
+        }
+    }
+
+    /// Cuts somebody off for longer than a transaction lives, where there are any.
+    pub(crate) fn outlive(&mut self, random: &mut Random) {
+        if self.is_transactional {
+            let (at_ns, ns) = (random.between(50, 1_500) * MS, (self.transaction_timeout_ms + random.between(100, 1_500)) * MS);
+            self.faults.push((at_ns, Fault::CutOff { ns }));
+            self.faults.sort_by_key(|(at_ns, _)| *at_ns);
+            self.calm_at_ns = CALM_AT_NS.max(at_ns + ns);
         }
     }
 

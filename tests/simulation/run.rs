@@ -15,14 +15,12 @@ use crate::workflow::{self, Kind, Moody, Outside};
 use crate::world::{self, Order, Step, World, with};
 
 const MS: u64 = 1_000_000;
-/// Faults have ended by then.
-const CALM_AT_NS: u64 = 4_000 * MS;
-/// With no faults there is nothing to wait for.
-const CALM_WITHOUT_FAULTS_NS: u64 = 600 * MS;
 /// Once faults have ended, what is owed must come in, and never with a longer pause: a stuck dead letter pauses for 30 s, and a round of the group waits for whoever is gone.
 const PROGRESS_NS: u64 = 90_000 * MS;
 /// In one of so many seeds a partition stalls: these last long.
 const STALLS_ONCE_IN: u64 = 48;
+/// In one of so many seeds somebody is cut off for longer than a transaction lives, if there are any.
+const OUTLIVED_ONCE_IN: u64 = 8;
 /// Beside one that stalls, a partition may stand still for that long: for a dead letter that is stuck, and a round of the group.
 const STARVED_NS: u64 = 50_000 * MS;
 /// What leaving takes beyond the deadline of a shutdown.
@@ -60,6 +58,10 @@ pub(crate) fn run(seed: u64, program: &Arc<Program>, notes_max: usize) -> Outcom
     if Random::new(seed ^ 0x57a11).below(STALLS_ONCE_IN) == 0 {
         plan.stall();
     }
+    let mut apart = Random::new(seed ^ 0x0117_11fe);
+    if apart.below(OUTLIVED_ONCE_IN) == 0 {
+        plan.outlive(&mut apart);
+    }
     let program = if plan.stalls { workflow::stalling_program() } else { Arc::clone(program) };
     let faults = plan.faults.clone();
     drop(world::set(Some(World::new(seed, plan, random, notes_max))));
@@ -91,8 +93,7 @@ impl Run {
             for &(at_ns, fault) in faults {
                 world.after(at_ns, move |world| world.orders.push(Order::Fault(fault)));
             }
-            let calm_ns = if faults.is_empty() { CALM_WITHOUT_FAULTS_NS } else { CALM_AT_NS };
-            world.after(calm_ns, |world| world.orders.push(Order::Calm));
+            world.after(world.plan.calm_at_ns, |world| world.orders.push(Order::Calm));
             for _ in 0..world.plan.instances {
                 let delay_ns = world.random.below(50 * MS);
                 world.after(delay_ns, |world| world.orders.push(Order::Start));
