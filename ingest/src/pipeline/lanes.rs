@@ -271,6 +271,7 @@ impl Lanes {
         }
         self.waiting = self.lanes.iter().flat_map(|lane| &lane.waiting).map(Bundle::len).sum();
         self.resent += self.waiting as u64;
+        self.let_go();
     }
 
     /// Takes over what waits in `later`, behind what waits here.
@@ -365,7 +366,13 @@ impl Lanes {
         self.waiting -= gone.len() - before;
         for lane in &mut self.lanes {
             [&mut lane.back, &mut lane.rejected, &mut lane.kept].into_iter().for_each(|bundle| bundle.forget(&is_stale, gone));
-            // With something under way its report ends the wait; with nothing left nobody would.
+        }
+        self.let_go();
+    }
+
+    /// Lanes out of which everything was taken hold nobody back: with something under way its report ends the wait, with nothing left nobody would.
+    fn let_go(&mut self) {
+        for lane in &mut self.lanes {
             if lane.not_before_ns > 0 && lane.under_way == 0 && lane.waiting.is_empty() {
                 lane.not_before_ns = 0;
                 self.held_back -= 1;
@@ -597,6 +604,22 @@ mod tests {
         let mut committed = Vec::new();
         lanes.committed(|opaque, _| committed.push(opaque));
         assert_eq!((committed, lanes.holding()), (order, (0, 0)));
+    }
+
+    #[test]
+    fn an_abort_that_leaves_nothing_to_send_holds_nobody_back() {
+        let mut lanes = Lanes::new(1_000, 0).in_transactions();
+        (0..4).for_each(|opaque| lanes.push(i32::try_from(opaque % 2).unwrap(), None, Some(b"x"), headers(), opaque));
+        while let Some((partition, bundle)) = lanes.next(0) {
+            lanes.sent(partition, bundle.len());
+            opaques(bundle).into_iter().for_each(|opaque| lanes.came_back(partition, None, Some(b"x"), headers(), opaque, Fate::Later(50)));
+        }
+        // The partition of the first lane's records was given away meanwhile.
+        let mut gone = Vec::new();
+        lanes.aborted(|opaque| (opaque % 2 == 1).then_some(opaque), &mut gone);
+        assert_eq!((gone, lanes.waiting(), lanes.is_held_back()), (vec![0, 2], 2, true), "the other lane's still wait for their time");
+        lanes.aborted(|_| None::<u64>, &mut Vec::new());
+        assert_eq!((lanes.waiting(), lanes.is_held_back()), (0, false));
     }
 
     #[test]
