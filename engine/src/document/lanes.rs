@@ -70,10 +70,8 @@ pub(super) struct NumberMarks {
 /// A document's text with its padding.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Text<'t> {
-    /// The text and [`PADDING`] zero bytes.
+    /// The text and [`PADDING`] zero bytes; two words, so that it is handed on in registers.
     bytes: &'t [u8],
-    /// Bytes of the text alone.
-    len: usize,
 }
 
 impl<'t> Text<'t> {
@@ -83,16 +81,16 @@ impl<'t> Text<'t> {
     /// There are fewer bytes than the padding has, or the first of them is not zero.
     #[inline]
     pub(super) fn new(padded: &'t [u8]) -> Self {
-        let (text, padding) = padded.split_last_chunk::<PADDING>().expect("a document's text is padded");
+        let padding = padded.last_chunk::<PADDING>().expect("a document's text is padded");
         assert!(padding[0] == 0, "a zero stands behind the text");
         debug_assert_eq!(*padding, [0; PADDING], "the padding is zero");
-        Self { bytes: padded, len: text.len() }
+        Self { bytes: padded }
     }
 
     /// Bytes of the text without its padding.
     #[inline]
     pub(super) fn len(self) -> usize {
-        self.len
+        self.bytes.len().wrapping_sub(PADDING)
     }
 
     #[inline]
@@ -108,7 +106,7 @@ impl<'t> Text<'t> {
     /// The bytes from `at` on, which is at most the end of the text: one check for all that is read there.
     #[inline]
     pub(super) fn window(self, at: usize) -> Window<'t> {
-        assert!(at <= self.len, "a scanner never looks from behind the text");
+        assert!(at <= self.len(), "a scanner never looks from behind the text");
         // SAFETY: `at` is at most the length of the text, behind which new() has found PADDING bytes.
         let first = unsafe { self.bytes.as_ptr().add(at) };
         // SAFETY: the WINDOW bytes from there, as many as the padding has, are initialised and borrowed for as long as the result; bytes need no alignment.
@@ -121,7 +119,7 @@ impl<'t> Text<'t> {
     /// `at` is at most the length of the text.
     #[inline(always)]
     pub(super) unsafe fn window_within(self, at: usize) -> Window<'t> {
-        debug_assert!(at <= self.len, "a scanner never looks from behind the text");
+        debug_assert!(at <= self.len(), "a scanner never looks from behind the text");
         // SAFETY: as in window(), by what the caller promises.
         let first = unsafe { self.bytes.as_ptr().add(at) };
         // SAFETY: as in window().
@@ -241,7 +239,9 @@ pub(super) fn is_wide() -> bool {
 /// What processors with AVX2 do. Its functions become part of a caller that is compiled for such a processor, which is what makes them fast.
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
-    use std::arch::x86_64::{__m256i, _mm256_cmpeq_epi8, _mm256_cmpgt_epi8, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8};
+    use std::arch::x86_64::{
+        __m256i, _mm256_cmpeq_epi8, _mm256_cmpgt_epi8, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8, _mm256_xor_si256,
+    };
 
     use super::{Block, Here, Lanes, Literal, Marks, Window};
 
@@ -297,9 +297,9 @@ mod avx2 {
     #[target_feature(enable = "avx2")]
     fn string_lanes(bytes: &Literal) -> u32 {
         let bytes = load(bytes);
-        // As signed numbers, bytes above ASCII are below zero: one comparison finds them and the control characters.
-        let odd = _mm256_cmpgt_epi8(_mm256_set1_epi8(0x20), bytes);
-        _mm256_movemask_epi8(_mm256_or_si256(odd, _mm256_or_si256(are(bytes, b'"'), are(bytes, b'\\')))).cast_unsigned()
+        // As signed numbers, bytes above ASCII are below zero, and with its second bit turned the quote lies next to the control characters, which stay among themselves: one comparison finds them all.
+        let odd = _mm256_cmpgt_epi8(_mm256_set1_epi8(0x21), _mm256_xor_si256(bytes, _mm256_set1_epi8(2)));
+        _mm256_movemask_epi8(_mm256_or_si256(odd, are(bytes, b'\\'))).cast_unsigned()
     }
 }
 
@@ -307,6 +307,7 @@ mod avx2 {
 mod sse2 {
     use std::arch::x86_64::{
         __m128i, _mm_add_epi8, _mm_cmpeq_epi8, _mm_cmpgt_epi8, _mm_cmplt_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8,
+        _mm_xor_si128,
     };
 
     use super::{Block, Lanes, Literal, Marks, NumberMarks, WIDTH, Window};
@@ -428,9 +429,9 @@ mod sse2 {
     #[inline]
     #[target_feature(enable = "sse2")]
     fn end_lanes(block: __m128i) -> u32 {
-        // As signed numbers, bytes above ASCII are below zero: one comparison finds them and the control characters.
-        let odd = _mm_cmplt_epi8(block, _mm_set1_epi8(0x20));
-        marks(_mm_or_si128(odd, _mm_or_si128(are(block, b'"'), are(block, b'\\')))).0
+        // As for 32 bytes.
+        let odd = _mm_cmplt_epi8(_mm_xor_si128(block, _mm_set1_epi8(2)), _mm_set1_epi8(0x21));
+        marks(_mm_or_si128(odd, are(block, b'\\'))).0
     }
 
     #[inline]

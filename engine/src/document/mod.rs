@@ -75,6 +75,12 @@ impl Document {
     /// A [`Fault`] with the byte offset of the first offence. The document is then empty.
     pub fn fill(&mut self, text: &[u8], symbols: &Symbols) -> Result<(), Fault> {
         self.copy(text)?;
+        self.fill_by_scan(text, symbols)
+    }
+
+    /// The full pass and what may follow it, over the bytes taken over from `text`.
+    #[inline(never)]
+    fn fill_by_scan(&mut self, text: &[u8], symbols: &Symbols) -> Result<(), Fault> {
         let findings = self.scan_copy(text, symbols)?;
         self.deduplicate(findings, symbols)
     }
@@ -88,39 +94,41 @@ impl Document {
         self.scan_whole(text, symbols)
     }
 
-    /// Takes over the bytes of a text with padding behind them; whitespace at its end is left behind.
-    #[inline]
+    /// Takes over the bytes of a text with padding behind them; whitespace at its end is left behind. What the tape says is older.
+    #[inline(always)]
     fn copy(&mut self, text: &[u8]) -> Result<(), Fault> {
-        self.clear();
         if text.len() > DOCUMENT_BYTES_MAX {
+            self.clear();
             return Err(Fault::too_large(DOCUMENT_BYTES_MAX));
         }
-        let mut text = text;
-        while let [rest @ .., b' ' | b'\n' | b'\r' | b'\t'] = text {
-            text = rest;
-        }
-        self.take_over(text);
+        let is_trimmed = text.last().is_some_and(|&byte| byte > b' ');
+        self.take_over(if is_trimmed { text } else { trimmed(text) });
         Ok(())
     }
 
     #[inline]
     fn take_over(&mut self, text: &[u8]) {
-        if self.bytes.len() < text.len() + PADDING {
-            self.grow(text.len());
+        let len = text.len();
+        if self.bytes.len() < len + PADDING {
+            return self.take_over_more(text);
         }
-        let (bytes, rest) = self.bytes.split_at_mut(text.len());
+        let (bytes, padding) = self.bytes[..len + PADDING].split_at_mut(len);
         bytes.copy_from_slice(text);
-        rest[..PADDING].fill(0);
-        self.len = text.len();
+        padding.fill(0);
+        self.len = len;
     }
 
+    /// The same where there is no room yet.
     #[cold]
-    fn grow(&mut self, len: usize) {
-        self.bytes.resize((len + PADDING).next_power_of_two(), 0);
+    #[inline(never)]
+    fn take_over_more(&mut self, text: &[u8]) {
+        self.bytes.resize((text.len() + PADDING).next_power_of_two(), 0);
+        self.take_over(text);
     }
 
     /// The full pass over the bytes taken over from `text`.
     fn scan_copy(&mut self, text: &[u8], symbols: &Symbols) -> Result<scan::Findings, Fault> {
+        self.forget_tape();
         self.shape = 0;
         self.places.clear();
         match self.scan(symbols, false) {
@@ -255,4 +263,14 @@ impl Document {
     pub fn is_compact(&self) -> bool {
         self.whitespace == 0
     }
+}
+
+/// A text without the whitespace at its end.
+#[cold]
+#[inline(never)]
+fn trimmed(mut text: &[u8]) -> &[u8] {
+    while let [rest @ .., b' ' | b'\n' | b'\r' | b'\t'] = text {
+        text = rest;
+    }
+    text
 }

@@ -180,7 +180,7 @@ impl Tape {
     }
 
     /// All spans, of at least `count` tokens. What is written there counts once [`set_count`](Self::set_count) says so.
-    #[inline]
+    #[inline(always)]
     pub(super) fn room_for_spans(&mut self, count: usize) -> &mut [Span] {
         if self.spans.len() < count {
             self.spans.resize(count, Span::default());

@@ -349,6 +349,7 @@ impl Shapes {
 
 impl Document {
     /// As [`fill_with`](Self::fill_with). Where no shape fits, a new one may be learned; then `resolve` appends the token that each of the program's paths leads to.
+    #[inline(always)]
     pub(crate) fn fill_by_shape(
         &mut self,
         text: &[u8],
@@ -357,13 +358,12 @@ impl Document {
         resolve: impl FnOnce(&Self, &mut Vec<u32>),
     ) -> Result<(), Fault> {
         self.copy(text)?;
-        if shapes.is_due(symbols) {
-            let is_hit = self.fit(shapes);
-            shapes.count(is_hit);
-            return if is_hit { Ok(()) } else { self.scan_and_learn(text, symbols, shapes, resolve) };
+        if !shapes.is_due(symbols) {
+            return self.fill_by_scan(text, symbols);
         }
-        let findings = self.scan_copy(text, symbols)?;
-        self.deduplicate(findings, symbols)
+        let is_hit = self.fit(shapes);
+        shapes.count(is_hit);
+        if is_hit { Ok(()) } else { self.scan_and_learn(text, symbols, shapes, resolve) }
     }
 
     #[inline(never)]
@@ -440,6 +440,7 @@ impl Document {
             }
         }
         self.tape.set_count(count);
+        self.whitespace = 0;
         if self.shape != shape.number {
             self.shape = shape.number;
             for (at, statics) in (0..).step_by(8).zip(shapes.statics.of(shape.statics)) {

@@ -62,15 +62,15 @@ struct Node {
     goes_on: bool,
 }
 
-/// Where a run along the trie has halted: in front of the literal of a node, or, with [`AT_END`], behind that of the last one.
+/// Where a run along the trie has halted: in front of the literal of a node, or, at [`AT_END`], behind all; then the node's number is that of the shape.
 #[derive(Debug, Clone, Copy)]
 struct Halt {
     at: u32,
     node: u32,
 }
 
-/// Bit of a node's number: the end of the text has been reached.
-const AT_END: u32 = 1 << 31;
+/// No place in a text: it has been read to its end.
+const AT_END: u32 = u32::MAX;
 
 // One line of the cache.
 const _: () = assert!(size_of::<Node>() == 64);
@@ -113,58 +113,58 @@ impl Trie {
     /// Reads a text along the literals, writes down the spans of its leaves, and returns the place of the shape that it has.
     #[inline(always)]
     pub(super) fn follow<L: Lanes>(&self, text: Text<'_>, spans: &mut [Span]) -> Option<u32> {
-        let halt = self.run_with::<L>(text, Halt { at: 0, node: self.nodes.first()?.child }, spans);
-        match self.end_of(halt) {
-            Some(end) => Some(end.child),
+        let halt = self.run_along::<L>(text, Halt { at: 0, node: self.nodes.first()?.child }, spans);
+        match halt.shape() {
+            Some(shape) => Some(shape),
             None => self.follow_on(text, halt, spans),
         }
     }
 
-    /// The node of an end that has been reached.
-    #[inline]
-    fn end_of(&self, halt: Halt) -> Option<&Node> {
-        self.nodes.get((halt.node ^ AT_END) as usize)
-    }
-
+    /// The same from where a run has halted.
     #[inline(never)]
-    fn follow_on(&self, text: Text<'_>, mut halt: Halt, spans: &mut [Span]) -> Option<u32> {
+    fn follow_on(&self, text: Text<'_>, halted: Halt, spans: &mut [Span]) -> Option<u32> {
+        let (mut halt, mut has_halted) = (halted, true);
         loop {
-            halt = self.step_over(text, halt, spans)?;
-            halt = self.run(text, halt, spans);
-            if let Some(end) = self.end_of(halt) {
-                return Some(end.child);
+            halt = self.run(text, halt, has_halted, spans);
+            if let Some(shape) = halt.shape() {
+                return Some(shape);
             }
+            halt = self.step_over(text, halt, spans)?;
+            has_halted = false;
         }
     }
 
     #[inline]
-    fn run(&self, text: Text<'_>, from: Halt, spans: &mut [Span]) -> Halt {
+    fn run(&self, text: Text<'_>, from: Halt, has_halted: bool, spans: &mut [Span]) -> Halt {
         #[cfg(target_arch = "x86_64")]
         if self.is_wide {
             // SAFETY: the processor has been asked.
-            return unsafe { self.run_wide(text, from, spans) };
+            return unsafe { self.run_wide(text, from, has_halted, spans) };
         }
-        self.run_with::<Here>(text, from, spans)
+        self.run_with::<Here>(text, from, has_halted, spans)
     }
 
     #[cfg(target_arch = "x86_64")]
     #[inline(never)]
     #[target_feature(enable = "avx2,bmi1,bmi2")]
-    fn run_wide(&self, text: Text<'_>, from: Halt, spans: &mut [Span]) -> Halt {
-        self.run_with::<Wide>(text, from, spans)
+    fn run_wide(&self, text: Text<'_>, from: Halt, has_halted: bool, spans: &mut [Span]) -> Halt {
+        self.run_with::<Wide>(text, from, has_halted, spans)
     }
 
-    /// Reads as far as every literal is known at its place and lies in one node, and every leaf is a plain one.
+    /// Reads as far as every literal is known at its place and lies in one node, and every leaf is a plain one; from where a run along the first literals has halted, or from another place.
     #[inline(always)]
-    fn run_with<L: Lanes>(&self, text: Text<'_>, from: Halt, spans: &mut [Span]) -> Halt {
-        let mut halt = from;
+    fn run_with<L: Lanes>(&self, text: Text<'_>, from: Halt, has_halted: bool, spans: &mut [Span]) -> Halt {
+        let (mut halt, mut has_halted) = (from, has_halted);
         loop {
-            halt = self.run_along::<L>(text, halt, spans);
-            if halt.node & AT_END != 0 {
-                return halt;
+            if !has_halted {
+                halt = self.run_along::<L>(text, halt, spans);
+                if halt.shape().is_some() {
+                    return halt;
+                }
             }
             let Some(node) = self.other::<L>(text, halt) else { return halt };
             halt.node = node;
+            has_halted = false;
         }
     }
 
@@ -172,12 +172,10 @@ impl Trie {
     #[inline(always)]
     fn run_along<L: Lanes>(&self, text: Text<'_>, from: Halt, spans: &mut [Span]) -> Halt {
         assert!(self.tokens <= spans.len(), "there is room for the tokens of every shape");
-        let (mut at, mut next) = (from.at as usize, from.node as usize);
+        let Some(mut node) = self.nodes.get(from.node as usize) else { return from };
+        let mut at = from.at as usize;
         let mut before = text.window(at);
-        while let Some(node) = self.nodes.get(next) {
-            if !L::begins_with(before, &node.head, node.mask) {
-                break;
-            }
+        while L::begins_with(before, &node.head, node.mask) {
             let start = at + usize::from(node.len);
             // SAFETY: the bytes from `at`, which lies within the text, up to here are those of a literal, of which none is zero, so that all of them are text.
             let window = unsafe { text.window_within(start) };
@@ -193,18 +191,30 @@ impl Trie {
                 (Span::packed(len, Kind::Number), len)
             } else {
                 if node.token == END && start == text.len() {
-                    next |= AT_END as usize;
+                    return Halt { at: AT_END, node: node.child };
                 }
                 break;
             };
             // SAFETY: a leaf has been read, so this is a node with one: behind a literal that goes on stands NO_TEXT and behind the last one a zero, with which none begins. insert() has counted its token, and the first line has compared their count.
             let span = unsafe { spans.get_unchecked_mut(usize::from(node.token)) };
             *span = Span::of(start, packed);
-            (at, next) = (start + len, node.child as usize);
+            at = start + len;
+            debug_assert!((node.child as usize) < self.nodes.len(), "something is behind every leaf");
+            // SAFETY: insert() puts a node behind every one with a leaf, remove() takes away both or none, and nodes are never taken out of the arena.
+            node = unsafe { self.nodes.get_unchecked(node.child as usize) };
             // SAFETY: the leaf is a run of quotes, unmarked bytes, digits, signs and points, of which none is zero.
             before = unsafe { text.window_within(at) };
         }
-        Halt::new(at, u32::try_from(next).unwrap_or(NONE))
+        Halt::new(at, self.place_of(node))
+    }
+
+    /// The number of a node, which is one of these: a run keeps nothing but where it lies.
+    #[inline(always)]
+    fn place_of(&self, node: &Node) -> u32 {
+        #[expect(clippy::cast_possible_truncation, reason = "there are at most NODES_MAX nodes")]
+        {
+            ((std::ptr::from_ref(node).addr() - self.nodes.as_ptr().addr()) / size_of::<Node>()) as u32
+        }
     }
 
     /// The node with whose literal the text goes on instead of that of the first one at its place; nothing when there is none, or one must be looked at that goes on, or what does not fit is a leaf.
@@ -459,6 +469,12 @@ impl Halt {
     fn new(at: usize, node: u32) -> Self {
         #[expect(clippy::cast_possible_truncation, reason = "documents are at most 2^24 - 1 bytes long")]
         Self { at: at as u32, node }
+    }
+
+    /// The place of the shape whose end has been reached.
+    #[inline]
+    fn shape(self) -> Option<u32> {
+        (self.at == AT_END).then_some(self.node)
     }
 }
 
