@@ -322,7 +322,8 @@ impl Program {
             }
             cells.extend([key, value]);
         }
-        Some(Plan { cells: cells.into(), paths: paths.into(), names: names.into(), size, depth, pairs: count })
+        let object = Value::object(depth.saturating_add(1), 0, count, 0);
+        Some(Plan { cells: cells.into(), paths: paths.into(), names: names.into(), size, depth, pairs: count, object })
     }
 
     #[inline]

@@ -186,6 +186,8 @@ pub(crate) struct Plan {
     pub(crate) depth: u16,
     /// Members.
     pub(crate) pairs: u32,
+    /// The object where only scalars are to be found, but for where it lies and its bytes.
+    pub(crate) object: Value,
 }
 
 /// A call of an intrinsic function.

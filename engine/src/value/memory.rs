@@ -1,5 +1,6 @@
 //! The memory of one slot: documents, cells, computed text; bounded, reused, compacted.
 
+use super::pen::STRIDE;
 use super::write::{DIGIT_PAIRS, put};
 use super::{Member, NO_TOKEN, Source, Tag, Value, View};
 use crate::document::{ABSENT, Document, Fault, Shapes, Span, Symbol, Symbols, Token, UNKNOWN};
@@ -182,8 +183,10 @@ impl Memory {
         shapes: &mut Shapes,
         resolve: impl FnOnce(&Document, &mut Vec<u32>),
     ) -> Result<Result<Value, Fault>, Quota> {
-        debug_assert!(self.documents_used == 0, "nothing comes before the record");
-        self.room_for(text.len() * 8)?;
+        debug_assert!(self.documents_used == 0 && self.computed_bytes() == 0, "nothing comes before the record");
+        if text.len() * 8 > self.bytes_max {
+            return Err(Quota);
+        }
         self.documents_used = 1;
         if self.documents.is_empty() {
             self.documents.push(Document::new());
@@ -265,6 +268,15 @@ impl Memory {
         Some(size)
     }
 
+    /// Sets cells from `start` to one value; returns its bytes in all of them.
+    #[inline(always)]
+    pub(crate) fn set_all(&mut self, start: u32, cells: &[u32], value: Value) -> u64 {
+        for cell in cells {
+            self.set(start + cell, value);
+        }
+        u64::from(value.size()) * cells.len() as u64
+    }
+
     /// What path number `path` leads to from `base`, when that is the record and the record's shape tells; a definite path may lead nowhere.
     #[inline]
     pub(crate) fn placed(&self, path: usize, base: Value) -> Option<Option<Value>> {
@@ -330,31 +342,32 @@ impl Memory {
         Value::string(Source::COMPUTED, narrow(start), narrow(self.text.len() - start), escaped)
     }
 
-    /// The string with an integer behind the text.
-    #[inline]
-    pub(crate) fn add_numbered(&mut self, numbered: &mut Numbered, integer: i64) -> Result<Value, Quota> {
-        let (behind, len) = (integer.wrapping_sub(numbered.hundred).cast_unsigned(), numbered.len);
-        let Some(pair) = usize::try_from(behind).ok().and_then(|behind| DIGIT_PAIRS.get(behind)) else { return self.number(numbered, integer) };
-        if len == 0 || integer < NUMBERED_FROM {
-            return self.number(numbered, integer);
+    /// The string with an integer behind the text, where it is the one kept but for two digits and there is room that was used before; nothing else is made here.
+    #[inline(always)]
+    pub(crate) fn add_numbered(&mut self, numbered: &Numbered, integer: i64) -> Option<Value> {
+        let behind = usize::try_from(integer.wrapping_sub(numbered.hundred).cast_unsigned()).ok()?;
+        let pair = DIGIT_PAIRS.get(behind)?;
+        let (start, len) = (self.text.len(), numbered.len);
+        if len == 0 || integer < NUMBERED_FROM || self.text.capacity() - start < NUMBERED_KEPT || self.room_for(len).is_err() {
+            return None;
         }
-        self.room_for(len)?;
-        let start = self.text.len();
         // All that is kept is copied, since so many bytes take no call; what is too much is taken back.
-        self.text.extend_from_slice(&numbered.text);
+        put(&mut self.text, &numbered.text);
         self.text[start + len - 3..start + len - 1].copy_from_slice(pair);
         self.text.truncate(start + len);
-        Ok(Value::string(Source::COMPUTED, narrow(start), narrow(len), false))
+        Some(Value::string(Source::COMPUTED, narrow(start), narrow(len), false))
     }
 
     /// The same by its digits: the slow twin.
     #[inline(never)]
-    fn number(&mut self, numbered: &mut Numbered, integer: i64) -> Result<Value, Quota> {
+    pub(crate) fn add_number(&mut self, numbered: &mut Numbered, integer: i64) -> Result<Value, Quota> {
         let mut digits = [0; 20];
         let digits = super::write::integer_text(integer, &mut digits);
         let len = numbered.front.len() + digits.len() + 2;
         self.room_for(len)?;
         let start = self.text.len();
+        // So that there is room for the next one to be copied, and for all of them to be written by strides.
+        self.text.reserve(len.max(NUMBERED_KEPT) + STRIDE);
         self.text.push(b'"');
         self.text.extend_from_slice(&numbered.front);
         self.text.extend_from_slice(digits);
@@ -611,6 +624,11 @@ pub(super) fn key_size(key: Value, symbols: &Symbols) -> u32 {
 mod tests {
     use super::*;
 
+    /// The string by its copy where that is known, else by its digits.
+    fn numbered_string(memory: &mut Memory, numbered: &mut Numbered, integer: i64) -> Result<Value, Quota> {
+        memory.add_numbered(numbered, integer).map_or_else(|| memory.add_number(numbered, integer), Ok)
+    }
+
     #[test]
     fn numbered_strings_are_as_their_digits_say() {
         for front in [&b"topic-0-"[..], b"", b"a topic whose name is long beside what is kept-0-"] {
@@ -618,13 +636,13 @@ mod tests {
             numbered.front.extend_from_slice(front);
             let starts = [-1_000, -101, 0, 90, 995, 99_990, 123_456_789_012_345, i64::MAX - 250];
             for integer in starts.into_iter().flat_map(|start| (start..start + 250).chain([start + 100, start])) {
-                let value = memory.add_numbered(&mut numbered, integer).expect("there is room");
+                let value = numbered_string(&mut memory, &mut numbered, integer).expect("there is room");
                 let text = &memory.text[value.a() as usize..(value.a() + value.b()) as usize];
                 assert_eq!(String::from_utf8_lossy(text), format!("\"{}{integer}\"", String::from_utf8_lossy(front)));
                 assert_eq!(memory.text.len(), (value.a() + value.b()) as usize, "nothing is left behind it");
             }
             numbered.clear();
-            let value = memory.add_numbered(&mut numbered, 100).expect("there is room");
+            let value = numbered_string(&mut memory, &mut numbered, 100).expect("there is room");
             assert_eq!(&memory.text[value.a() as usize..], b"\"100\"");
         }
     }
@@ -632,7 +650,7 @@ mod tests {
     #[test]
     fn numbered_strings_ask_for_room() {
         let (mut memory, mut numbered) = (Memory::new(12), Numbered::default());
-        assert!(memory.add_numbered(&mut numbered, 12_345).is_ok());
-        assert_eq!(memory.add_numbered(&mut numbered, 12_346).map(|_| ()), Err(Quota));
+        assert!(numbered_string(&mut memory, &mut numbered, 12_345).is_ok());
+        assert_eq!(numbered_string(&mut memory, &mut numbered, 12_346).map(|_| ()), Err(Quota));
     }
 }

@@ -204,6 +204,13 @@ impl Value {
         Self::cells(Tag::Object, depth, start, len, size)
     }
 
+    /// An object that has had neither place nor length, with its cells from `start` and `size` bytes, or as many as can be told.
+    #[inline]
+    pub(crate) fn filled_in(self, start: u32, size: u64) -> Self {
+        debug_assert!(self.tag() == Tag::Object && self.a() == 0 && self.size() == 0, "both are added to what is 0");
+        Self { head: self.head | u64::from(start) << 32, tail: self.tail | size.min(u64::from(u32::MAX)) << 32 }
+    }
+
     /// A key with its text in `source`, without quotes; `symbol` is [`Symbol::NONE`] when the program does not name it.
     #[inline]
     fn key(source: Source, start: u32, len: u32, symbol: Symbol, escaped: bool) -> Self {

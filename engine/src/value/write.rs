@@ -411,7 +411,7 @@ mod tests {
             values.extend([record, reply, Value::integer(-70), Value::boolean(true), Value::NULL]);
             let mut numbered = Numbered::default();
             numbered.front.extend_from_slice(b"front-");
-            values.push(memory.add_numbered(&mut numbered, 12).expect("there is room"));
+            values.push(memory.add_number(&mut numbered, 12).expect("there is room"));
             values.push(memory.add_string(long.as_bytes()).expect("there is room"));
             for round in 0..40 {
                 let (object, name, value) = (values[values.len() - 1 - round % 3], names[round % names.len()], values[round * 7 % values.len()]);

@@ -38,31 +38,36 @@ impl Held {
     pub(super) const NOTHING: Self = Self { path: PathId(0), value: None, events: u64::MAX };
 }
 
-/// Whether a test holds of `cur`, for the two most frequent tests of a scalar of the record that its shape tells the place of; `None` says nothing, and the slow twin [`Slot::holds`] is to be asked.
+/// What [`quickly`] says where it says nothing.
+const UNKNOWN: (bool, bool) = (false, false);
+
+/// Whether it is known, and then whether a test holds of `cur`, for the two most frequent tests of a scalar of the record that its shape tells the place of; else the slow twin [`Slot::holds`] is to be asked. Two truths, because an option of one would be made and taken apart again.
 #[inline(always)]
-pub(super) fn quickly(memory: &Memory, test: &Test, cur: Value) -> Option<bool> {
-    let (document, span) = memory.scalar_below(test.path.index(), test.first, cur)?;
+pub(super) fn quickly(memory: &Memory, test: &Test, cur: Value) -> (bool, bool) {
+    let Some((document, span)) = memory.scalar_below(test.path.index(), test.first, cur) else { return UNKNOWN };
     let (bytes, _) = document.padded();
     let start = span.start as usize;
     match test.quick {
         QuickCheck::Digits { least, width } => {
             if span.kind() != Kind::Number {
-                return Some(false);
+                return (true, false);
             }
-            match number::short_digits(bytes.get(start..start + 8)?.first_chunk()?, span.len()) {
-                Some(found) => Some(found.wrapping_sub(least) <= width),
-                None => signed(bytes, span, &test.check),
+            let Some(text) = bytes.get(start..start + 8).and_then(<[u8]>::first_chunk) else { return UNKNOWN };
+            match number::short_digits(text, span.len()) {
+                Some(found) => (true, found.wrapping_sub(least) <= width),
+                None => signed(bytes, span, &test.check).map_or(UNKNOWN, |holds| (true, holds)),
             }
         }
         QuickCheck::Text { packed, words, masks } => {
             if span.packed != packed {
-                return span.is_plain().then_some(false);
+                return (span.is_plain(), false);
             }
-            let (first, second) = bytes.get(start..start + 16)?.first_chunk::<16>()?.split_at(8);
+            let Some(text) = bytes.get(start..start + 16).and_then(<[u8]>::first_chunk::<16>) else { return UNKNOWN };
+            let (first, second) = text.split_at(8);
             let unlike = |bytes: &[u8], at: usize| bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes) ^ words[at]) & masks[at];
-            Some(unlike(first, 0) | unlike(second, 1) == 0)
+            (true, unlike(first, 0) | unlike(second, 1) == 0)
         }
-        QuickCheck::None => None,
+        QuickCheck::None => UNKNOWN,
     }
 }
 

@@ -20,13 +20,14 @@ fn fingerprint(bytes: &[u8], seed: u64) -> u64 {
 /// Whether two texts are the same; those of 8 to 16 bytes, as names of topics are, without a call.
 #[inline(always)]
 fn is_same(a: &[u8], b: &[u8]) -> bool {
-    if a.len() != b.len() {
+    let len = a.len();
+    if len != b.len() {
         return false;
     }
-    match (a.first_chunk::<8>(), a.last_chunk::<8>(), b.first_chunk::<8>(), b.last_chunk::<8>()) {
-        (Some(a_first), Some(a_last), Some(b_first), Some(b_last)) if a.len() <= 16 => a_first == b_first && a_last == b_last,
-        _ => a == b,
+    if (8..=16).contains(&len) {
+        return a[..8] == b[..8] && a[len - 8..] == b[len - 8..];
     }
+    a == b
 }
 
 /// Characters of an offset at most.
@@ -109,14 +110,24 @@ impl Slot {
     }
 
     /// `Execution.Name`
+    #[inline(never)]
     pub(super) fn name_value(&mut self) -> Result<Value, Quota> {
+        if let Some(name) = self.name_quickly() {
+            return Ok(name);
+        }
         if let (Some((_, offset)), true) = (self.name_position, self.is_name_plain) {
-            // Of a position only the offset is new from one record to the next.
-            return self.memory.add_numbered(&mut self.numbered, offset);
+            return self.memory.add_number(&mut self.numbered, offset);
         }
         self.name.clear();
         write_name(&self.name_text, self.name_position, &mut self.name);
         self.memory.add_string(&self.name)
+    }
+
+    /// The same where only the offset's last digits are new since the record before.
+    #[inline(always)]
+    pub(super) fn name_quickly(&mut self) -> Option<Value> {
+        let (_, offset) = self.name_position.filter(|_| self.is_name_plain)?;
+        self.memory.add_numbered(&self.numbered, offset)
     }
 
     fn time_value(&mut self, at: Timestamp) -> Result<Option<Value>, Quota> {

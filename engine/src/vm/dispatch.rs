@@ -30,6 +30,13 @@ impl Fuel {
         u64::from(budget.transitions - self.transitions)
     }
 
+    /// Takes back what has been spent and was not there. A call, because nothing less keeps the spending one instruction.
+    #[cold]
+    #[inline(never)]
+    fn give_back(&mut self, count: u32) {
+        self.transitions = self.transitions.wrapping_add(count);
+    }
+
     /// Keeps back all transitions but one; how many those are.
     pub(super) fn keep_back(&mut self) -> u32 {
         let kept = self.transitions.saturating_sub(1);
@@ -60,6 +67,7 @@ pub(super) enum Progress {
 
 impl Slot {
     /// Runs one strand, and others behind it, until one parks, yields or ends the execution.
+    #[inline(always)]
     pub(super) fn advance<O: Observer>(&mut self, program: &Program, id: u32, fuel: &mut Fuel, effects: &mut Effects, observer: &mut O) -> Progress {
         let has_come = !matches!(self.strand(id).inbox, Inbox::Empty);
         if (has_come || self.pending_failure.is_some()) && !self.takes_delivery(program, id, observer) {
@@ -141,10 +149,10 @@ impl Slot {
                     // Branches, not a select: the next op's address must not wait for the data.
                     match choice::quickly(&self.memory, program.test(test), cur) {
                         // SAFETY: `verify` has proved that a Test leads to ops, whatever it finds.
-                        Some(true) => pc = self.left(program, id, unsafe { program.cursor(then) }, cur, observer)?,
+                        (true, true) => pc = self.left(program, id, unsafe { program.cursor(then) }, cur, observer)?,
                         // SAFETY: as for `then`.
-                        Some(false) => pc = self.left(program, id, unsafe { program.cursor(otherwise) }, cur, observer)?,
-                        None => {
+                        (true, false) => pc = self.left(program, id, unsafe { program.cursor(otherwise) }, cur, observer)?,
+                        (false, _) => {
                             let target = if self.holds(program, id, test, cur, &mut held)? { then } else { otherwise };
                             // SAFETY: it is one of the two.
                             pc = self.left(program, id, unsafe { program.cursor(target) }, cur, observer)?;
@@ -255,9 +263,13 @@ impl Slot {
         if self.memory.computed_bytes() > self.stop_at {
             return false;
         }
-        let Some(left) = fuel.transitions.checked_sub(count) else { return false };
+        // One instruction and a branch; what was too much is given back.
+        let (left, is_short) = fuel.transitions.overflowing_sub(count);
         fuel.transitions = left;
-        true
+        if is_short {
+            fuel.give_back(count);
+        }
+        !is_short
     }
 
     /// From here on the loop stops where the budget of bytes ends or the memory is to be compacted, whatever is nearer.

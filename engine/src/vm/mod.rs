@@ -114,8 +114,14 @@ pub struct Slot {
     deadline: Timestamp,
     /// Whether the sleep until the deadline has been asked for.
     deadline_asked: bool,
+    // What a beginning sets to nothing lies together, as far as it is of one width, and takes a store for two.
     events: u64,
+    transitions: u64,
+    /// Bytes of all variables.
+    variable_bytes: u64,
     sequence: u32,
+    /// A Map whose ItemSelector failed after its first iterations: the error is raised when its strand next runs.
+    pending_failure: Option<u32>,
     random: u64,
     /// The name where something has asked for it.
     name: Vec<u8>,
@@ -133,17 +139,12 @@ pub struct Slot {
     stop_at: usize,
     /// The iteration whose ItemSelector is being filled in.
     selecting: Option<(u32, Value)>,
-    /// A Map whose ItemSelector failed after its first iterations: the error is raised when its strand next runs.
-    pending_failure: Option<u32>,
     /// The values of the Assign of the state that is being left, as an object; gone when it has been left.
     assigned: Option<Value>,
-    /// Bytes of all variables.
-    variable_bytes: u64,
     /// Working memory of one op: match lists of indefinite paths.
     scratch: bumpalo::Bump,
     /// Working memory of one intrinsic function: the text that it reads or writes.
     text: Vec<u8>,
-    transitions: u64,
 }
 
 impl Slot {
@@ -217,7 +218,6 @@ impl Slot {
         } else {
             self.memory.rewind();
             self.forget_turn();
-            self.strands[0].life = Life::Free;
         }
         self.limits = program.limits;
         self.memory.set_bytes_max(program.limits.slot_bytes_max);
@@ -225,23 +225,82 @@ impl Slot {
 
     #[inline(always)]
     fn begin(&mut self, program: &Program, read: Result<Result<Value, Fault>, Quota>, start: &Start<'_>) -> Result<(), Fault> {
-        self.input = read.unwrap_or_else(|_| Err(Fault::too_large(self.limits.slot_bytes_max)))?;
-        if self.input.size() > self.limits.payload_bytes_max {
-            return Err(Fault::too_large(self.limits.payload_bytes_max as usize));
-        }
+        self.input = match read {
+            Ok(Ok(input)) if input.size() <= self.limits.payload_bytes_max => input,
+            Ok(Ok(_)) => return Err(self.refuse(Fault::too_large(self.limits.payload_bytes_max as usize))),
+            Ok(Err(fault)) => return Err(self.refuse(fault)),
+            Err(Quota) => return Err(self.refuse(Fault::too_large(self.limits.slot_bytes_max))),
+        };
         self.started = start.now;
         self.now = start.now;
         self.deadline = start.now.plus_ms(program.timeout_ms);
         self.random = start.seed;
         self.set_name(start.name);
-        self.strands[0].begin(program.entry, self.input, NO_FRAME, 0, 0);
+        let input = self.input;
+        self.strand_mut(0).begin(program.entry, input, NO_FRAME, 0, 0);
         self.is_fresh = true;
         self.ended = None;
         Ok(())
     }
 
+    /// Stays idle because of an input that is none.
+    #[cold]
+    #[inline(never)]
+    fn refuse(&mut self, fault: Fault) -> Fault {
+        self.strands[0].life = Life::Free;
+        fault
+    }
+
     /// Goes on until the end, the next effect or the end of the budget, with the `program` that it was started with and no other. Effects are appended to `effects`.
+    #[inline]
     pub fn run<O: Observer>(&mut self, program: &Program, now: Timestamp, budget: Budget, effects: &mut Effects, observer: &mut O) -> Step {
+        if self.is_fresh && program.workflow_type == WorkflowType::Express {
+            self.run_first(program, now, budget, effects, observer)
+        } else {
+            self.run_again(program, now, budget, effects, observer)
+        }
+    }
+
+    /// The first run of an Express execution.
+    #[inline(never)]
+    fn run_first<O: Observer>(&mut self, program: &Program, now: Timestamp, budget: Budget, effects: &mut Effects, observer: &mut O) -> Step {
+        // What has yet to run has not ended, has computed nothing, and nothing has come for it.
+        debug_assert!(self.ended.is_none() && self.memory.computed_bytes() == 0, "start() leaves nothing behind");
+        self.is_fresh = false;
+        self.now = now;
+        self.event(program, observer, 0, EventKind::ExecutionStarted, Told::Value(self.input));
+        if now >= self.deadline {
+            return self.time_out(program, effects, observer);
+        }
+        let mut fuel = dispatch::Fuel::new(budget, 0);
+        self.set_stop(&fuel);
+        let step = match self.go_on(program, 0, &mut fuel, effects, observer) {
+            dispatch::Progress::Ended(step) if !self.deadline_asked => {
+                self.ended = Some(step);
+                step
+            }
+            progress => self.run_rest(program, progress, &mut fuel, effects, observer),
+        };
+        self.transitions += fuel.used(budget);
+        step
+    }
+
+    /// What is left of a first run whose first strand has not ended the execution.
+    #[inline(never)]
+    fn run_rest<O: Observer>(
+        &mut self,
+        program: &Program,
+        progress: dispatch::Progress,
+        fuel: &mut dispatch::Fuel,
+        effects: &mut Effects,
+        observer: &mut O,
+    ) -> Step {
+        self.run_queue(program, progress, fuel, &mut 0, effects, observer)
+    }
+
+    /// Any other run.
+    #[inline(never)]
+    fn run_again<O: Observer>(&mut self, program: &Program, now: Timestamp, budget: Budget, effects: &mut Effects, observer: &mut O) -> Step {
         if let Some(ended) = self.ended {
             return ended;
         }
@@ -256,16 +315,26 @@ impl Slot {
         // The history of a Standard execution has a bound: its transitions are given out one by one, each after a look at the count.
         let mut kept = if program.workflow_type == WorkflowType::Standard { fuel.keep_back() } else { 0 };
         self.set_stop(&fuel);
-        let step = self.run_queue(program, &mut fuel, &mut kept, effects, observer);
+        // Nothing has come for a strand that has yet to run.
+        let is_fresh = std::mem::take(&mut self.is_fresh);
+        let progress = if is_fresh { self.go_on(program, 0, &mut fuel, effects, observer) } else { dispatch::Progress::Parked };
+        let step = self.run_queue(program, progress, &mut fuel, &mut kept, effects, observer);
         self.transitions += fuel.used(budget) - u64::from(kept);
         step
     }
 
-    fn run_queue<O: Observer>(&mut self, program: &Program, fuel: &mut dispatch::Fuel, kept: &mut u32, effects: &mut Effects, observer: &mut O) -> Step {
+    /// Goes on with what can, after what its last strand came to.
+    #[inline(always)]
+    fn run_queue<O: Observer>(
+        &mut self,
+        program: &Program,
+        mut progress: dispatch::Progress,
+        fuel: &mut dispatch::Fuel,
+        kept: &mut u32,
+        effects: &mut Effects,
+        observer: &mut O,
+    ) -> Step {
         let is_bounded = program.workflow_type == WorkflowType::Standard;
-        // Nothing has come for a strand that has yet to run.
-        let is_fresh = std::mem::take(&mut self.is_fresh);
-        let mut progress = if is_fresh { self.go_on(program, 0, fuel, effects, observer) } else { dispatch::Progress::Parked };
         loop {
             match progress {
                 dispatch::Progress::Parked => {}

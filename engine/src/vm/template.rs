@@ -37,22 +37,29 @@ impl Slot {
     #[inline(never)]
     fn build_planned(&mut self, program: &Program, plan: &Plan, cur: Value) -> Option<Value> {
         let start = self.memory.append(&plan.cells)?;
-        let (mut size, mut depth) = (plan.size, plan.depth);
-        match self.memory.fill(start, &plan.paths, cur) {
-            Some(found) => size += found,
-            None => {
-                for filling in &plan.paths {
-                    let value = self.find(program, filling, cur)?;
-                    depth = depth.max(value.depth());
-                    size += u64::from(value.size());
-                    self.memory.set(start + filling.cell, value);
-                }
-            }
+        let mut size = plan.size;
+        if !plan.names.is_empty() {
+            // One name, wherever it stands.
+            let name = match self.name_quickly() {
+                Some(name) => name,
+                None => self.name_value().ok()?,
+            };
+            size += self.memory.set_all(start, &plan.names, name);
         }
-        for &cell in &plan.names {
-            let name = self.name_value().ok()?;
-            size += u64::from(name.size());
-            self.memory.set(start + cell, name);
+        let Some(found) = self.memory.fill(start, &plan.paths, cur) else { return self.build_found(program, plan, (start, size), cur) };
+        let value = plan.object.filled_in(start, size + found);
+        if value.is_within(self.limits.payload_bytes_max) { Some(value) } else { None }
+    }
+
+    /// The same where not all paths lead to scalars of the record: what is left to do from a cell on, and the bytes so far.
+    #[inline(never)]
+    fn build_found(&mut self, program: &Program, plan: &Plan, (start, size): (u32, u64), cur: Value) -> Option<Value> {
+        let (mut size, mut depth) = (size, plan.depth);
+        for filling in &plan.paths {
+            let value = self.find(program, filling, cur)?;
+            depth = depth.max(value.depth());
+            size += u64::from(value.size());
+            self.memory.set(start + filling.cell, value);
         }
         let size = u32::try_from(size).unwrap_or(u32::MAX);
         let value = Value::object(depth.saturating_add(1), start, plan.pairs, size);
