@@ -1,6 +1,6 @@
 //! Case `suspended`: what an execution that waits costs in memory, and an idle slot, and a shard.
 //!
-//! First the engine alone, as a shard uses it: so many executions of the canonical workflow with a Wait in it are begun, each in its slot; then all are resumed and end. Bytes are what the heap was asked for. Then the same in the service, on mock brokers: one shard takes so many records, all wait at once; that has the slot, the copy of the record, its place in the window and its timer in it. A shard's own bytes are the difference between pipelines of ten shards and of two, by eight, with nothing to do; resident memory has librdkafka's part and the thread's stack in it, and is rounded up to pages.
+//! A shard's own bytes come first (below), then the engine alone, as a shard uses it: so many executions of the canonical workflow with a Wait in it are begun, each in its slot; then all are resumed and end. Bytes are what the heap was asked for. Then the same in the service, on mock brokers: one shard takes so many records, all wait at once; that has the slot, the copy of the record, its place in the window and its timer in it. A shard's own bytes are the difference between pipelines of ten shards and of two, by eight, with nothing to do; resident memory has librdkafka's part and the thread's stack in it, and is rounded up to pages.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,13 +43,14 @@ pub struct Flags {
 /// `run suspended`.
 pub(super) fn from_flags(matches: &ArgMatches, progress: &mut dyn FnMut(&str)) -> Result<Report, Error> {
     let Flags { executions, engine_only } = Flags::from_arg_matches(matches).map_err(usage)?;
-    let outcome = run(executions)?;
     if engine_only {
-        return Ok(outcome.into());
+        return Ok(run(executions)?.into());
     }
-    progress(&format!("{executions} executions in the service, on mock brokers"));
     let program = Arc::new(program(&waiting_heartbeat(WAIT_S), "waiting")?);
+    // Before there is anything that the allocator might give back to the system meanwhile: that would count as if shards had taken it.
     let shard = shard_bytes(&program)?;
+    let outcome = run(executions)?;
+    progress(&format!("{executions} executions in the service, on mock brokers"));
     Ok(add_service(outcome, shard, &service(&program, executions)?, executions).into())
 }
 
