@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::edition::{EDITIONS, Edition};
 use crate::record;
+use crate::run::UNEXPLAINED;
 
 /// Where a record lies in the source topic: partition and offset.
 pub(crate) type Position = (usize, usize);
@@ -57,6 +58,8 @@ struct Partition {
     ids: Vec<u32>,
     /// One bit for each offset: whether it has an outcome.
     settled: Vec<u64>,
+    /// Offsets that there were when the last round was closed.
+    closed: usize,
 }
 
 impl Partition {
@@ -107,6 +110,8 @@ pub(crate) struct Books {
     pub(crate) topic_was_full: bool,
     /// The fault that began last in this round; duplicates are put down to it.
     pub(crate) fault: &'static str,
+    /// The same of the round before: what it made run twice may end the second time after the round is closed.
+    fault_before: &'static str,
     /// Records acknowledged by the source topic.
     pub(crate) owed: u64,
     /// Of these, with an outcome.
@@ -132,7 +137,7 @@ impl Books {
     pub(crate) fn new(topic: &str, partitions: usize) -> Result<Self, String> {
         let partitions = (0..partitions).map(|_| Partition::default()).collect();
         let versions = EDITIONS.into_iter().map(|edition| Ok((edition.version()?, edition))).collect::<Result<_, String>>()?;
-        Ok(Self { topic: topic.to_owned(), versions, partitions, fault: "none", ..Self::default() })
+        Ok(Self { topic: topic.to_owned(), versions, partitions, fault: "none", fault_before: "none", ..Self::default() })
     }
 
     /// The source topic took a record.
@@ -165,7 +170,8 @@ impl Books {
         self.check(id, &outcome);
         let place = &mut self.partitions[partition];
         if place.is_settled(offset) {
-            *self.duplicates.entry(self.fault).or_default() += 1;
+            let fault = if offset < place.closed && self.fault == UNEXPLAINED { self.fault_before } else { self.fault };
+            *self.duplicates.entry(fault).or_default() += 1;
             return Booked::Repeated;
         }
         place.settle(offset);
@@ -187,9 +193,11 @@ impl Books {
         }
     }
 
-    /// When nothing is under way any more: what still waits is of no acknowledged record.
+    /// When nothing is owed any more: what still waits is of no acknowledged record.
     pub(crate) fn close_round(&mut self) {
         self.rebook();
+        self.fault_before = self.fault;
+        self.partitions.iter_mut().for_each(|place| place.closed = place.ids.len());
         for outcome in std::mem::take(&mut self.waiting) {
             let of_refused = self.refused.iter().any(|&id| self.problem(id, &outcome).is_none());
             if of_refused {
@@ -291,6 +299,21 @@ mod tests {
         assert_eq!((books.owed, books.settled, books.results, books.dead_letters, books.duplicates["kill"]), (3, 2, 1, 1, 1));
         assert_eq!(books.missing(), ["seq 2 at 0/71"]);
         assert_eq!((books.wrong.count, books.unknown.count), (0, 0));
+    }
+
+    #[test]
+    fn what_a_round_made_run_twice_may_end_after_it() {
+        let mut books = books();
+        books.fault = "kill";
+        assert_eq!((books.outcome(result(1, 70)), books.outcome(result(2, 71))), (Booked::First, Booked::First));
+        books.close_round();
+        books.fault = UNEXPLAINED;
+        books.acknowledged((0, 80), 4);
+        assert_eq!(
+            (books.outcome(result(1, 70)), books.outcome(result(4, 80)), books.outcome(result(4, 80))),
+            (Booked::Repeated, Booked::First, Booked::Repeated)
+        );
+        assert_eq!((books.duplicates["kill"], books.duplicates[UNEXPLAINED]), (1, 1), "a record of the new round has no such excuse");
     }
 
     #[test]

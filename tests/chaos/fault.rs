@@ -58,7 +58,7 @@ pub(crate) enum Kind {
 impl Kind {
     /// Whether it leaves partitions without any leader for a moment when there is one broker only. Kafka 4.3.1 takes such a partition for deleted and leaves out the markers that end its transactions (KAFKA-20734): readers of committed records then stand still for ever, or see what was aborted. No client can mend that, so transactions are not judged by it.
     pub(crate) fn takes_every_leader(self) -> bool {
-        matches!(self, Self::BrokerKill | Self::LeaderKill)
+        matches!(self, Self::BrokerKill | Self::LeaderKill | Self::BrokerRestart)
     }
 
     /// Whether the service is to bear it without doing anything twice.
