@@ -22,6 +22,9 @@ use crate::producer::ProducerState;
 /// Waits that somebody whose instance has been killed is allowed to begin before the simulation gives up: whoever catches the end and goes on would never stop.
 const DEAD_WAITS_MAX: u32 = 1_000;
 
+/// Between two looks whether the calm has thawed an instance.
+const THAW_LOOK_NS: u64 = 1_000_000;
+
 /// Longest time between two looks.
 const LOOK_AGAIN_NS_MAX: u64 = 50_000_000;
 
@@ -309,7 +312,9 @@ impl World {
                 return;
             }
             if state.frozen_until_ns > world.now_ns {
-                let delay_ns = state.frozen_until_ns - world.now_ns + 1;
+                // The calm thaws whoever stands still, so nothing waits for longer than that.
+                let until_ns = state.frozen_until_ns.min(world.plan.calm_at_ns.max(world.now_ns + THAW_LOOK_NS));
+                let delay_ns = until_ns - world.now_ns + 1;
                 return world.deliver(instance, delay_ns, act);
             }
             act(world);
