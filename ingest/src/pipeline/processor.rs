@@ -221,6 +221,8 @@ impl<L: Listener> Processor for Engine<L> {
         if let Some(slot) = self.slots.get_mut(place) {
             *slot = None;
         }
+        // The panic may have met them while one was being learned.
+        self.shapes = self.shapes.anew();
     }
 
     fn end_turn(&mut self) {

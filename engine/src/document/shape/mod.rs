@@ -261,6 +261,12 @@ impl Shapes {
         Self { is_off: true, ..Self::default() }
     }
 
+    /// Shapes that have learned nothing yet, as these were; what was counted stays. For whoever has caught a panic that may have met them in the middle of a change.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        Self { is_off: self.is_off, counts: self.counts(), ..Self::default() }
+    }
+
     /// What has been counted.
     #[must_use]
     pub fn counts(&self) -> Counts {

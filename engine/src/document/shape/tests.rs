@@ -81,6 +81,20 @@ fn a_message_is_read_by_the_shape_of_the_first_of_its_kind() {
 }
 
 #[test]
+fn shapes_anew_know_nothing_and_keep_what_was_counted() {
+    let mut reader = Reader::new();
+    let first = reader.read_mixed(4, 100);
+    let before = reader.shapes.counts();
+    reader.shapes = reader.shapes.anew();
+    assert_eq!(reader.shapes.counts(), before);
+    assert_eq!(reader.read_mixed(4, 100), first);
+    reader.shapes = Shapes::off().anew();
+    reader.read(&message(3, 77));
+    reader.read(&message(3, 77));
+    assert_eq!(reader.shapes.counts().learned, 0, "off stays off");
+}
+
+#[test]
 fn what_is_too_large_or_has_odd_keys_is_not_learned() {
     let mut reader = Reader::new();
     let many = format!("[{}0]", "0,".repeat(TOKENS_MAX - 1));

@@ -315,6 +315,7 @@ impl Trie {
             last = self.step(last, rest, false, token.unwrap_or(END));
             self.tokens = self.tokens.max(token.map_or(0, |token| usize::from(token) + 1));
         }
+        assert_eq!(self.nodes[last as usize].token, END, "a run relies on it: behind every leaf is a node, and a shape's number behind none");
         self.nodes[last as usize].child = shape;
         last
     }

@@ -125,8 +125,7 @@ impl Outcomes {
         let known = |offset: i64| (offset < mark || self.above.contains_key(&offset)) && !lost.contains(&offset);
         let mut unknown = Window::new(taken.first().copied().unwrap_or(mark), records_max);
         for offset in taken {
-            let is_taken = unknown.take(*offset);
-            debug_assert!(is_taken.is_ok(), "the window that they are open in is as wide");
+            unknown.take(*offset).expect("the window that they are open in is as wide");
         }
         for offset in taken.iter().filter(|offset| known(**offset)) {
             unknown.complete(*offset);
