@@ -317,6 +317,7 @@ impl World {
     }
 
     fn answered(&mut self, producer: usize, number: u64, reply: Reply) {
+        let fatal = self.producers[producer].fatal;
         let client = self.client(producer);
         let Some(call) = client.call.as_mut().filter(|call| call.number == number) else { return };
         let is_end = matches!(call.request, Request::Commit | Request::Abort | Request::Renew);
@@ -327,8 +328,11 @@ impl World {
             Reply::Forgotten => Err(failure(Kind::Abort, ErrorCode::InvalidProducerIdMapping)),
             Reply::Later => return,
         };
-        call.answer = Some(answer);
+        // What became useless meanwhile stays so, whatever the coordinator says: the client tells it by this call.
+        let is_useless = client.state == State::Useless && reply != Reply::Fenced;
+        call.answer = Some(if is_useless { Err(failure(Kind::Fatal, fatal.unwrap_or(ErrorCode::Fenced))) } else { answer });
         match reply {
+            _ if is_useless => {}
             Reply::Known(epoch) => (client.epoch, client.state, client.is_forgotten) = (epoch, State::Ready, false),
             Reply::Fine if is_end => client.state = State::Ready,
             Reply::Refused(_) => client.state = State::Doomed,
