@@ -13,12 +13,15 @@
 //! # Zombies
 //! The fence is the membership in the consumer's group (KIP-447), sent along with the marks: the broker takes them only from a current member. It is read *before* the commands of a turn are obeyed. So if a partition had been taken from us by then, the command that says so is obeyed before the commit is ordered, and if it is taken later, the membership is too old for the broker. A new owner asks for *stable* offsets, so it waits for a transaction of ours that is on its way. Transactional ids need only be different, then: they carry the group, the pipeline, the shard and, where the member has no `group.instance.id`, a number of this process's own. With one, a process that comes back aborts at once what its predecessor left; without, the broker does, after `transaction.timeout.ms`.
 //!
+//! # A client that does not come back
+//! librdkafka 2.12.1 does not look at the time-out of the call that sends the marks once it waits for a connection to the group's coordinator (its issues 5456 and 5511): with nothing to make that broker's state change, a producer made during an outage waits for ever, and its shard with it. So a clerk that is in one such call for longer than a transaction lives is given up, with its client, and a producer is made anew as after a fence. Should the call come back all the same, the clerk commits nothing any more; had it just done so, the new producer's `init_transactions` waits for that, and the committed offsets tell.
+//!
 //! # A producer that is fenced
 //! A broker that has not heard of a transaction's end for `transaction.timeout.ms` aborts it and fences its producer; one that is made under the same transactional id fences it too. The client tells both by one error ([`speaks_of_age`] has the codes), so it is told by time: the broker aborts no transaction that is younger than that. When ours is as old as that, the producer is made anew under its id, which ends whatever it has left open, and the same results go again; where the commit had been asked for, the group's committed offsets say what became of it. When it is younger, somebody else has the id, and the pipeline ends, as it does when this happens more often than [`RENEWALS_MAX`] times a minute or the producer fails for another reason, whatever the age (it is not authorised, say): nothing of its transaction is visible, and whoever takes over begins at the committed marks.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -47,6 +50,9 @@ const PAUSE_MAX_NS: u64 = 1_000_000_000;
 const PAUSE_OF_LIFE: u64 = 4;
 /// Between two looks for a membership while there is none.
 const LOOK_NS: u64 = 10_000_000;
+
+/// How much longer than a transaction lives a call may take that ends with it.
+const HANG_MARGIN_NS: u64 = 1_000_000_000;
 
 /// How often in a minute a producer is made anew: an outage takes one, and two processes that share an id would go on for ever.
 pub(crate) const RENEWALS_MAX: usize = 6;
@@ -105,6 +111,44 @@ enum Phase {
     Failed,
 }
 
+/// What a clerk and its shard see of each other beside orders and answers.
+#[derive(Debug, Default)]
+struct Sight {
+    /// Nobody waits for the clerk any more.
+    is_gone: AtomicBool,
+    /// Calls that send marks, begun and ended: odd while the clerk is in one.
+    steps: AtomicU32,
+}
+
+impl Sight {
+    fn is_gone(&self) -> bool {
+        self.is_gone.load(Ordering::Acquire)
+    }
+
+    /// Makes a call that may not come back.
+    fn watch<T>(&self, call: impl FnOnce() -> T) -> T {
+        self.steps.fetch_add(1, Ordering::AcqRel);
+        let result = call();
+        self.steps.fetch_add(1, Ordering::AcqRel);
+        result
+    }
+}
+
+/// Since when the shard has seen the clerk in the same call.
+#[derive(Debug, Default)]
+struct Hang(Option<(u32, u64)>);
+
+impl Hang {
+    /// Whether the clerk, so many steps on, has been in one call for longer than `limit_ns`.
+    fn is_hanging(&mut self, steps: u32, limit_ns: u64, now_ns: u64) -> bool {
+        let Some((_, since_ns)) = self.0.filter(|(seen, _)| *seen == steps) else {
+            self.0 = (steps % 2 == 1).then_some((steps, now_ns));
+            return false;
+        };
+        now_ns.saturating_sub(since_ns) > limit_ns
+    }
+}
+
 /// When a transaction is cut.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cadence {
@@ -138,8 +182,10 @@ impl Renewals {
 pub(crate) struct Transaction {
     orders: Sender<Order>,
     answers: Receiver<Answer>,
-    /// Tells the clerk that nobody waits for it any more.
-    gone: Arc<AtomicBool>,
+    sight: Arc<Sight>,
+    hang: Hang,
+    /// What the clerk is about to commit, should it have to be given up.
+    pending: Option<Doubt>,
     phase: Phase,
     cadence: Cadence,
     name: String,
@@ -169,12 +215,14 @@ pub(crate) struct Transaction {
 impl Transaction {
     /// Starts the clerk of a shard. `alarm` is rung for each of its answers.
     pub(super) fn start(name: String, transactions: Transactions, cadence: Cadence, alarm: Arc<Alarm>, make: Make) -> Result<Self, Error> {
-        let gone = Arc::new(AtomicBool::new(false));
-        let (orders, answers) = spawn(&name, transactions, None, &alarm, &gone)?;
+        let sight = Arc::new(Sight::default());
+        let (orders, answers) = spawn(&name, transactions, None, &alarm, &sight)?;
         Ok(Self {
             orders,
             answers,
-            gone,
+            sight,
+            hang: Hang::default(),
+            pending: None,
             phase: Phase::Starting,
             cadence,
             name,
@@ -206,7 +254,8 @@ impl Transaction {
     pub(crate) fn renew(&mut self, transactions: Transactions, old: Producer) -> Result<(), Error> {
         let (text, doubt) = self.broken.take().unwrap_or_default();
         let before = Before { text, doubt, producer: old };
-        (self.orders, self.answers) = spawn(&self.name, transactions, Some(before), &self.alarm, &self.gone)?;
+        (self.sight, self.hang) = (Arc::default(), Hang::default());
+        (self.orders, self.answers) = spawn(&self.name, transactions, Some(before), &self.alarm, &self.sight)?;
         self.phase = Phase::Renewing;
         Ok(())
     }
@@ -302,6 +351,7 @@ impl Transaction {
             return;
         };
         let offsets = std::mem::take(&mut self.offsets);
+        self.pending = Some((offsets.clone(), Arc::clone(&consumer)));
         self.order(Order::Commit(offsets, membership, consumer));
     }
 
@@ -323,8 +373,8 @@ impl Transaction {
 
     /// What the clerk says, once. The transaction that it is about is over then.
     pub(crate) fn answer(&mut self, now_ns: u64) -> Option<Answer> {
-        let answer = self.answers.try_recv().ok()?;
-        self.since_ns = None;
+        let answer = self.answers.try_recv().ok().or_else(|| self.give_up(now_ns))?;
+        (self.since_ns, self.pending) = (None, None);
         let answer = match (answer, self.begun_ns.take()) {
             (Answer::Broken(text, doubt), begun_ns) if self.renewals.take(begun_ns, self.cadence.life_ns, now_ns) => {
                 self.broken = Some((text.clone(), doubt));
@@ -353,6 +403,20 @@ impl Transaction {
         Some(answer)
     }
 
+    /// What is to be said for a clerk that hangs.
+    fn give_up(&mut self, now_ns: u64) -> Option<Answer> {
+        if self.phase != Phase::Ending {
+            return None;
+        }
+        let limit_ns = self.cadence.life_ns + HANG_MARGIN_NS;
+        if !self.hang.is_hanging(self.sight.steps.load(Ordering::Acquire), limit_ns, now_ns) {
+            return None;
+        }
+        self.sight.is_gone.store(true, Ordering::Release);
+        let text = "the client does not come back from sending the marks, for longer than a transaction lives".to_owned();
+        Some(Answer::Broken(text, self.pending.take()))
+    }
+
     /// After a commit: the marks, and the records that needed no outcome.
     pub(crate) fn take_committed(&mut self) -> (Vec<Cut>, Vec<u64>) {
         let later = std::mem::take(&mut self.passed_over_later);
@@ -367,7 +431,7 @@ impl Transaction {
 
 impl Drop for Transaction {
     fn drop(&mut self) {
-        self.gone.store(true, Ordering::Release);
+        self.sight.is_gone.store(true, Ordering::Release);
     }
 }
 
@@ -377,11 +441,11 @@ fn spawn(
     transactions: Transactions,
     before: Option<Before>,
     alarm: &Arc<Alarm>,
-    gone: &Arc<AtomicBool>,
+    sight: &Arc<Sight>,
 ) -> Result<(Sender<Order>, Receiver<Answer>), Error> {
     let (orders, orders_in) = bounded(1);
     let (answers_out, answers) = bounded(2);
-    let clerk = Clerk { transactions, orders: orders_in, answers: answers_out, alarm: Arc::clone(alarm), gone: Arc::clone(gone) };
+    let clerk = Clerk { transactions, orders: orders_in, answers: answers_out, alarm: Arc::clone(alarm), sight: Arc::clone(sight) };
     let body = move || clerk.run(before);
     thread::spawn(name.to_owned(), body).map_err(|error| Error::Thread(error.to_string()))?;
     Ok((orders, answers))
@@ -401,7 +465,7 @@ struct Clerk {
     orders: Receiver<Order>,
     answers: Sender<Answer>,
     alarm: Arc<Alarm>,
-    gone: Arc<AtomicBool>,
+    sight: Arc<Sight>,
 }
 
 /// How an order ended, when not as wished.
@@ -485,7 +549,7 @@ impl Clerk {
         loop {
             match call() {
                 Ok(()) => return Ok(()),
-                Err(failure) if failure.kind == Kind::Again && !self.gone.load(Ordering::Acquire) => {
+                Err(failure) if failure.kind == Kind::Again && !self.sight.is_gone() => {
                     tracing::info!(detail = failure.text, "transaction waits for its broker");
                 }
                 Err(failure) => return Err(End::of(failure)),
@@ -505,8 +569,11 @@ impl Clerk {
     }
 
     fn commit(&self, offsets: &TopicPartitionList, membership: &Membership, consumer: &ConsumerHandle) -> Result<(), End> {
-        if let Err(end) = self.insist(|| self.transactions.send_offsets(offsets, membership)) {
+        if let Err(end) = self.insist(|| self.sight.watch(|| self.transactions.send_offsets(offsets, membership))) {
             return self.give_up(end);
+        }
+        if self.sight.is_gone() {
+            return Err(End::Failed("the marks came too late".to_owned()));
         }
         match self.insist(|| self.transactions.commit(CALL)) {
             Ok(()) => Ok(()),
@@ -528,7 +595,7 @@ impl Clerk {
     /// Whether a transaction that was given up after its commit had been asked for is committed all the same.
     fn ask(&self, consumer: &ConsumerHandle, offsets: &TopicPartitionList, text: String) -> Result<(), End> {
         for _ in 0..QUESTIONS_MAX {
-            if self.gone.load(Ordering::Acquire) {
+            if self.sight.is_gone() {
                 break;
             }
             let Ok(found) = consumer.committed_offsets(offsets.clone(), QUESTION) else { continue };
@@ -601,6 +668,18 @@ mod tests {
         }
         assert!(matches!(ends_as(Kind::Abort, MessageTimedOut), Answer::Aborted(_)));
         assert!(matches!(ends_as(Kind::Again, Fenced), Answer::Failed(_)), "nobody waits for it any more");
+    }
+
+    #[test]
+    fn a_clerk_hangs_that_is_in_one_call_for_too_long() {
+        let sight = Sight::default();
+        let mut hang = Hang::default();
+        let mut looks = |steps: &AtomicU32, now_ns| hang.is_hanging(steps.load(Ordering::Acquire), 100, now_ns);
+        assert!(!looks(&sight.steps, 0) && !looks(&sight.steps, 1_000), "it is in no call");
+        sight.watch(|| assert!(!looks(&sight.steps, 1_000) && !looks(&sight.steps, 1_100)));
+        sight.watch(|| assert!(!looks(&sight.steps, 1_101), "that is another call"));
+        sight.watch(|| assert!(!looks(&sight.steps, 2_000) && looks(&sight.steps, 2_101)));
+        assert!(!looks(&sight.steps, 9_000));
     }
 
     const LIFE_NS: u64 = 15_000_000_000;

@@ -11,6 +11,9 @@ use crate::world::{self, with};
 
 pub(crate) use super::failure::{Failure, Kind};
 
+/// How often a call that sends marks hangs.
+const HANGS_ONCE_IN: u64 = 500;
+
 /// The transactional calls of one producer.
 #[derive(Clone)]
 pub(crate) struct Transactions {
@@ -24,6 +27,10 @@ impl Transactions {
 
     fn call(&self, request: Request, wait: Duration) -> Result<(), Failure> {
         with(|world| world.begin_call(self.producer, request));
+        self.answer(wait)
+    }
+
+    fn answer(&self, wait: Duration) -> Result<(), Failure> {
         let answer = world::wait(wait, |world, task| world.take_answer(self.producer, task));
         answer.unwrap_or_else(|| Err(Failure { kind: Kind::Again, code: ErrorCode::OperationTimedOut, text: "no answer yet".to_owned() }))
     }
@@ -40,7 +47,13 @@ impl Transactions {
     pub(crate) fn send_offsets(&self, offsets: &TopicPartitionList, membership: &Membership) -> Result<(), Failure> {
         let life = Duration::from_millis(with(|world| world.plan.transaction_timeout_ms));
         let offsets = numbers(offsets).into_iter().map(|(partition, offset)| (partition, offset.expect("a mark is an offset"))).collect();
-        self.call(Request::Offsets { offsets, member: membership.member, generation: membership.generation }, life)
+        with(|world| world.begin_call(self.producer, Request::Offsets { offsets, member: membership.member, generation: membership.generation }));
+        // The client does not look at its time-out while it waits for a connection to the group's coordinator (librdkafka's issue 5456).
+        if with(|world| world.fault(HANGS_ONCE_IN)) {
+            let hangs_ns = with(|world| world.random.between(1_000_000_000, 60_000_000_000));
+            world::wait(Duration::from_nanos(hangs_ns), |_, _| None::<()>);
+        }
+        self.answer(life)
     }
 
     pub(crate) fn commit(&self, wait: Duration) -> Result<(), Failure> {
