@@ -50,7 +50,7 @@ impl Transactions {
         with(|world| world.begin_call(self.producer, Request::Offsets { offsets, member: membership.member, generation: membership.generation }));
         // The client does not look at its time-out while it waits for a connection to the group's coordinator (librdkafka's issue 5456).
         if with(|world| world.fault(HANGS_ONCE_IN)) {
-            let hangs_ns = with(|world| world.random.between(1_000_000_000, 60_000_000_000));
+            let hangs_ns = with(|world| world.random.between(1_000_000_000, 3_600_000_000_000));
             world::wait(Duration::from_nanos(hangs_ns), |_, _| None::<()>);
         }
         self.answer(life)
