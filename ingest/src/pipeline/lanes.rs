@@ -269,9 +269,8 @@ impl Lanes {
                 self.push(partition, key.as_deref(), value.as_deref(), headers, opaque);
             }
         }
-        self.waiting = self.lanes.iter().flat_map(|lane| &lane.waiting).map(Bundle::len).sum();
+        self.settle();
         self.resent += self.waiting as u64;
-        self.let_go();
     }
 
     /// Takes over what waits in `later`, behind what waits here.
@@ -351,33 +350,28 @@ impl Lanes {
                 *bundle = stays;
             }
         }
-        // Nothing is left to do but to settle the counts.
-        self.forget(|_| false, &mut Vec::new());
-        self.waiting = self.lanes.iter().flat_map(|lane| &lane.waiting).map(Bundle::len).sum();
+        self.settle();
     }
 
     /// Takes out what `is_stale`, and tells the records' numbers.
     pub(crate) fn forget(&mut self, is_stale: impl Fn(u64) -> bool, gone: &mut Vec<u64>) {
-        let before = gone.len();
         for lane in &mut self.lanes {
-            lane.waiting.iter_mut().for_each(|bundle| bundle.forget(&is_stale, gone));
-            lane.waiting.retain(|bundle| !bundle.is_empty());
+            let bundles = lane.waiting.iter_mut().chain([&mut lane.back, &mut lane.rejected, &mut lane.kept]);
+            bundles.for_each(|bundle| bundle.forget(&is_stale, gone));
         }
-        self.waiting -= gone.len() - before;
-        for lane in &mut self.lanes {
-            [&mut lane.back, &mut lane.rejected, &mut lane.kept].into_iter().for_each(|bundle| bundle.forget(&is_stale, gone));
-        }
-        self.let_go();
+        self.settle();
     }
 
-    /// Lanes out of which everything was taken hold nobody back: with something under way its report ends the wait, with nothing left nobody would.
-    fn let_go(&mut self) {
+    /// Counts again after records were taken out of lanes. A lane with nothing left holds nobody back: with something under way its report ends the wait, with nothing at all nobody would.
+    fn settle(&mut self) {
         for lane in &mut self.lanes {
+            lane.waiting.retain(|bundle| !bundle.is_empty());
             if lane.not_before_ns > 0 && lane.under_way == 0 && lane.waiting.is_empty() {
                 lane.not_before_ns = 0;
                 self.held_back -= 1;
             }
         }
+        self.waiting = self.lanes.iter().flat_map(|lane| &lane.waiting).map(Bundle::len).sum();
     }
 }
 

@@ -126,19 +126,20 @@ fn find_topics(settings: &Settings) -> Result<Topics, Error> {
     let brokers = settings.client_options.iter().rev().find(|(key, _)| key == "bootstrap.servers" || key == "metadata.broker.list");
     let brokers = brokers.map_or_else(|| "no address".to_owned(), |(_, value)| value.clone());
     let (clock, timeout) = (Clock::start(), settings.startup_timeout);
+    let (elapsed, grace) = (|| Duration::from_nanos(clock.now().monotonic_ns), TOPIC_GRACE.min(timeout));
     let mut missing_since = None;
     loop {
-        let waited = Duration::from_nanos(clock.now().monotonic_ns);
+        let waited = elapsed();
         let found = ask(settings, &probe, &brokers, METADATA_TIMEOUT.min(timeout.saturating_sub(waited)).max(METADATA_TIMEOUT_MIN));
         if let Err(Error::TopicMissing { topic, role }) = &found {
-            let now = Duration::from_nanos(clock.now().monotonic_ns);
+            let now = elapsed();
             // From the first answer on, however long the broker took to give one.
             let missing = now.saturating_sub(*missing_since.get_or_insert(now));
-            if missing >= TOPIC_GRACE.min(timeout) {
+            if missing >= grace {
                 return found;
             }
             tracing::warn!(topic, role, "topic is not known to the broker yet");
-            thread::park_timeout(ASK_AGAIN_AFTER.min(TOPIC_GRACE.min(timeout).saturating_sub(missing)));
+            thread::park_timeout(ASK_AGAIN_AFTER.min(grace.saturating_sub(missing)));
             continue;
         }
         let Err(Error::Unreachable { source, .. }) = &found else { return found };
@@ -148,7 +149,7 @@ fn find_topics(settings: &Settings) -> Result<Topics, Error> {
         if code == ErrorCode::Authentication {
             return Err(Error::Refused { brokers, detail });
         }
-        let waited = Duration::from_nanos(clock.now().monotonic_ns);
+        let waited = elapsed();
         if waited >= timeout {
             return found;
         }
