@@ -32,6 +32,8 @@ use crate::thread;
 
 /// How long the start positions of an assignment may take to find out.
 const START_POSITION_TIMEOUT: Duration = Duration::from_secs(30);
+/// Between two attempts at that, for some are refused at once.
+const START_POSITION_PAUSE: Duration = Duration::from_millis(200);
 /// One request for them.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a shard may take to answer an assignment: a batch, or a panic's unwinding.
@@ -95,6 +97,11 @@ impl Progress {
     pub(super) fn ends_at(&self, end: i64, now_ns: u64) {
         self.end.store(end, Ordering::Relaxed);
         self.asked_ns.store(now_ns.max(1), Ordering::Release);
+    }
+
+    /// The end that a broker has named last.
+    pub(super) fn end(&self) -> Option<i64> {
+        (self.asked_ns.load(Ordering::Acquire) > 0).then(|| self.end.load(Ordering::Relaxed))
     }
 
     /// What tells whether the partition stands still.
@@ -305,10 +312,11 @@ impl Coordinator {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            if self.clock.now().monotonic_ns >= until || self.health.is_stopping() {
+            if is_final(&error) || self.clock.now().monotonic_ns >= until || self.health.is_stopping() {
                 return Err(error);
             }
             tracing::warn!(%error, "start positions are not known yet");
+            thread::park_timeout(START_POSITION_PAUSE);
         }
     }
 
@@ -356,7 +364,15 @@ impl Coordinator {
         }
         drop(table);
         drop(done);
-        self.await_answers(&answers, asked, ANSWER_TIMEOUT);
+        let mut placed = self.await_answers(&answers, asked, ANSWER_TIMEOUT);
+        if placed < asked {
+            // Once more: the process as a whole may have stood still.
+            placed += self.await_answers(&answers, asked - placed, ANSWER_TIMEOUT);
+        }
+        // A shard that has not obeyed may stand between its commands and its next batch: it would drop the first records of the partition, and begin its window behind them.
+        if placed < asked {
+            self.health.fail(Error::Shard { shard: 0, detail: "or another one does not take its new partitions".to_owned() });
+        }
     }
 
     fn tell(&self, shard: usize, link: &ShardLink, command: Command) -> usize {
@@ -418,6 +434,12 @@ impl Coordinator {
             tracing::warn!(partitions = asked, finished, "partitions were given back before everything was finished");
         }
     }
+}
+
+/// Whether it is vain to ask again for start positions.
+fn is_final(error: &KafkaError) -> bool {
+    use crate::kafka::ErrorCode::{GroupAuthorizationFailed, NoOffset, TopicAuthorizationFailed};
+    matches!(error.rdkafka_error_code(), Some(NoOffset | TopicAuthorizationFailed | GroupAuthorizationFailed))
 }
 
 impl Rebalancer for Coordinator {

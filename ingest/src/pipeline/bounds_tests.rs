@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use crossbeam::channel::bounded;
+use rdkafka::topic_partition_list::TopicPartitionList;
 
 use super::tests::*;
 use super::*;
+use crate::kafka::Rebalancer as _;
 use crate::tasks::{Call, NoIntegrations, ReplySender};
 
 const PARTITIONS: usize = 4;
@@ -166,6 +168,26 @@ fn a_call_that_blocks_its_shard_is_seen_with_its_state() {
     release.send(()).unwrap();
     await_that("it is ready again", || pipeline.readiness() == Readiness::Ready);
     finish(&pipeline);
+}
+
+/// It would drop the first records of the new partition, and begin its window behind them.
+#[test]
+fn a_shard_that_does_not_take_its_new_partitions_ends_the_pipeline() {
+    let cluster = Cluster::new();
+    cluster.send(&[(2, Some(br#"{"stall":1}"#.to_vec()))]);
+    let (settings, _acknowledged) = cluster.settings("jammed-assignment");
+    let (release, released) = bounded(1);
+    let settings = Settings { shards: 1, drain_timeout: Duration::from_secs(1), ..settings };
+    let pipeline = Pipeline::start(settings, program(MAY_STALL), Arc::new(Jammed(released))).unwrap();
+    await_that("the shard stands", || reasons(&pipeline).contains("handing calls over"));
+    let (coordinator, consumer) = (Arc::clone(&pipeline.coordinator), pipeline.coordinator.consumer().expect("a client"));
+    let mut partitions = TopicPartitionList::new();
+    partitions.add_partition(SOURCE, 1);
+    coordinator.assign(&consumer, &mut partitions);
+    assert!(matches!(pipeline.failed(), Some(Error::Shard { .. })), "{:?}", pipeline.failed());
+    drop((coordinator, consumer));
+    release.send(()).unwrap();
+    assert!(matches!(pipeline.join(PATIENCE), Err(Error::Shard { .. })));
 }
 
 #[test]
