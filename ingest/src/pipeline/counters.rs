@@ -145,7 +145,7 @@ pub struct Counters {
     pub records_dropped: u64,
     /// How often a partition's position went back, after its log was cut.
     pub rewinds: u64,
-    /// How often a partition was paused because its window was full.
+    /// How often a partition was paused: its window was full, too much waited in order or above the mark, or it held its share.
     pub pauses: u64,
     /// Panics of the engine.
     pub panics: u64,

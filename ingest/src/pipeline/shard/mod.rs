@@ -1,10 +1,10 @@
 //! One pinned thread: batches in, outcomes out.
 //!
 //! A turn of the loop, always in this order:
-//! 1. commands of the group (**only here**: after one batch is wholly processed and before the next is consumed, so that a batch of an old assignment is never booked to a new one);
+//! 1. with transactions, the membership in the group where a commit waits for one; then commands of the group (**only here**: after one batch is wholly processed and before the next is consumed, so that a batch of an old assignment is never booked to a new one);
 //! 2. delivery reports, which close records;
 //! 3. answers of tasks, timers, one go for each execution that yielded, and records whose turn has come in the order of their key;
-//! 4. calls out, records to be sent again;
+//! 4. calls out, records to be sent, the transaction's next step;
 //! 5. marks to the client, drains that are done, partitions that may go on;
 //! 6. the next batch, or a wait that anything of the above ends.
 //!
@@ -256,16 +256,20 @@ impl<P: Processor> Shard<P> {
         while let Err(panic) = catch_unwind(AssertUnwindSafe(|| part(self, now))) {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no text".to_owned());
-            self.panicked(now, text);
+            if !self.panicked(now, text) {
+                return;
+            }
         }
     }
 
+    /// Whether the part may go on: not when it is not known what the panic met.
     #[cold]
-    fn panicked(&mut self, now: &Now, text: String) {
+    fn panicked(&mut self, now: &Now, text: String) -> bool {
         self.tally.add(Count::Panics, 1);
         self.effects.clear();
         let Some((record, slot)) = self.running.take() else {
-            return self.health.fail(Error::Shard { shard: self.index, detail: format!("panicked outside any execution: {text}") });
+            self.health.fail(Error::Shard { shard: self.index, detail: format!("panicked outside any execution: {text}") });
+            return false;
         };
         if let Some(slot) = slot {
             self.processor.discard(slot);
@@ -281,6 +285,7 @@ impl<P: Processor> Shard<P> {
         if count > self.rules.panics_per_minute_max {
             self.health.fail(Error::Panics { count, last: text });
         }
+        true
     }
 
     /// Answers, timers, and executions that yielded.
@@ -586,11 +591,26 @@ impl<P: Processor> Shard<P> {
     #[cold]
     fn client_error(&mut self, code: ErrorCode, message: &Message) {
         self.tally.add(Count::ClientErrors, 1);
+        if matches!(code, ErrorCode::BadMessage | ErrorCode::NotImplemented) {
+            return self.unreadable(code, message);
+        }
         if code == ErrorCode::AutoOffsetReset {
             let detail = format!("no offset to start {}/{} from", message.topic_name(), message.partition());
             return self.health.fail(Error::Fatal { client: "consumer", detail });
         }
         tracing::warn!(shard = self.index, topic = message.topic_name(), partition = message.partition(), error = %code, "client reports an error in place of a record");
+    }
+
+    /// The client passes over a batch that it cannot read (`check.crcs`, a format that it does not know), and goes on behind it. A place that stays open there keeps the mark below, whatever of the records behind it has come already.
+    fn unreadable(&mut self, code: ErrorCode, message: &Message) {
+        if let Some(place) = self.find_partition(message) {
+            let partition = self.partition(place);
+            let offset = message.offset().max(partition.window.next());
+            partition.books.read += u64::from(partition.take(offset).is_ok());
+        }
+        let (topic, partition, offset) = (message.topic_name(), message.partition(), message.offset());
+        let detail = format!("a batch of {topic}/{partition} at offset {offset} cannot be read: {code}");
+        self.health.fail(Error::Fatal { client: "consumer", detail });
     }
 
     /// Hands waiting calls and records out.
