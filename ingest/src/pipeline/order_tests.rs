@@ -268,6 +268,27 @@ fn a_drain_finishes_what_was_begun_and_gives_back_what_was_not() {
 }
 
 #[test]
+fn a_drain_of_transactions_does_not_wait_for_what_lies_above_a_record_that_was_not_begun() {
+    let cluster = Cluster::new();
+    let mut records = vec![(Some("slow"), Some(CALLS)), (Some("slow"), Some("{}"))];
+    records.extend([(Some("quick"), Some("{}")); 90]);
+    send(&cluster, &records);
+    let (settings, acknowledged) = cluster.settings("drain-transacted");
+    let settings = Settings { delivery: Delivery::Transactional, drain_timeout: Duration::from_secs(60), ..settings };
+    let drain_timeout = settings.drain_timeout;
+    let held = Held::new();
+    let pipeline = Pipeline::start(settings, program(MAY_CALL), Arc::clone(&held) as Arc<dyn Integrations>).unwrap();
+    await_that("all are taken", || pipeline.counters().executions_started == 91 && pipeline.counters().records_deferred == 1);
+    let asked = std::time::Instant::now();
+    pipeline.request_shutdown();
+    await_that("what was not begun is given back", || pipeline.counters().records_deferred == 0);
+    held.release();
+    finish(&pipeline);
+    assert!(asked.elapsed() < drain_timeout, "nothing that can end is left");
+    assert_eq!(acknowledged.try_iter().flatten().map(|ack| ack.offset).collect::<Vec<_>>(), [0]);
+}
+
+#[test]
 fn a_drain_that_is_too_short_gives_the_open_execution_back_too() {
     for (ordering, group) in [(Ordering::Key, "short-key"), (Ordering::Partition, "short-partition")] {
         let cluster = Cluster::new();

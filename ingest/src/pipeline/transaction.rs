@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::TopicPartitionList;
 
@@ -41,6 +41,8 @@ const ORDER_WAIT: Duration = Duration::from_secs(600);
 const CALL: Duration = Duration::from_secs(1);
 /// One question for committed offsets.
 const QUESTION: Duration = Duration::from_secs(5);
+/// Between two questions: a coordinator that moves answers at once that it is none.
+const QUESTION_PAUSE: Duration = Duration::from_secs(2);
 /// Questions for the committed offsets of a transaction that the client gave up after its commit had been asked for: as long as the broker lets a transaction live, and longer.
 const QUESTIONS_MAX: u32 = 12;
 /// First pause after a transaction that was aborted.
@@ -373,7 +375,12 @@ impl Transaction {
 
     /// What the clerk says, once. The transaction that it is about is over then.
     pub(crate) fn answer(&mut self, now_ns: u64) -> Option<Answer> {
-        let answer = self.answers.try_recv().ok().or_else(|| self.give_up(now_ns))?;
+        let answer = match self.answers.try_recv() {
+            Ok(answer) => answer,
+            Err(TryRecvError::Disconnected) if self.is_ending() || self.phase == Phase::Starting => Answer::Failed("its clerk is gone".to_owned()),
+            Err(_) => self.give_up(now_ns)?,
+        };
+        let is_renewed = self.phase == Phase::Renewing;
         (self.since_ns, self.pending) = (None, None);
         let answer = match (answer, self.begun_ns.take()) {
             (Answer::Broken(text, doubt), begun_ns) if self.renewals.take(begun_ns, self.cadence.life_ns, now_ns) => {
@@ -392,13 +399,18 @@ impl Transaction {
                 self.pause_ns = PAUSE_MIN_NS;
             }
             Answer::Aborted(_) => {
-                self.aborted += 1;
+                self.aborted += u64::from(!is_renewed);
                 self.not_before_ns = now_ns + self.pause_ns;
                 self.pause_ns = longer_pause(self.pause_ns, self.cadence.life_ns);
                 self.cuts.clear();
                 self.passed_over.append(&mut self.passed_over_later);
             }
-            Answer::Broken(..) | Answer::Failed(_) => self.phase = Phase::Failed,
+            Answer::Broken(..) => {
+                // Told now, and not again with what the new producer finds.
+                self.aborted += 1;
+                self.phase = Phase::Failed;
+            }
+            Answer::Failed(_) => self.phase = Phase::Failed,
         }
         Some(answer)
     }
@@ -598,7 +610,12 @@ impl Clerk {
             if self.sight.is_gone() {
                 break;
             }
-            let Ok(found) = consumer.committed_offsets(offsets.clone(), QUESTION) else { continue };
+            let answer = consumer.committed_offsets(offsets.clone(), QUESTION).ok();
+            // An error in the place of an offset says nothing about it.
+            let Some(found) = answer.filter(|found| found.elements().iter().all(|element| element.error().is_ok())) else {
+                thread::park_timeout(QUESTION_PAUSE);
+                continue;
+            };
             let is_there = |topic: &str, partition, offset| found.find_partition(topic, partition).is_some_and(|found| found.offset() == offset);
             let elements = offsets.elements();
             let there = elements.iter().filter(|element| is_there(element.topic(), element.partition(), element.offset())).count();

@@ -17,7 +17,7 @@ use crate::pipeline::processor::Processor;
 use crate::pipeline::sink::To;
 use crate::thread;
 
-/// Told when a command is done; the number says for how many partitions everything was finished.
+/// Told when a command is done, and whether all of it was: a drain that ends at its deadline says `false`.
 pub(crate) type Done = Sender<bool>;
 
 /// A command to a shard. Each is answered, so that the control thread and the shard shake hands in both directions.

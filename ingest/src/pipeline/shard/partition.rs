@@ -126,9 +126,9 @@ impl Partition {
         self.window.is_half_free() && self.order.is_half_free()
     }
 
-    /// Whether everything that was begun has ended.
+    /// Whether everything has ended that can: outcomes above a record that was not begun cannot be committed, and go back with it.
     pub(crate) fn is_finished(&self) -> bool {
-        self.window.open() == self.unbegun
+        self.window.open() == self.unbegun + self.outcomes.as_ref().map_or(0, Outcomes::withheld)
     }
 
     /// Opens the record at `offset`.

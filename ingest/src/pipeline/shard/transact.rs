@@ -60,6 +60,11 @@ impl Outcomes {
         self.bytes
     }
 
+    /// Outcomes that wait above the mark.
+    pub(crate) fn withheld(&self) -> u64 {
+        self.above.len() as u64
+    }
+
     /// Records without an outcome.
     pub(crate) fn unknown(&self) -> u64 {
         self.unknown.open()
@@ -348,5 +353,5 @@ impl<P: Processor> Shard<P> {
 /// Whether a partition that is given up has ended all that it began, and only a commit is wanted.
 fn is_waiting_for_a_commit(partition: &Partition) -> bool {
     let Some(outcomes) = partition.outcomes.as_ref().filter(|_| matches!(partition.phase, Phase::Draining { .. })) else { return false };
-    outcomes.unknown() == partition.unbegun && partition.window.open() > partition.unbegun
+    outcomes.unknown() == partition.unbegun && !partition.is_finished()
 }
