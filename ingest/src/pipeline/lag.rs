@@ -40,11 +40,12 @@ pub(super) fn run(topics: &[String], coordinator: &Coordinator, clock: Clock, ou
             }
             let Some(topic) = usize::try_from(placed.topic).ok().and_then(|index| topics.get(index)) else { continue };
             // Asked for each time, so that a client that is replaced is let go of.
-            let Some(consumer) = coordinator.consumer() else { break };
-            if let Ok((_, end)) = consumer.fetch_watermarks(topic, placed.partition, REQUEST_TIMEOUT) {
+            let found = coordinator.consumer().and_then(|consumer| consumer.fetch_watermarks(topic, placed.partition, REQUEST_TIMEOUT).ok());
+            if let Some((_, end)) = found {
                 placed.progress.ends_at(end, clock.now().monotonic_ns);
-                lags.push(lag(&placed, end, clock.now().wall_ns));
             }
+            // Without an answer a partition is no less behind than it was.
+            lags.extend(placed.progress.end().map(|end| lag(&placed, end, clock.now().wall_ns)));
         }
         *lock(out) = lags;
         match thread::receive(stop, ASK_EVERY) {
