@@ -68,7 +68,7 @@ impl Commits {
             let code = unsafe { sys::rd_kafka_commit_queue(self.consumer.client().native_ptr(), ptr::null(), self.answers.as_ptr(), None, ptr::null_mut()) };
             if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
                 self.pace.is_asked = false;
-                return Some(Err(KafkaError::ConsumerCommit(code.into())));
+                return answer.filter(Result::is_err).or(Some(Err(KafkaError::ConsumerCommit(code.into()))));
             }
         }
         answer

@@ -1,7 +1,7 @@
 //! The data plane: one pipeline from source topics to result and dead-letter topic.
 //!
 //! # The way of a record
-//! `source` polls the consumer and learns of partitions → `assignment` carries them to shards that `router` picks → a `shard` takes batches from its own queue and runs one execution a record with a [`Processor`] → `sink` writes results, and dead letters with a `dead_letter` reason → a delivery report closes the record in its partition's window of `offsets` → the mark is stored, and committed by the client.
+//! `source` polls the consumer and learns of partitions → `assignment` carries them to shards that `router` picks → a `shard` takes batches from its own queue and runs one execution a record with a [`Processor`] → `sink` writes results, and dead letters with a `dead_letter` reason → a delivery report closes the record in its partition's window of `offsets` → the mark is stored, and committed by the client, or under KIP-848 at the control thread's word (see `kafka::commit`).
 //!
 //! # Why no record is lost
 //! 1. *Three outcomes only.* A record ends as an acknowledged result, as an acknowledged dead letter (or, by choice, as a null value passed over), or it is not committed.
@@ -13,7 +13,7 @@
 //! 7. *A revoked partition is drained before it is given up*, within a deadline below `max.poll.interval.ms`. What is not finished then is not committed and runs again elsewhere; its late reports touch nothing.
 //! 8. *The way out is a path*: see `source`.
 //!
-//! So after a crash everything from the committed offset on runs again: at least once, and at most one commit interval of results twice, plus what finished above an execution that waits long.
+//! So after a crash everything from the committed offset on runs again: at least once, and at most one commit interval of results twice, or one drain, during which nothing is committed, plus what finished above an execution that waits long.
 //!
 //! With `delivery: transactional` it is once for readers of committed records: see `pipeline::transaction`. There an acknowledgement closes a record when its transaction is committed, and marks are committed with it instead of being stored.
 //!
@@ -24,7 +24,7 @@
 //! Its key is the source's key. Its partition has the source's number when both topics have equally many partitions: related records stay together in order, and no key is hashed (90 ns a record in librdkafka's partitioner). Otherwise the key is hashed as Kafka's own clients hash it; without a key the source's number decides.
 //!
 //! # Threads
-//! One control thread and one thread a shard, plus one that asks for lags. Shards share nothing but bounded queues, atomics that one thread writes, and mutexes that are taken when something changes for the whole pipeline.
+//! One control thread and one thread a shard, plus one that asks for lags, one that writes the log of executions where there is one, and with transactions a clerk for each shard. Shards share nothing but bounded queues, atomics that one thread writes, and mutexes that are taken when something changes for the whole pipeline.
 
 mod assignment;
 mod books;
@@ -271,7 +271,7 @@ impl Pipeline {
             }
         }
         match &*outcome {
-            None => Err(Error::ShutdownTimeout),
+            None => Err(self.health.failure().unwrap_or(Error::ShutdownTimeout)),
             Some(Err(error)) => Err(error.clone()),
             Some(Ok(())) => Ok(Report { counters: self.counters(), latency: self.latency() }),
         }

@@ -49,7 +49,7 @@ impl ResultHeaders {
 
     /// Bytes of a record's headers and framing in a request, at most. Counts what librdkafka reserves for numbers of variable length.
     pub(crate) fn bytes_max(detail: Detail, identity: &Identity, topic_bytes: usize) -> usize {
-        // Record framing at most 36 bytes, two lengths of 5 for each header, a name of 22 at most; a position has 32 bytes of digits and slashes beside the topic.
+        // Of a usual result; another one has its status besides, some 40 bytes, for which the client may cut the request in two. Record framing at most 36 bytes, two lengths of 5 for each header, a name of 22 at most; a position has 32 bytes of digits and slashes beside the topic.
         let source = 32 + topic_bytes + 32;
         match detail {
             Detail::Source => 36 + source,

@@ -1,10 +1,10 @@
 //! The control thread of a pipeline: polls the consumer, watches the shards, and walks the way out.
 //!
-//! The consumer's own queue carries rebalances, errors and answers to commits, and never a record: a record there was fetched past the shards' queues, so the pipeline stops at once.
+//! The consumer's own queue carries rebalances, errors and answers to the client's own commits (those that are asked for here have a queue of their own, see `kafka::commit`), and never a record: a record there was fetched past the shards' queues, so the pipeline stops at once.
 //!
 //! **The client is replaced** in two cases: a partition stands still (see `stuck`), or the broker does not have the group protocol that was tried first. The old one is closed in order, with the shards running, as on the way out; then every shard is put to a queue of the new one between two batches, and the group is joined again. A second standstill before the first one's partitions have moved ends the pipeline.
 //!
-//! **The way out**, always in this order: stop intake → drain → flush → commit → leave → exit. Leaving is `close_queue()` and polling until `closed()` with the shards still running, because the last revocation is served inside those polls: it drains the partitions (which includes the delivery reports), stores their marks, and the client commits them as it unassigns. Only then do the shards stop.
+//! **The way out**, always in this order: stop intake → drain → flush → commit → leave → exit. Leaving is `close_queue()` and polling until `closed()` with the shards still running, because the last revocation is served inside those polls: it drains the partitions (which includes the delivery reports), stores their marks, and the client commits them as it unassigns (with transactions they are committed as the drain ends). Only then do the shards stop.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,6 +36,27 @@ const LEAVE_RESERVE: Duration = Duration::from_secs(3);
 /// How long a static member whose name the broker still keeps for its predecessor waits before it asks again.
 const NAME_TAKEN_PAUSE_NS: u64 = 1_000_000_000;
 
+/// How long commits may be refused one after the other for the member's epoch before that counts as an error: two heartbeats of the longest interval that a broker allows (`group.consumer.max.heartbeat.interval.ms`, 15 s), each of which brings the new epoch.
+const STALE_EPOCH_LONG_NS: u64 = 30_000_000_000;
+
+/// Commits that are refused for the member's epoch.
+#[derive(Debug, Default)]
+pub(super) struct StaleEpoch {
+    /// Since when each one is.
+    since_ns: Option<u64>,
+}
+
+impl StaleEpoch {
+    /// Whether a commit with this answer, `None` when it was brought about, is left to the next one: it met a change of the group, and that has not gone on for long.
+    fn passes_over(&mut self, code: Option<ErrorCode>, now_ns: u64) -> bool {
+        if !matches!(code, Some(ErrorCode::StaleMemberEpoch | ErrorCode::AssignmentLost)) {
+            self.since_ns = None;
+            return false;
+        }
+        now_ns.saturating_sub(*self.since_ns.get_or_insert(now_ns)) < STALE_EPOCH_LONG_NS
+    }
+}
+
 /// The control thread's belongings.
 pub(super) struct Source {
     pub(super) consumer: Consumer,
@@ -56,6 +77,7 @@ pub(super) struct Source {
     pub(super) replacement: Option<(u64, Joining)>,
     /// Since when the broker keeps our name for another.
     pub(super) name_taken_ns: Option<u64>,
+    pub(super) stale: StaleEpoch,
     /// How often this client has told its statistics, and when it was seen to have last.
     pub(super) statistics: (u64, u64),
     /// Partitions for which the client was replaced, until they move.
@@ -101,13 +123,15 @@ impl Source {
         }
     }
 
-    /// Commits what is stored, where the client does not.
+    /// Commits what is stored, where the client does not. A commit that met a change of the group is left to the next one, unless that goes on for long.
     fn commit(&mut self, now_ns: u64) {
         let Some(answer) = self.consumer.commit_stored(self.health.has_partitions(), now_ns) else { return };
-        match answer.as_ref().err().and_then(KafkaError::rdkafka_error_code) {
-            Some(code @ (ErrorCode::StaleMemberEpoch | ErrorCode::AssignmentLost)) => tracing::debug!(error = %code, "commit is left to the next one"),
-            _ => self.coordinator.committed(&answer),
+        let code = answer.as_ref().err().and_then(KafkaError::rdkafka_error_code);
+        if self.stale.passes_over(code, now_ns) {
+            tracing::debug!(error = ?code, "commit is left to the next one");
+            return;
         }
+        self.coordinator.committed(&answer);
     }
 
     /// One poll of the consumer: rebalances and answers to commits are served inside; an error comes back.
@@ -258,6 +282,7 @@ impl Source {
         self.joining = joining;
         self.replaced_ns = self.clock.now().monotonic_ns;
         self.statistics = (0, 0);
+        self.stale = StaleEpoch::default();
         self.watch.forget();
         self.subscribe();
         tracing::info!(protocol = joining.name(), "the Kafka client was made anew");
@@ -318,5 +343,31 @@ impl Source {
         }
         // A thread that panicked has said so already.
         self.shards.drain(..).all(|thread| thread.join().is_ok())
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.health.fail(Error::Fatal { client: "consumer", detail: "its control thread panicked".to_owned() });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_that_meets_a_change_of_the_group_is_left_to_the_next_one_but_not_for_ever() {
+        const STALE: Option<ErrorCode> = Some(ErrorCode::StaleMemberEpoch);
+        let mut stale = StaleEpoch::default();
+        assert!(!stale.passes_over(None, 0));
+        assert!(!stale.passes_over(Some(ErrorCode::NotCoordinator), 0), "another error is told at once");
+        assert!(stale.passes_over(STALE, 5));
+        assert!(stale.passes_over(Some(ErrorCode::AssignmentLost), 4 + STALE_EPOCH_LONG_NS));
+        assert!(!stale.passes_over(STALE, 5 + STALE_EPOCH_LONG_NS));
+        assert!(!stale.passes_over(None, 6 + STALE_EPOCH_LONG_NS));
+        assert!(stale.passes_over(STALE, 7 + STALE_EPOCH_LONG_NS), "one that was brought about begins anew");
     }
 }

@@ -18,7 +18,7 @@ use super::result_headers::ResultHeaders;
 use super::shard::{self, Parts, Rules, Shard};
 use super::shared::{Alarm, Desk, Health};
 use super::sink::{self, Sink};
-use super::source::Source;
+use super::source::{Source, StaleEpoch};
 use super::stuck::Watch;
 use super::transaction::{Cadence, Transaction};
 use super::{Error, Identity, Pipeline, Settings, lag};
@@ -300,6 +300,7 @@ fn spawn<P: Processor>(assembly: Assembly<P>) -> Result<Pipeline, Error> {
         looking_since_ns: 0,
         replacement: None,
         name_taken_ns: None,
+        stale: StaleEpoch::default(),
         statistics: (0, 0),
         suspects: Vec::new(),
         replaced_ns: 0,
