@@ -228,6 +228,9 @@ impl Settings {
         if let Some(topic) = self.source_topics.iter().find(|topic| **topic == self.result_topic || **topic == self.dead_letter_topic) {
             return refuse("source_topics", topic.clone(), "topics that are neither result nor dead-letter topic");
         }
+        if self.result_topic == self.dead_letter_topic {
+            return refuse("dead_letter_topic", self.dead_letter_topic.clone(), "a topic other than the result topic");
+        }
         let positive = [
             ("shards", self.shards),
             ("executions_open_max", self.executions_open_max),
@@ -303,6 +306,13 @@ mod tests {
         let mut settings = settings();
         settings.result_topic = "a".to_owned();
         assert!(matches!(settings.check(), Err(Error::Setting { key: "source_topics", .. })));
+    }
+
+    #[test]
+    fn results_and_dead_letters_may_not_share_a_topic() {
+        let mut settings = settings();
+        settings.dead_letter_topic = settings.result_topic.clone();
+        assert!(matches!(settings.check(), Err(Error::Setting { key: "dead_letter_topic", .. })));
     }
 
     #[test]
