@@ -233,6 +233,26 @@ fn a_record_past_the_shards_stops_the_pipeline() {
     assert_eq!(cluster.committed("stray")[2], 100, "nothing of the partition is committed past it");
 }
 
+/// Their records come again: sent all the same, they would appear twice.
+#[test]
+fn results_that_wait_to_be_sent_are_forgotten_when_the_position_goes_back() {
+    let cluster = Cluster::new();
+    cluster.send(&(0..100).map(|_| (1, Some(b"{}".to_vec()))).collect::<Vec<_>>());
+    cluster.answer_late(RDKafkaApiKey::Produce, [RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR].iter(), Duration::from_secs(10));
+    let (settings, acknowledged) = cluster.settings("forgotten");
+    // So that the first result goes alone.
+    let pipeline = splice(Settings { batch_records_max: 1, ..settings });
+    await_that("the others wait behind the first one", || pipeline.counters().executions_started == 100);
+    pipeline.coordinator.consumer().expect("a client").seek(SOURCE, 1, Offset::Offset(40), PATIENCE).unwrap();
+    await_that("they are run again", || pipeline.counters().executions_started == 160);
+    let in_time = acknowledged.is_empty();
+    await_that("all is committed", || cluster.committed("forgotten")[1] == 100);
+    finish(&pipeline);
+    let results = cluster.read_all(RESULTS).len();
+    // On a machine that stood still for ten seconds the first ones had left before.
+    assert!(results == 100 || !in_time && results > 100, "{results} results");
+}
+
 #[test]
 fn a_start_waits_for_its_broker() {
     let cluster = Cluster::new();

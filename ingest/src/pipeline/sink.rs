@@ -500,6 +500,7 @@ fn lone(key: Option<&[u8]>, value: Option<&[u8]>, headers: Headers, opaque: u64)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::tests::{Cluster, DEAD, RESULTS};
 
     #[test]
     fn unknown_errors_may_pass() {
@@ -507,6 +508,29 @@ mod tests {
         assert_eq!(classify(ErrorCode::MessageTimedOut), Class::MayPass);
         assert_eq!(classify(ErrorCode::NotEnoughReplicas), Class::MayPass);
         assert_eq!(classify(ErrorCode::Unknown), Class::MayPass);
+    }
+
+    #[test]
+    fn a_full_queue_has_a_pause_of_its_own_which_ends_when_the_broker_takes_anything() {
+        let cluster = Cluster::new();
+        let options = [("bootstrap.servers", cluster.brokers()), ("queue.buffering.max.messages", "1"), ("linger.ms", "0")];
+        let options = options.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let producer = Producer::new(&crate::kafka::client::producer_config(&options, 1_000)).unwrap();
+        let to = |topic| Destination::new(&producer, topic, 1, || Lanes::new(1 << 20, 0)).unwrap();
+        let (results, dead_letters) = (to(RESULTS), to(DEAD));
+        let mut sink = Sink::new(producer, results, dead_letters, None);
+        for opaque in [7, 8] {
+            sink.send(Outgoing { to: To::Results, partition: 0, key: None, value: Some(b"{}"), headers: Headers::with_capacity(0), opaque });
+        }
+        sink.dispatch(0, &mut Vec::new());
+        assert_eq!((sink.backoff_ns, sink.room_backoff_ns), (BACKOFF_MIN_NS, 2 * BACKOFF_MIN_NS));
+        sink.back_off(ErrorCode::NotEnoughReplicas);
+        assert_eq!((sink.backoff_ns, sink.room_backoff_ns), (2 * BACKOFF_MIN_NS, 2 * BACKOFF_MIN_NS));
+        let (mut acknowledged, mut spent) = (Vec::new(), ResultHeaders::new(crate::pipeline::ResultHeaders::Source, "d"));
+        while acknowledged.is_empty() {
+            sink.reports(Duration::from_millis(100), 0, &mut acknowledged, &mut Vec::new(), &mut spent, |_| Some(crate::pipeline::Class::Succeeded));
+        }
+        assert_eq!((acknowledged, sink.room_backoff_ns), (vec![7], BACKOFF_MIN_NS));
     }
 
     #[test]
