@@ -286,7 +286,7 @@ impl World {
                 let before = self.broker.committed[place];
                 self.broker.committed[place] = Some(offset);
                 self.check_mark(partition, offset, "committed");
-                if before.is_some_and(|before| offset < before) && !self.ledger.may_go_back[place] {
+                if before.is_some_and(|before| offset < before) && !self.ledger.gone_back[place].iter().any(|to| *to <= offset) {
                     self.violate(|| format!("the committed offset of partition {partition} goes back from {before:?} to {offset}"));
                 }
             }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Evidence that the simulation can fail: puts one deliberate bug after the other into a copy of the service's sources and tells after how many seeds each is found.
 #
-#   tests/simulation/bugs.sh [--check] [--seeds N] [NAME…]     default: all of tests/data/simulation/bugs, 2,000 seeds each
+#   tests/simulation/bugs.sh [--check] [--seeds N] [NAME…]     default: all of tests/data/simulation/bugs, 2,000 seeds each, or as many as the bug's line `seeds: N` says
 #
 #   --check   only says whether every bug still applies to the sources
 #
@@ -11,7 +11,7 @@ set -uo pipefail
 ROOT=$(cd "$(dirname "$0")/../.." && pwd)
 BUGS=$ROOT/tests/data/simulation/bugs
 CARGO=${CARGO:-cargo}
-seeds=2000 check= names=()
+seeds= check= names=()
 while (($# > 0)); do
   case $1 in
     --check) check=yes ;;
@@ -51,10 +51,12 @@ for name in "${names[@]}"; do
     continue
   fi
   # One thread, so that the number of seeds is the same on every machine.
-  "$ROOT/target/release/simulate" --seeds "$seeds" --threads 1 --until-found >"$scratch/line" 2>"$scratch/told"
+  its=${seeds:-$(sed -n 's/^seeds: //p' "$BUGS/$name.patch" | head -1)}
+  its=${its:-2000}
+  "$ROOT/target/release/simulate" --seeds "$its" --threads 1 --until-found >"$scratch/line" 2>"$scratch/told"
   found=$(sed -n 's/.*"seeds":\([0-9]*\),"violations":1.*/\1/p' "$scratch/line")
-  [[ -n $found ]] || { echo "bugs.sh: $name is not found in $seeds seeds" >&2; code=1; }
+  [[ -n $found ]] || { echo "bugs.sh: $name is not found in $its seeds" >&2; code=1; }
   by=$(sed -n 's/^seed [0-9]*: //p' "$scratch/told" | head -1 | tr '|' '/' | cut -c1-120)
-  printf '| %s | %s | %s | %s |\n' "$name" "$(head -1 "$BUGS/$name.patch")" "${found:-not in $seeds}" "${by:-}"
+  printf '| %s | %s | %s | %s |\n' "$name" "$(head -1 "$BUGS/$name.patch")" "${found:-not in $its}" "${by:-}"
 done
 exit $code

@@ -84,6 +84,8 @@ pub(crate) struct ConsumerState {
     pub(crate) events: VecDeque<Event>,
     pub(crate) is_lost: bool,
     pub(crate) is_closed: bool,
+    /// Whether a partition of it was made to deliver nothing.
+    pub(crate) was_stalled: bool,
     /// When the application took the last decision of the group up.
     pub(crate) decided_ns: u64,
     commit_interval_ns: u64,
@@ -133,6 +135,7 @@ impl World {
             events: VecDeque::new(),
             is_lost: false,
             is_closed: false,
+            was_stalled: false,
             decided_ns: 0,
             commit_interval_ns,
             generation: -1,
@@ -340,6 +343,7 @@ impl World {
             (toppar.is_assigned, toppar.is_stalled, toppar.version) = (true, false, toppar.version + 1);
             (toppar.stored, toppar.committed, toppar.taken_to, toppar.ahead) = (None, None, None, 0);
             (toppar.fetch_from, toppar.is_fetching) = (start.unwrap_or(otherwise), false);
+            self.ledger.gone_back[number].clear();
             self.ledger.assignments += 1;
             let assignment = self.ledger.assignments;
             self.ledger.assignment_of.insert((instance, partition), assignment);
@@ -438,12 +442,10 @@ impl World {
     pub(crate) fn go_back(&mut self, consumer: usize, partition: i32, to: i64) {
         let instance = self.consumers[consumer].instance;
         let toppar = &mut self.consumers[consumer].toppars[place(partition)];
-        if !toppar.is_assigned || toppar.taken_to.is_none_or(|taken| taken <= to) {
-            return;
-        }
+        let Some(taken_to) = toppar.taken_to.filter(|taken| toppar.is_assigned && *taken > to) else { return };
         (toppar.version, toppar.ahead, toppar.is_fetching, toppar.fetch_from) = (toppar.version + 1, 0, false, to);
         toppar.taken_to = Some(to);
-        self.ledger.may_go_back[place(partition)] = true;
+        self.ledger.goes_back(place(partition), to, taken_to);
         self.ledger.assignments += 1;
         let assignment = self.ledger.assignments;
         self.ledger.disordered.insert((assignment, partition));
@@ -469,6 +471,7 @@ impl World {
         } else {
             toppar.is_stalled = true;
         }
+        self.consumers[consumer].was_stalled = true;
         self.note(|| format!("consumer {consumer}: {partition} delivers nothing any more"));
     }
 

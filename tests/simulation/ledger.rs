@@ -20,8 +20,12 @@ pub(crate) struct Ledger {
     pub(crate) assignments: u64,
     /// By instance and partition: the assignment that is in force.
     pub(crate) assignment_of: HashMap<(usize, i32), u64>,
-    /// By partition: its log was cut, so commits may go back.
-    pub(crate) may_go_back: Vec<bool>,
+    /// By partition: where its position went back to in the assignment that is in force, oldest first; the committed offset may follow once to each.
+    pub(crate) gone_back: Vec<Vec<i64>>,
+    /// By partition: its position went back at some time.
+    went_back: Vec<bool>,
+    /// By partition and offset: how often a record was taken again because its position went back, and may have one more outcome.
+    taken_again: HashMap<(usize, i64), u32>,
     /// By partition: everything before this place in the log is finished.
     finished_to: Vec<usize>,
     /// By partition: how far that was when it was looked at, and since when.
@@ -48,7 +52,9 @@ impl Ledger {
         Self {
             assignments: 0,
             assignment_of: HashMap::new(),
-            may_go_back: vec![false; partitions],
+            gone_back: vec![Vec::new(); partitions],
+            went_back: vec![false; partitions],
+            taken_again: HashMap::new(),
             finished_to: vec![0; partitions],
             moved: vec![(0, 0); partitions],
             last: HashMap::new(),
@@ -66,6 +72,24 @@ impl Ledger {
     /// Records up to which everything is finished, all partitions together.
     pub(crate) fn finished(&self) -> usize {
         self.finished_to.iter().sum()
+    }
+
+    /// The position of a partition goes back from `taken_to` to `to`.
+    pub(crate) fn goes_back(&mut self, place: usize, to: i64, taken_to: i64) {
+        self.gone_back[place].push(to);
+        self.went_back[place] = true;
+        for offset in to..taken_to {
+            *self.taken_again.entry((place, offset)).or_default() += 1;
+        }
+    }
+
+    /// Whether a record may have one more outcome, which is used up by that.
+    fn may_come_again(&mut self, place: usize, offset: i64) -> bool {
+        self.taken_again.get_mut(&(place, offset)).is_some_and(|times| {
+            let may = *times > 0;
+            *times = times.saturating_sub(1);
+            may
+        })
     }
 
     fn check_order(&mut self, instance: usize, sent: &Sent, (partition, offset): (i32, i64), order: Vec<u8>) -> Result<(), String> {
@@ -134,8 +158,8 @@ impl World {
         starved
     }
 
-    /// What is still owed: partitions whose records are not all finished and committed.
-    pub(crate) fn owed(&mut self) -> Vec<String> {
+    /// What is still owed: partitions whose records are not all finished and committed. At the end `is_over`, and a position that went back may have taken the commit with it, and what runs again was cut short by the shutdown.
+    pub(crate) fn owed(&mut self, is_over: bool) -> Vec<String> {
         let mut owed = Vec::new();
         for place in 0..self.broker.logs.len() {
             let open = self.first_open(place);
@@ -143,7 +167,9 @@ impl World {
             let committed = self.broker.committed[place];
             if let Some(open) = open {
                 owed.push(format!("record {place}/{open} is not finished"));
-            } else if let Some(last) = last.filter(|last| committed.is_none_or(|committed| committed <= *last)) {
+            } else if let Some(last) = last.filter(|last| committed.is_none_or(|committed| committed <= *last))
+                && !(is_over && self.ledger.went_back[place])
+            {
                 owed.push(format!("partition {place} is committed to {committed:?} only, its last record is {last}"));
             }
         }
@@ -169,7 +195,7 @@ impl World {
             Target::DeadLetters => entry.dead_letters += 1,
         }
         let record = std::rc::Rc::clone(&entry.record);
-        if is_again && self.plan.is_transactional && !self.ledger.may_go_back[place] {
+        if is_again && self.plan.is_transactional && !self.ledger.may_come_again(place, offset) {
             self.violate(|| format!("{partition}/{offset} has a second outcome that is committed"));
         }
         if let Err(wrong) = workflow::check(&record, sent, &self.plan) {
@@ -189,42 +215,60 @@ impl World {
         self.note(|| format!("broker: {} records and {offsets:?} are committed", records.len()));
         self.ledger.transactions += 1;
         let mut outcomes: BTreeMap<(i32, i64), u32> = BTreeMap::new();
+        for position in records.iter().filter_map(|sent| sent.source(&self.plan)) {
+            *outcomes.entry(position).or_default() += 1;
+        }
+        let wrong: Vec<_> = offsets.iter().filter_map(|(&partition, &mark)| self.check_outcomes(partition, mark, &mut outcomes).err()).collect();
         for sent in records {
             self.written(instance, sent);
-            let Some((partition, offset)) = sent.source(&self.plan) else { continue };
-            *outcomes.entry((partition, offset)).or_default() += 1;
-            self.check_committed_order(sent, partition, offset);
+            if let Some((partition, offset)) = sent.source(&self.plan) {
+                self.check_committed_order(sent, partition, offset);
+            }
         }
+        wrong.into_iter().for_each(|wrong| self.violate(|| wrong));
         for (&partition, &mark) in offsets {
-            let place = usize::try_from(partition).expect("partitions count from 0");
-            let from = self.broker.committed[place].unwrap_or(self.broker.logs[place].start);
-            self.broker.committed[place] = Some(mark);
             self.check_mark(partition, mark, "committed");
-            if self.ledger.may_go_back[place] {
-                outcomes.retain(|(its, _), _| *its != partition);
-                continue;
-            }
-            if mark < from {
-                self.violate(|| format!("the committed offset of partition {partition} goes back from {from} to {mark}"));
-            }
-            let between = self.broker.logs[place].entries.iter().filter(|entry| (from..mark).contains(&entry.record.offset));
-            let wanted: Vec<_> = between.map(|entry| (entry.record.offset, entry.record.value.is_none() && self.plan.on_null == OnNull::Skip)).collect();
-            for (offset, is_passed_over) in wanted {
-                let found = outcomes.remove(&(partition, offset)).unwrap_or(0);
-                if found != u32::from(!is_passed_over) {
-                    self.violate(|| format!("a transaction from {from} to {mark} of partition {partition} has {found} outcomes of record {offset}"));
-                }
-            }
         }
-        outcomes.retain(|(partition, _), _| !usize::try_from(*partition).is_ok_and(|place| self.ledger.may_go_back[place]));
         if let Some((partition, offset)) = outcomes.into_keys().next() {
             self.violate(|| format!("a transaction has the outcome of {partition}/{offset}, which lies outside of its offsets {offsets:?}"));
         }
     }
 
+    /// Takes the outcomes of a partition out of those of a transaction that commits it to `mark`: those from its committed offset on, or from where its position went back to.
+    fn check_outcomes(&mut self, partition: i32, mark: i64, outcomes: &mut BTreeMap<(i32, i64), u32>) -> Result<(), String> {
+        let place = usize::try_from(partition).expect("partitions count from 0");
+        let log = &self.broker.logs[place];
+        let committed = self.broker.committed[place].unwrap_or(log.start);
+        let passes_over = self.plan.on_null == OnNull::Skip;
+        let check = |from: i64| {
+            if mark < from {
+                return Err(format!("the committed offset of partition {partition} goes back from {from} to {mark}"));
+            }
+            for entry in log.entries.iter().filter(|entry| (from..mark).contains(&entry.record.offset)) {
+                let offset = entry.record.offset;
+                let found = outcomes.get(&(partition, offset)).copied().unwrap_or(0);
+                if found != u32::from(!(passes_over && entry.record.value.is_none())) {
+                    return Err(format!("a transaction from {from} to {mark} of partition {partition} has {found} outcomes of record {offset}"));
+                }
+            }
+            let below = outcomes.range((partition, i64::MIN)..(partition, from)).next();
+            below.map_or(Ok(from), |((_, offset), _)| Err(format!("a transaction from {from} on of partition {partition} has the outcome of {offset}")))
+        };
+        let gone_back = &mut self.ledger.gone_back[place];
+        let back = gone_back.iter().position(|to| *to < committed && check(*to).is_ok());
+        let from = check(committed).or_else(|wrong| back.map(|back| gone_back[back]).ok_or(wrong));
+        self.broker.committed[place] = Some(mark);
+        let from = from?;
+        if from < committed {
+            gone_back.drain(..=back.unwrap_or(0));
+            self.ledger.committed_to.retain(|(its, _), last| *its != partition || *last < from);
+        }
+        outcomes.retain(|(its, offset), _| *its != partition || !(from..mark).contains(offset));
+        Ok(())
+    }
+
     fn check_committed_order(&mut self, sent: &Sent, partition: i32, offset: i64) {
-        let may_go_back = usize::try_from(partition).is_ok_and(|place| self.ledger.may_go_back[place]);
-        if sent.target != Target::Results || may_go_back {
+        if sent.target != Target::Results {
             return;
         }
         let last = self.ledger.committed_to.insert((partition, sent.partition), offset);

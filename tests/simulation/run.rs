@@ -142,7 +142,7 @@ impl Run {
                 if with(|world| world.broker.written() < world.plan.records) {
                     continue;
                 }
-                let owed = with(World::owed);
+                let owed = with(|world| world.owed(false));
                 if owed.is_empty() {
                     leave_until_ns = self.leave();
                     continue;
@@ -235,6 +235,12 @@ impl Run {
             Some(Err(error @ (Error::StrayRecord { .. } | Error::Shard { .. } | Error::Rebalance(_)))) => {
                 with(|world| world.violate(|| format!("instance {instance} stopped: {error}")));
             }
+            // A client that was made anew and that nothing has befallen delivers.
+            Some(Err(error @ Error::Stuck { .. })) => with(|world| {
+                if !world.consumers.iter().rfind(|consumer| consumer.instance == instance).is_some_and(|consumer| consumer.was_stalled) {
+                    world.violate(|| format!("instance {instance} stopped: {error}"));
+                }
+            }),
             // The refusal began before the calm, and nothing was written since that would have ended it.
             Some(Err(Error::TopicRefused { .. } | Error::Fatal { .. })) => {}
             Some(Ok(_)) => self.in_order.push(instance),
@@ -279,10 +285,8 @@ impl Run {
             if !alive.is_empty() {
                 world.violate(|| format!("instances {alive:?} do not end"));
             }
-            // A position that went back may have taken the commit with it, and what runs again was cut short by the shutdown.
-            let went_back = world.ledger.may_go_back.contains(&true);
-            let owed = world.owed();
-            if !owed.is_empty() && !went_back {
+            let owed = world.owed(true);
+            if !owed.is_empty() {
                 world.violate(|| format!("owed at the end: {}", owed.join("; ")));
             }
         });

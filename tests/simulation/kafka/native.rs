@@ -38,7 +38,8 @@ impl<C: ConsumerContext> FromClientConfigAndContext<C> for BaseConsumer<C> {
     fn from_config_and_context(config: &ClientConfig, context: C) -> KafkaResult<Self> {
         let interval_ms: u64 = config.get("auto.commit.interval.ms").and_then(|text| text.parse().ok()).expect("the service sets it");
         assert_eq!(config.get("enable.auto.offset.store"), Some("false"), "the service stores marks itself");
-        let is_read_committed = config.get("isolation.level") == Some("read_committed");
+        // The client reads committed records unless told otherwise.
+        let is_read_committed = config.get("isolation.level") != Some("read_uncommitted");
         let id = with(|world| world.add_consumer(interval_ms * 1_000_000));
         if let Some(interval_ms) = config.get("statistics.interval.ms").and_then(|text| text.parse::<u64>().ok()) {
             with(|world| world.tell_statistics(id, interval_ms * 1_000_000));
