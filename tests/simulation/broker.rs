@@ -142,7 +142,7 @@ impl World {
         let fresh = self.broker.last_member + 1;
         let id = member.unwrap_or(fresh);
         self.broker.last_member = self.broker.last_member.max(id);
-        self.consumers[consumer].member = Some(id);
+        self.consumers[consumer].joins_as(id);
         self.note(|| format!("broker: member {id} of consumer {consumer} joins with {owned:?}"));
         if self.broker.round != Round::Preparing {
             self.prepare_round();

@@ -81,6 +81,8 @@ pub(crate) enum Event {
 pub(crate) struct ConsumerState {
     pub(crate) instance: usize,
     pub(crate) member: Option<u64>,
+    /// Its name from a generation that it was not in: it asks to be in the next one under it, or leaves under it.
+    former: Option<u64>,
     pub(crate) events: VecDeque<Event>,
     pub(crate) is_lost: bool,
     pub(crate) is_closed: bool,
@@ -112,6 +114,13 @@ fn place(partition: i32) -> usize {
     usize::try_from(partition).expect("partitions count from 0")
 }
 
+impl ConsumerState {
+    /// The broker has taken the member up under this name.
+    pub(crate) fn joins_as(&mut self, member: u64) {
+        (self.member, self.former) = (Some(member), None);
+    }
+}
+
 impl World {
     pub(crate) fn add_consumer(&mut self, commit_interval_ns: u64) -> usize {
         let toppar = || Toppar {
@@ -132,6 +141,7 @@ impl World {
         self.consumers.push(ConsumerState {
             instance,
             member: None,
+            former: None,
             events: VecDeque::new(),
             is_lost: false,
             is_closed: false,
@@ -213,7 +223,7 @@ impl World {
         }
         if state.is_closing {
             state.is_closed = true;
-            if let Some(member) = state.member.take() {
+            if let Some(member) = state.member.take().or(state.former.take()) {
                 let delay_ns = self.arrival_ns(consumer);
                 self.after(delay_ns, move |world| world.broker_leave(member, "it said so"));
             }
@@ -222,7 +232,7 @@ impl World {
         if state.is_subscribed && state.wants_join && !state.is_joining {
             state.wants_join = false;
             state.is_joining = true;
-            let (member, owned) = (state.member, state.owned.clone());
+            let (member, owned) = (state.member.or(state.former), state.owned.clone());
             self.send_join(consumer, member, owned);
         }
     }
@@ -257,11 +267,16 @@ impl World {
 
     /// The broker does not know the member.
     pub(crate) fn consumer_is_unknown(&mut self, consumer: usize, member: Option<u64>) {
+        self.lose_place(consumer, member, None);
+    }
+
+    /// The member has no place in the group any more; what it may still call itself.
+    fn lose_place(&mut self, consumer: usize, member: Option<u64>, former: Option<u64>) {
         let state = &mut self.consumers[consumer];
-        if self.instances[state.instance].is_dead || state.member != member || state.is_closed {
+        if self.instances[state.instance].is_dead || state.member.or(state.former) != member || state.is_closed {
             return;
         }
-        (state.member, state.is_joining, state.wants_join) = (None, false, true);
+        (state.member, state.former, state.is_joining, state.wants_join) = (None, former, false, true);
         state.is_lost = !state.owned.is_empty() || state.toppars.iter().any(|toppar| toppar.is_assigned);
         self.note(|| format!("consumer {consumer}: no member any more"));
         self.advance(consumer);
@@ -703,7 +718,9 @@ impl World {
                 (state.heard_ns, state.wants_join) = (now_ns, true);
                 self.advance(consumer);
             }
-            Answer::IllegalGeneration | Answer::UnknownMember => self.consumer_is_unknown(consumer, Some(member)),
+            // The client keeps its name.
+            Answer::IllegalGeneration => self.lose_place(consumer, Some(member), Some(member)),
+            Answer::UnknownMember => self.consumer_is_unknown(consumer, Some(member)),
         }
     }
 }
