@@ -93,7 +93,6 @@ impl Stand {
             result_topic: RESULTS.to_owned(),
             dead_letter_topic: DEAD_LETTERS.to_owned(),
             shards,
-            pin_threads: false,
             // Executions that wait are given up at the end.
             drain_timeout: Duration::from_millis(200),
             shutdown_timeout: Duration::from_secs(5),

@@ -251,7 +251,6 @@ impl<'s> Bench<'s> {
             dead_letter_topic: format!("{}-dead-letters", self.source),
             shards: self.settings.shards,
             profile: self.settings.profile,
-            pin_threads: false,
             ..pipeline::Settings::default()
         }
     }

@@ -180,8 +180,85 @@ pub(crate) fn processors() -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Debug;
+
     use super::*;
+    use crate::config::Layers;
     use crate::error::{EXIT_CONFIG, EXIT_SURROUNDINGS};
+
+    /// Every setting that a pipeline has a default for, by its name.
+    fn defaults(settings: Settings) -> Vec<(&'static str, String)> {
+        // What is new among the settings does not compile until it is here.
+        let Settings {
+            name: _,
+            client_options: _,
+            source_topics: _,
+            result_topic: _,
+            dead_letter_topic: _,
+            shards: _,
+            audit: _,
+            on_failure,
+            on_null,
+            ordering,
+            deferred_records_max,
+            result_headers,
+            delivery,
+            transaction_interval,
+            transaction_records_max,
+            profile,
+            logging,
+            executions_open_max,
+            window_records_max,
+            batch_records_max,
+            in_flight_max,
+            group_protocol,
+            startup_timeout,
+            stuck_timeout,
+            drain_timeout,
+            shutdown_timeout,
+            result_topic_error_timeout,
+            panics_per_minute_max,
+            memory_limit,
+            pin_threads,
+            learned_shapes,
+        } = settings;
+        let values: Vec<(&str, &dyn Debug)> = vec![
+            ("on_failure", &on_failure),
+            ("on_null", &on_null),
+            ("ordering", &ordering),
+            ("deferred_records_max", &deferred_records_max),
+            ("result_headers", &result_headers),
+            ("delivery", &delivery),
+            ("transaction_interval", &transaction_interval),
+            ("transaction_records_max", &transaction_records_max),
+            ("profile", &profile),
+            ("logging", &logging),
+            ("executions_open_max", &executions_open_max),
+            ("window_records_max", &window_records_max),
+            ("batch_records_max", &batch_records_max),
+            ("in_flight_max", &in_flight_max),
+            ("group_protocol", &group_protocol),
+            ("startup_timeout", &startup_timeout),
+            ("stuck_timeout", &stuck_timeout),
+            ("drain_timeout", &drain_timeout),
+            ("shutdown_timeout", &shutdown_timeout),
+            ("result_topic_error_timeout", &result_topic_error_timeout),
+            ("panics_per_minute_max", &panics_per_minute_max),
+            ("memory_limit", &memory_limit),
+            ("pin_threads", &pin_threads),
+            ("learned_shapes", &learned_shapes),
+        ];
+        values.into_iter().map(|(name, value)| (name, format!("{value:?}"))).collect()
+    }
+
+    #[test]
+    fn a_pipeline_that_sets_nothing_has_the_default_settings() {
+        let pipeline = "pipelines: [{name: p, definition: p.asl.json, source_topics: [in], result_topic: out, dead_letter_topic: dead}]";
+        let config = config::load(&Layers { file: Some(("a.yaml", pipeline)), ..Layers::default() }).expect("valid").config;
+        let settings = settings(&config, &config.pipelines[0]);
+        assert_eq!(settings.shards, processors());
+        assert_eq!(defaults(settings), defaults(Settings::default()));
+    }
 
     #[test]
     fn too_many_panics_end_the_process_as_failed_surroundings_do_and_settings_as_a_bad_configuration() {

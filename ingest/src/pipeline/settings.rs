@@ -109,7 +109,7 @@ pub struct Settings {
     pub result_topic: String,
     /// Where records go that cannot be run.
     pub dead_letter_topic: String,
-    /// Pinned threads that execute; each owns whole partitions.
+    /// Threads that execute; each owns whole partitions.
     pub shards: u32,
     /// What becomes of failed executions.
     pub on_failure: OnFailure,
@@ -172,6 +172,7 @@ impl fmt::Debug for Settings {
 }
 
 impl Default for Settings {
+    /// The values of `configs/default.yaml`, but for one shard; names and topics are empty.
     fn default() -> Self {
         Self {
             name: String::new(),
@@ -197,12 +198,12 @@ impl Default for Settings {
             group_protocol: GroupProtocol::Classic,
             startup_timeout: Duration::from_secs(120),
             stuck_timeout: Duration::from_secs(60),
-            drain_timeout: Duration::from_secs(30),
+            drain_timeout: Duration::from_secs(10),
             shutdown_timeout: Duration::from_secs(30),
             result_topic_error_timeout: Duration::from_secs(60),
             panics_per_minute_max: 10,
             memory_limit: None,
-            pin_threads: true,
+            pin_threads: false,
             learned_shapes: true,
             audit: None,
         }
@@ -295,9 +296,9 @@ mod tests {
     #[test]
     fn a_drain_must_end_before_the_group_gives_the_member_up() {
         let mut settings = settings();
-        settings.client_options = vec![("max.poll.interval.ms".to_owned(), "30000".to_owned())];
+        settings.client_options = vec![("max.poll.interval.ms".to_owned(), "14999".to_owned())];
         assert!(matches!(settings.check(), Err(Error::Setting { key: "drain_timeout", .. })));
-        settings.drain_timeout = Duration::from_secs(25);
+        settings.drain_timeout = Duration::from_millis(9_999);
         assert!(settings.check().is_ok());
     }
 

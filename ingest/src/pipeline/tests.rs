@@ -92,7 +92,6 @@ impl Cluster {
             shards: 2,
             drain_timeout: PATIENCE / 4,
             shutdown_timeout: PATIENCE / 2,
-            pin_threads: false,
             audit: Some(audit),
             ..Settings::default()
         };

@@ -154,7 +154,6 @@ impl Stand {
             // Generator, mock broker and client threads want the other half.
             shards: (processors() / 2).clamp(1, 8),
             shutdown_timeout: SHUTDOWN_TIMEOUT,
-            pin_threads: false,
             audit: Some(sender),
             ..Settings::default()
         };
