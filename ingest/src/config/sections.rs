@@ -8,7 +8,8 @@ use expressway_engine::history::Level;
 
 use super::kafka::Kafka;
 use super::section::Section;
-use crate::pipeline::{Delivery, Destination, Logging, Ordering, ResultHeaders};
+use super::unit::display_duration;
+use crate::pipeline::{DRAIN_MARGIN, Delivery, Destination, Logging, Ordering, ResultHeaders, drain_timeout_max};
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone)]
@@ -203,12 +204,6 @@ pub enum OnNull {
     Skip,
 }
 
-/// librdkafka's default for `max.poll.interval.ms`.
-const MAX_POLL_INTERVAL: Duration = Duration::from_mins(5);
-
-/// What must remain of `max.poll.interval.ms` after the longest drain, for the hand-over itself.
-const DRAIN_MARGIN: Duration = Duration::from_secs(10);
-
 impl Config {
     /// Reads every section, collecting what is wrong through the cursor.
     pub(crate) fn read(root: &Section<'_>) -> Self {
@@ -240,14 +235,10 @@ impl Service {
         let second = Duration::from_secs(1);
         let day = Duration::from_hours(24);
         let drain_timeout = section.duration("drain_timeout", Duration::from_millis(100)..=day);
-        let option = kafka.client_options.iter().find(|(name, _)| name == "max.poll.interval.ms");
-        let max_poll_interval = option.and_then(|(_, value)| value.parse().ok()).map_or(MAX_POLL_INTERVAL, Duration::from_millis);
-        if drain_timeout + DRAIN_MARGIN > max_poll_interval {
-            let limit = super::unit::display_duration(max_poll_interval.saturating_sub(DRAIN_MARGIN));
-            section.fault(
-                "drain_timeout",
-                format!("a drain must end {} before max.poll.interval.ms, so at most {limit} is allowed", super::unit::display_duration(DRAIN_MARGIN)),
-            );
+        let drain_timeout_max = drain_timeout_max(&kafka.client_options);
+        if drain_timeout > drain_timeout_max {
+            let (margin, limit) = (display_duration(DRAIN_MARGIN), display_duration(drain_timeout_max));
+            section.fault("drain_timeout", format!("a drain must end {margin} before max.poll.interval.ms, so at most {limit} is allowed"));
         }
         Self {
             shards: section.count("shards", 0..=256),

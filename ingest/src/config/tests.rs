@@ -290,8 +290,8 @@ fn options_that_the_service_owns_are_refused() {
 
 #[test]
 fn impossible_combinations_are_refused() {
-    refused("service: {drain_timeout: 5m}", &["service.drain_timeout", "at most 290s"]);
-    refused("service: {drain_timeout: 30s}\nkafka: {client_options: {max.poll.interval.ms: 35000}}", &["at most 25s"]);
+    refused("service: {drain_timeout: 5m}", &["service.drain_timeout", "must end 5s before", "at most 295s"]);
+    refused("service: {drain_timeout: 31s}\nkafka: {client_options: {max.poll.interval.ms: 35000}}", &["at most 30s"]);
     refused(&PIPELINE.replace("results", "heartbeats"), &["result_topic", "feed itself"]);
     refused(&PIPELINE.replace("dead-letters", "results"), &["must differ"]);
     refused(&PIPELINE.replace("[heartbeats]", "['a b']"), &["a b", "letters, digits"]);
@@ -490,7 +490,7 @@ fn every_number_is_taken_at_its_bounds_and_refused_past_them() {
 #[test]
 fn durations_and_sizes_are_taken_at_their_bounds_and_refused_past_them() {
     for (key, at, past) in [
-        ("service.drain_timeout", ["100ms", "290s"], ["99ms", "291s"]),
+        ("service.drain_timeout", ["100ms", "295s"], ["99ms", "296s"]),
         ("service.shutdown_timeout", ["1s", "24h"], ["999ms", "86401s"]),
         ("service.result_topic_error_timeout", ["1s", "1d"], ["999ms", "86401s"]),
         ("service.memory_limit", ["64MiB", "1024GiB"], ["67108863B", "63MiB"]),

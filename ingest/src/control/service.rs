@@ -267,7 +267,7 @@ mod tests {
             (panics.exit_code(), panics.sentence().as_str()),
             (EXIT_SURROUNDINGS, "pipeline heartbeat: 11 panics within a minute, the last: index out of bounds")
         );
-        let setting = operating("heartbeat", pipeline::Error::Setting { key: "shards", found: "0".to_owned(), allowed: "1 or more" });
+        let setting = operating("heartbeat", pipeline::Error::Setting { key: "shards", found: "0".to_owned(), allowed: "1 or more".to_owned() });
         assert_eq!(setting.exit_code(), EXIT_CONFIG);
     }
 }

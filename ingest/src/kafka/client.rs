@@ -25,7 +25,7 @@ const FIXED: &[(&str, &str)] =
 pub(crate) const BATCH_BYTES: u64 = 1_000_000;
 
 /// How long a transaction may live at most, unless `transaction.timeout.ms` says otherwise; see [`transaction_timeout_ms`].
-const TRANSACTION_TIMEOUT_MAX_MS: u64 = 15_000;
+pub(crate) const TRANSACTION_TIMEOUT_MAX_MS: u64 = 15_000;
 /// The least that a transaction may live: it is open for up to half of that, and reports and commit need the rest on a machine that is busy. With a second or two a pipeline was seen to go round, each of its transactions fenced for its age. The client itself takes 1 s.
 pub(crate) const TRANSACTION_TIMEOUT_MIN_MS: u64 = 3_000;
 

@@ -17,7 +17,7 @@ pub enum Error {
         /// What was found.
         found: String,
         /// What is allowed.
-        allowed: &'static str,
+        allowed: String,
     },
     /// A client option that would take away the delivery guarantee.
     ClientOption {

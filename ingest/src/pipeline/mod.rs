@@ -85,7 +85,7 @@ pub(crate) use self::error::without_value;
 pub use self::event_log::{Destination, Listener, Log, Logging};
 pub use self::lag::PartitionLag;
 pub use self::processor::{Engine, Processor, Splice};
-pub(crate) use self::settings::IN_FLIGHT_MAX;
+pub(crate) use self::settings::{DRAIN_MARGIN, IN_FLIGHT_MAX, drain_timeout_max};
 pub use self::settings::{Delivery, OnFailure, OnNull, Ordering, ResultHeaders, Settings};
 pub(crate) use self::shard::{seed_of, write_failure};
 pub use self::shared::Readiness;

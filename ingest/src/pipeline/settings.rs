@@ -213,16 +213,20 @@ impl Default for Settings {
 /// The default of `in_flight_max`. At 50,000 the same run took up to 1.4 times the processor time.
 pub(crate) const IN_FLIGHT_MAX: u32 = 10_000;
 /// How far below `max.poll.interval.ms` the drain's deadline has to lie: the shards' answers, the final commit and the client's own bookkeeping need their time too.
-const DRAIN_MARGIN: Duration = Duration::from_secs(5);
+pub(crate) const DRAIN_MARGIN: Duration = Duration::from_secs(5);
 /// How far above `transaction.timeout.ms` the client lets `socket.timeout.ms` lie: it refuses another one without naming what the first is when it is not set.
 const SOCKET_MARGIN_MS: u128 = 100;
 /// librdkafka's default for `max.poll.interval.ms`.
 const MAX_POLL_INTERVAL_MS: u64 = 300_000;
 
+/// The longest drain that a client with these options leaves time for.
+pub(crate) fn drain_timeout_max(client_options: &[(String, String)]) -> Duration {
+    Duration::from_millis(client::number_option(client_options, "max.poll.interval.ms", MAX_POLL_INTERVAL_MS)).saturating_sub(DRAIN_MARGIN)
+}
+
 impl Settings {
     /// Refuses combinations that cannot work.
     pub(super) fn check(&self) -> Result<(), Error> {
-        let refuse = |key: &'static str, found: String, allowed: &'static str| Err(Error::Setting { key, found, allowed });
         if self.source_topics.is_empty() {
             return refuse("source_topics", "none".to_owned(), "at least one topic");
         }
@@ -256,7 +260,7 @@ impl Settings {
         let life = Duration::from_millis(client::transaction_timeout_ms(&self.client_options));
         if self.is_transactional() && life < Duration::from_millis(client::TRANSACTION_TIMEOUT_MIN_MS) {
             let found = format!("a transaction.timeout.ms of {}", life.as_millis());
-            return refuse("client_options", found, "a transaction.timeout.ms of 3000 or more");
+            return refuse("client_options", found, format!("a transaction.timeout.ms of {} or more", client::TRANSACTION_TIMEOUT_MIN_MS));
         }
         if self.is_transactional() && self.transaction_interval * 2 > life {
             let found = format!("{:?} with a transaction.timeout.ms of {}", self.transaction_interval, life.as_millis());
@@ -265,16 +269,15 @@ impl Settings {
         let socket_ms = client::number_option(&self.client_options, "socket.timeout.ms", 0);
         if self.is_transactional() && u128::from(socket_ms) > life.as_millis() + SOCKET_MARGIN_MS {
             let found = format!("a socket.timeout.ms of {socket_ms} with a transaction.timeout.ms of {}", life.as_millis());
-            return refuse(
-                "client_options",
-                found,
-                "a transaction.timeout.ms (a session, at most 15000, unless set) that is at most 100 below socket.timeout.ms",
-            );
+            let unset_max = client::TRANSACTION_TIMEOUT_MAX_MS;
+            let allowed =
+                format!("a transaction.timeout.ms (a session, at most {unset_max}, unless set) that is at most {SOCKET_MARGIN_MS} below socket.timeout.ms");
+            return refuse("client_options", found, allowed);
         }
-        let poll_interval = Duration::from_millis(client::number_option(&self.client_options, "max.poll.interval.ms", MAX_POLL_INTERVAL_MS));
-        if self.drain_timeout + DRAIN_MARGIN > poll_interval {
-            let found = format!("{:?} with a max.poll.interval.ms of {}", self.drain_timeout, poll_interval.as_millis());
-            return refuse("drain_timeout", found, "at least 5s less than max.poll.interval.ms");
+        let drain_timeout_max = drain_timeout_max(&self.client_options);
+        if self.drain_timeout > drain_timeout_max {
+            let allowed = format!("at most {drain_timeout_max:?}, which is {DRAIN_MARGIN:?} less than max.poll.interval.ms");
+            return refuse("drain_timeout", format!("{:?}", self.drain_timeout), allowed);
         }
         Ok(())
     }
@@ -283,6 +286,10 @@ impl Settings {
     pub(super) fn is_transactional(&self) -> bool {
         self.delivery == Delivery::Transactional
     }
+}
+
+fn refuse(key: &'static str, found: String, allowed: impl Into<String>) -> Result<(), Error> {
+    Err(Error::Setting { key, found, allowed: allowed.into() })
 }
 
 #[cfg(test)]
@@ -333,7 +340,9 @@ mod tests {
         assert!(settings.check().is_ok());
         settings.delivery = Delivery::Transactional;
         settings.client_options = option("transaction.timeout.ms", "2999");
-        assert!(matches!(settings.check(), Err(Error::Setting { key: "client_options", allowed: "a transaction.timeout.ms of 3000 or more", .. })));
+        let refused = settings.check().map_err(|error| error.to_string());
+        let text = "client_options is a transaction.timeout.ms of 2999, allowed is a transaction.timeout.ms of 3000 or more";
+        assert_eq!(refused, Err(text.to_owned()));
         settings.client_options = option("transaction.timeout.ms", "3000");
         settings.transaction_interval = Duration::from_millis(1_501);
         assert!(matches!(settings.check(), Err(Error::Setting { key: "transaction_interval", .. })));
