@@ -42,6 +42,9 @@ pub const ERROR_CHARS_MAX: usize = 256;
 /// Characters of a cause, as the service's API defines it (AWS: 32,768); a longer one is cut.
 pub const CAUSE_CHARS_MAX: usize = 32_768;
 
+/// Characters of the name of a state machine or an execution (spec/asl.md 1.4).
+pub const NAME_CHARS_MAX: usize = 80;
+
 /// Events in the history of a Standard execution; the last one is its end, so one that has not ended with it fails there (spec/asl.md 11). Express has no such bound.
 pub const HISTORY_EVENTS_MAX: u64 = 25_000;
 

@@ -3,8 +3,9 @@
 use super::failure::Raised;
 use super::select::walk;
 use super::strand::NO_FRAME;
-use super::{ExecutionName, NAME_CHARACTERS_MAX, Slot, Timestamp};
+use super::{ExecutionName, Slot, Timestamp};
 use crate::hir::WorkflowType;
+use crate::limits::NAME_CHARS_MAX;
 use crate::program::pool::{ContextField, Step};
 use crate::program::{Program, StateType};
 use crate::value::{Quota, Value, time, write_integer};
@@ -48,10 +49,10 @@ pub(super) fn write_name(text: &str, position: Option<(i32, i64)>, out: &mut Vec
     let Some((partition, offset)) = position else { return out.extend_from_slice(text.as_bytes()) };
     let tail = start + text.len();
     write_position(text, partition, offset, out);
-    if out.len() - start > NAME_CHARACTERS_MAX {
+    if out.len() - start > NAME_CHARS_MAX {
         // A topic's name is ASCII by Kafka's rules; a cut one keeps its beginning and a hash of the whole.
         let tail = out.split_off(tail);
-        let kept: String = text.chars().take(NAME_CHARACTERS_MAX - tail.len() - 17).collect();
+        let kept: String = text.chars().take(NAME_CHARS_MAX - tail.len() - 17).collect();
         out.truncate(start);
         out.extend_from_slice(format!("{kept}-{:016x}", fingerprint(text.as_bytes(), 0)).as_bytes());
         out.extend_from_slice(&tail);
@@ -162,7 +163,7 @@ impl Slot {
         write_integer(i64::from(partition.unwrap_or(0)), front);
         front.push(b'-');
         let needs_no_escapes = text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'));
-        self.is_name_plain = needs_no_escapes && self.numbered.front.len() + OFFSET_CHARACTERS_MAX <= NAME_CHARACTERS_MAX;
+        self.is_name_plain = needs_no_escapes && self.numbered.front.len() + OFFSET_CHARACTERS_MAX <= NAME_CHARS_MAX;
     }
 
     pub(super) fn execution_arn(&self, program: &Program) -> String {

@@ -39,9 +39,6 @@ use strand::{Frame, Inbox, Life, NO_FRAME, Strand};
 /// Computed bytes from which a slot compacts its memory at the next transition.
 const COMPACT_FROM: usize = 256 << 10;
 
-/// Longest execution name, in characters (spec/asl.md 1.4).
-const NAME_CHARACTERS_MAX: usize = 80;
-
 /// Who an execution is; everything that the Context Object needs and the program does not know.
 #[derive(Debug, Clone, Copy)]
 pub struct Start<'s> {

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 
 use expressway_engine::diagnostic::nearest;
 use expressway_engine::hir::WorkflowType;
+use expressway_engine::limits::NAME_CHARS_MAX;
 use serde_json::{Map, Value};
 
 use crate::config;
@@ -217,7 +218,7 @@ impl Case {
 
 /// A case's name as the name of its execution: what AWS does not allow there becomes an underscore.
 fn execution_name(name: &str) -> String {
-    name.chars().take(80).map(|letter| if letter.is_ascii_alphanumeric() || "-_.".contains(letter) { letter } else { '_' }).collect()
+    name.chars().take(NAME_CHARS_MAX).map(|letter| if letter.is_ascii_alphanumeric() || "-_.".contains(letter) { letter } else { '_' }).collect()
 }
 
 impl Mocks {

@@ -6,6 +6,8 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use expressway_engine::limits::NAME_CHARS_MAX;
+
 use super::section::Section;
 use crate::kafka::Profile;
 use crate::kafka::protocol::{CLASSIC_ONLY, CONSUMER_ONLY, GroupProtocol};
@@ -129,8 +131,9 @@ fn check_protocol(section: &Section<'_>, protocol: GroupProtocol, options: &[(St
 }
 
 fn instance_id(section: &Section<'_>) -> Option<String> {
-    // The name of a pipeline, 80 characters at most, and a dot are added; the broker allows 249 in all.
     const BYTES_MAX: usize = 160;
+    // The name of a pipeline and a dot are added; the broker allows 249 in all.
+    const { assert!(BYTES_MAX + 1 + NAME_CHARS_MAX <= 249) };
     let id = section.optional_text("group_instance_id")?;
     let is_fine = id.len() <= BYTES_MAX && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
     if !is_fine {

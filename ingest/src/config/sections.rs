@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use expressway_engine::history::Level;
+use expressway_engine::limits::NAME_CHARS_MAX;
 
 use super::kafka::Kafka;
 use super::section::Section;
@@ -273,8 +274,8 @@ impl Log {
 
 impl Pipeline {
     fn read(section: &Section<'_>, kafka: &Kafka) -> Self {
-        let name =
-            section.parsed("name", "letters, digits, hyphens and underscores, at most 80", |text| is_name(text).then(|| text.to_owned())).unwrap_or_default();
+        let allowed = format!("letters, digits, hyphens and underscores, at most {NAME_CHARS_MAX}");
+        let name = section.parsed("name", &allowed, |text| is_name(text).then(|| text.to_owned())).unwrap_or_default();
         let source_topics = section.texts("source_topics");
         if source_topics.is_empty() {
             section.fault("source_topics", "required, but no topic is named");
@@ -368,7 +369,7 @@ fn is_topic(text: &str) -> bool {
 }
 
 fn is_name(text: &str) -> bool {
-    (1..=80).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    (1..=NAME_CHARS_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
 /// Pipelines must not share a name, nor read a topic that any of them writes, nor split one topic between them.

@@ -1,7 +1,6 @@
 //! Names of state machines and executions (spec/asl.md 1.4).
 
-/// Most characters of a name.
-pub const CHARS_MAX: usize = 80;
+use expressway_engine::limits::NAME_CHARS_MAX;
 
 /// Characters that no name has, apart from white space and controls.
 const FORBIDDEN: &str = "<>{}[]?*\"#%\\^|~`$&,;:/";
@@ -12,7 +11,7 @@ pub fn is_valid(name: &str) -> bool {
     let is_allowed = |letter: char| {
         !letter.is_whitespace() && !letter.is_control() && !FORBIDDEN.contains(letter) && !matches!(letter, '\u{fffe}' | '\u{ffff}' | '\u{10ffff}')
     };
-    (1..=CHARS_MAX).contains(&name.chars().count()) && name.chars().all(is_allowed)
+    (1..=NAME_CHARS_MAX).contains(&name.chars().count()) && name.chars().all(is_allowed)
 }
 
 /// A name that AWS takes.

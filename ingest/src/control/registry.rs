@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use expressway_engine::diagnostic::{Diagnostic, Renderer, Severity};
 use expressway_engine::hir::{self, WorkflowType};
+use expressway_engine::limits::NAME_CHARS_MAX;
 use expressway_engine::{Deployment, Program};
 
 use super::marked::Marked;
@@ -143,8 +144,8 @@ impl Definition {
     #[must_use]
     pub fn stem(&self) -> String {
         let name = self.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let stem: String =
-            name.split('.').next().unwrap_or_default().chars().filter(|letter| letter.is_ascii_alphanumeric() || "-_".contains(*letter)).take(80).collect();
+        let letters = name.split('.').next().unwrap_or_default().chars().filter(|letter| letter.is_ascii_alphanumeric() || "-_".contains(*letter));
+        let stem: String = letters.take(NAME_CHARS_MAX).collect();
         if stem.is_empty() { "definition".to_owned() } else { stem }
     }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crossbeam::channel::Sender;
+use expressway_engine::limits::NAME_CHARS_MAX;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::order::{Limits, Order};
@@ -15,9 +16,6 @@ use crate::pipeline::offsets::{Refusal, Stored, Window};
 use crate::pipeline::settings::Ordering;
 
 use super::transact::Outcomes;
-
-/// Longest execution name; a longer one is cut by the engine.
-const NAME_BYTES_MAX: usize = 80;
 
 /// Consuming → draining → released. Released partitions are no longer in the table.
 pub(crate) enum Phase {
@@ -153,7 +151,7 @@ impl Partition {
     pub(crate) fn write_execution(&self, offset: i64, out: &mut Vec<u8>) -> bool {
         out.extend_from_slice(self.execution_prefix.as_bytes());
         write_offset(offset, out);
-        out.len() <= NAME_BYTES_MAX
+        out.len() <= NAME_CHARS_MAX
     }
 
     /// The position of the record at `offset`.
