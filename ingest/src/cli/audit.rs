@@ -5,13 +5,13 @@ use clap::Args;
 use super::connection::{ConnectionFlags, offsets, pipeline_of, since, table};
 use super::output::{Output, tell};
 use super::{Environment, Format};
-use crate::config::{self, Config, OnNull};
+use crate::config::{self, Config};
 use crate::error::Error;
 use crate::operations::audit::{Account, OFFSETS_MAX, Order, Report, audit};
 use crate::operations::cluster::{Cluster, Range};
 use crate::operations::interrupt::Interrupt;
 use crate::operations::selection::{Offsets, Selection};
-use crate::pipeline::ResultHeaders;
+use crate::pipeline::{OnNull, ResultHeaders};
 
 /// Flags of `audit`.
 #[derive(Debug, Args)]

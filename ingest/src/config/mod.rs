@@ -25,7 +25,7 @@ pub use kafka::Kafka;
 pub use layers::{DEFAULT_YAML, Layers};
 pub use placeholder::ReadFile;
 pub use schema::schema;
-pub use sections::{Config, Engine, Http, Identity, Log, LogFormat, MemoryLimit, Mocks, OnFailure, OnNull, Pipeline, Service};
+pub use sections::{Config, Engine, Http, Identity, Log, LogFormat, MemoryLimit, Mocks, Pipeline, Service};
 pub use tree::{Place, Source};
 pub(crate) use unit::{display_duration, display_size};
 pub use unit::{parse_duration, parse_size};

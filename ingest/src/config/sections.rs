@@ -10,7 +10,7 @@ use expressway_engine::limits::NAME_CHARS_MAX;
 use super::kafka::Kafka;
 use super::section::Section;
 use super::unit::display_duration;
-use crate::pipeline::{DRAIN_MARGIN, Delivery, Destination, Logging, Ordering, ResultHeaders, drain_timeout_max};
+use crate::pipeline::{DRAIN_MARGIN, Delivery, Destination, Logging, OnFailure, OnNull, Ordering, ResultHeaders, drain_timeout_max};
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone)]
@@ -185,24 +185,6 @@ pub struct Mocks {
     pub state_machine: String,
     /// Test case in the mock file.
     pub test_case: String,
-}
-
-/// `pipelines[].on_failure`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnFailure {
-    /// Error and cause go to the result topic.
-    Result,
-    /// The record goes to the dead-letter topic.
-    DeadLetter,
-}
-
-/// `pipelines[].on_null`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnNull {
-    /// The record goes to the dead-letter topic.
-    DeadLetter,
-    /// The record is counted and passed over.
-    Skip,
 }
 
 impl Config {

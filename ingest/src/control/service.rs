@@ -7,7 +7,7 @@ use super::deployed::Deployed;
 use crate::config::{self, Config};
 use crate::error::Error;
 use crate::metrics::exposition::{Sample, Snapshot};
-use crate::pipeline::{self, OnFailure, OnNull, Pipeline, Readiness, Settings};
+use crate::pipeline::{self, Pipeline, Readiness, Settings};
 use crate::tasks::builtin::Builtin;
 use crate::telemetry::RateLimit;
 
@@ -139,14 +139,8 @@ pub(crate) fn settings(config: &Config, pipeline: &config::Pipeline) -> Settings
             0 => processors(),
             shards => shards,
         },
-        on_failure: match pipeline.on_failure {
-            config::OnFailure::Result => OnFailure::Result,
-            config::OnFailure::DeadLetter => OnFailure::DeadLetter,
-        },
-        on_null: match pipeline.on_null {
-            config::OnNull::DeadLetter => OnNull::DeadLetter,
-            config::OnNull::Skip => OnNull::Skip,
-        },
+        on_failure: pipeline.on_failure,
+        on_null: pipeline.on_null,
         ordering: pipeline.ordering,
         deferred_records_max: pipeline.deferred_records_max,
         delivery: pipeline.delivery,
