@@ -5,6 +5,7 @@ use expressway_engine::hir::{WorkflowType, lower};
 use expressway_engine::{
     Budget, Deployment, Effect, EffectId, Effects, ExecutionName, Failure, Program, Reply, Resumed, Shapes, Silent, Slot, Start, Step, Timestamp, compile,
 };
+use expressway_ingest::clock;
 
 use crate::error::Error;
 
@@ -20,8 +21,8 @@ pub const REGISTRATION: &str = include_str!("../../configs/definitions/registrat
 /// The topic that executions are named after.
 pub const TOPIC: &str = "heartbeats";
 
-/// When every execution starts: 2026-11-20T12:00:00Z.
-pub const NOW: Timestamp = Timestamp(1_795_176_000_000);
+/// When every execution starts.
+pub const NOW: Timestamp = clock::EXAMPLE;
 
 /// Compiles a definition as Express.
 ///

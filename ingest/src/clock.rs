@@ -8,6 +8,9 @@ use expressway_engine::Timestamp;
 
 const NS_PER_MS: u64 = 1_000_000;
 
+/// 2026-11-20T12:00:00Z, the instant of the canonical example: where no clock is read, time begins here.
+pub const EXAMPLE: Timestamp = Timestamp(1_795_176_000_000);
+
 /// A clock with an origin. Copies of one clock agree with each other.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {

@@ -4,10 +4,11 @@
 
 use std::fmt::Write as _;
 
+use crate::clock;
 use crate::random::Random;
 
-/// 2026-11-20T12:00:00Z, in seconds: the instant of the canonical example, at which the first message is dated.
-const FIRST_SECOND: u64 = 1_795_176_000;
+/// When the first message is dated, in seconds.
+const FIRST_SECOND: u64 = clock::EXAMPLE.0 / 1_000;
 
 /// Firmware versions in the field.
 const FIRMWARE: [&str; 4] = ["1.4.2", "1.4.1", "1.3.9", "2.0.0"];

@@ -350,7 +350,7 @@ mod tests {
 
     use super::*;
 
-    const START: Timestamp = Timestamp(1_795_176_000_000);
+    const START: Timestamp = crate::clock::EXAMPLE;
 
     fn program(text: &str, workflow_type: WorkflowType) -> Program {
         let lowered = lower(text, workflow_type).expect("valid");

@@ -12,11 +12,12 @@ use super::case::{Call, Case, End, Expectation};
 use super::difference::{self, Difference, shown};
 use super::player::Player;
 use super::trail::Trail;
+use crate::clock;
 use crate::local::{Ended, Executor, Pace, Status};
 use crate::tasks::mock::TestCase;
 
-/// When every execution of a test starts: 2026-11-20T12:00:00Z.
-pub const START: Timestamp = Timestamp(1_795_176_000_000);
+/// When every execution of a test starts.
+pub const START: Timestamp = clock::EXAMPLE;
 
 /// The seed of every execution of a test: what is random comes out the same each time.
 const SEED: u64 = 1;

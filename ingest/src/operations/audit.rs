@@ -10,6 +10,7 @@ use std::ops::ControlFlow;
 use rdkafka::message::{BorrowedMessage, Message as _};
 use serde_json::{Value, json};
 
+use super::PROGRESS_EVERY_NS;
 use super::cluster::{Cluster, Range};
 use super::header::{DEFINITION, HeaderList, SOURCE, STATUS};
 use super::interrupt::Interrupt;
@@ -19,9 +20,6 @@ use crate::error::Error;
 
 /// Offsets of all ranges of one audit: at two to three bits each, 384 MiB.
 pub(crate) const OFFSETS_MAX: u64 = 1 << 30;
-
-/// Between two words on how far the audit is.
-const PROGRESS_EVERY_NS: u64 = 2_000_000_000;
 
 /// What is audited.
 #[derive(Debug, Clone)]

@@ -17,6 +17,7 @@ use rdkafka::message::{BorrowedMessage, DeliveryResult, Message as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use super::PROGRESS_EVERY_NS;
 use super::cluster::{Cluster, Range};
 use super::header::{HeaderList, Position, REASON, SOURCE};
 use super::interrupt::Interrupt;
@@ -34,9 +35,6 @@ const WINDOW_RECORDS_MAX: u32 = 100_000;
 
 /// Between two commits.
 const COMMIT_EVERY_NS: u64 = 1_000_000_000;
-
-/// Between two words on how far the command is.
-const PROGRESS_EVERY_NS: u64 = 2_000_000_000;
 
 /// One wait for acknowledgements.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_millis(20);

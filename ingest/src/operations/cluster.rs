@@ -18,10 +18,8 @@ use crate::pipeline::without_value;
 /// How long one question may take.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
-/// What a command's consumer may hold fetched, in KiB: enough to keep it busy, little enough beside a service.
-const QUEUED_KBYTES: u64 = 64 << 10;
-/// What a command's producer may hold unsent, in KiB.
-const BUFFERING_KBYTES: u64 = 64 << 10;
+/// What a command's consumer may hold fetched in each partition, and its producer unsent, in KiB: enough to keep it busy, little enough beside a service.
+pub(crate) const QUEUE_KBYTES: u64 = 64 << 10;
 
 /// How to reach a cluster.
 #[derive(Debug, Clone)]
@@ -60,7 +58,7 @@ impl Cluster {
 
     /// A consumer that joins no group; what it commits is committed for `group`.
     pub(crate) fn consumer(&self, group: &str) -> Result<BaseConsumer<Context>, Error> {
-        let mut config = client::consumer_config(&self.options, QUEUED_KBYTES);
+        let mut config = client::consumer_config(&self.options, QUEUE_KBYTES);
         config.set("group.id", group).set("enable.auto.commit", "false").set("enable.partition.eof", "true");
         // A range may begin where the log has been cut a moment ago: what is left is read, and the gap is seen.
         config.set("auto.offset.reset", "earliest");
@@ -75,7 +73,7 @@ impl Cluster {
 
     /// The configuration of a producer, idempotent and with all replicas' acknowledgement.
     pub(super) fn producer_config(&self) -> ClientConfig {
-        let mut config = client::producer_config(&self.options, BUFFERING_KBYTES);
+        let mut config = client::producer_config(&self.options, QUEUE_KBYTES);
         // A command is in no hurry for a single record; what the operator has set stays.
         for (beginning, key, value) in [("compression.", "compression.type", "lz4"), ("linger.ms", "linger.ms", "5")] {
             if !self.options.iter().any(|(option, _)| option.starts_with(beginning)) {

@@ -14,3 +14,6 @@ pub(crate) mod selection;
 
 #[cfg(test)]
 mod tests;
+
+/// Between two words on how far a command is.
+const PROGRESS_EVERY_NS: u64 = 2_000_000_000;

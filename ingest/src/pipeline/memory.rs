@@ -30,7 +30,7 @@ const FETCH_PARTITION_BYTES_MIN: u64 = 16 << 10;
 /// What a byte of a fetch becomes: records compress to a third, and small ones take seven times their bytes.
 const FETCH_EXPANSION: u64 = 32;
 /// A producer's buffer: never less than the largest dead letter with its headers, which could not be sent at all otherwise.
-const BUFFERING_KBYTES_MIN: u64 = 32_768;
+pub(super) const BUFFERING_KBYTES_MIN: u64 = 32_768;
 /// The producers' buffers of a pipeline without a limit.
 const BUFFERING_KBYTES: u64 = 262_144;
 /// Smallest window that is derived; one bit a record.

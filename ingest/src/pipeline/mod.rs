@@ -89,6 +89,7 @@ pub(crate) use self::settings::{DRAIN_MARGIN, IN_FLIGHT_MAX, drain_timeout_max};
 pub use self::settings::{Delivery, OnFailure, OnNull, Ordering, ResultHeaders, Settings};
 pub(crate) use self::shard::{seed_of, write_failure};
 pub use self::shared::Readiness;
+pub(crate) use self::shared::new_histogram;
 pub use crate::kafka::{GroupProtocol, Profile};
 
 /// How long a shard may take to hand over its latencies before its last ones are used.
@@ -227,7 +228,7 @@ impl Pipeline {
             desk.want_latency();
         }
         self.coordinator.ring_all();
-        let mut sum = shared::new_histogram();
+        let mut sum = new_histogram();
         for desk in &self.desks {
             sum.add(desk.latency(LATENCY_WAIT)).expect("all histograms have the same bounds");
         }

@@ -127,7 +127,7 @@ impl Drop for Draining<'_> {
 }
 
 /// A latency histogram: three digits from a microsecond to an hour.
-pub(super) fn new_histogram() -> Histogram<u64> {
+pub(crate) fn new_histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(LATENCY_MIN_NS, LATENCY_MAX_NS, 3).expect("the bounds are in order and three digits are allowed")
 }
 

@@ -58,7 +58,7 @@ const HANG_MARGIN_NS: u64 = 1_000_000_000;
 
 /// How often in a minute a producer is made anew: an outage takes one, and two processes that share an id would go on for ever.
 pub(crate) const RENEWALS_MAX: usize = 6;
-const MINUTE_NS: u64 = 60_000_000_000;
+pub(crate) const MINUTE_NS: u64 = 60_000_000_000;
 
 /// Makes a shard's producer anew.
 pub(crate) type Make = Box<dyn Fn() -> KafkaResult<Producer> + Send>;

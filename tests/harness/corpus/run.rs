@@ -3,13 +3,14 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use expressway_engine::{ExecutionName, Observer, Program, Slot, Start, Timestamp};
+use expressway_ingest::clock;
 use expressway_ingest::local::{CallInfo, Executor, Pace, Status, TaskOutcome, TaskReply};
 
 /// Whether every input is read by a shape learned from itself, as that of a second execution would be. Set before the first one, if at all.
 pub static BY_SHAPES: AtomicBool = AtomicBool::new(false);
 
-/// When every execution starts: 2026-11-20T12:00:00Z.
-pub const START: Timestamp = Timestamp(1_795_176_000_000);
+/// When every execution starts.
+pub const START: Timestamp = clock::EXAMPLE;
 
 /// A call of a task, as the engine makes it.
 #[derive(Debug)]

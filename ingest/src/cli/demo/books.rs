@@ -4,10 +4,7 @@
 
 use hdrhistogram::Histogram;
 
-use crate::pipeline::{Acknowledged, Class};
-
-/// Longest latency told apart, in nanoseconds: an hour.
-const LATENCY_MAX_NS: u64 = 3_600_000_000_000;
+use crate::pipeline::{Acknowledged, Class, new_histogram};
 
 /// What has been acknowledged so far.
 #[derive(Debug)]
@@ -55,8 +52,7 @@ impl Positions {
 
 impl Books {
     pub(super) fn new(partitions: usize) -> Self {
-        let latency = Histogram::new_with_bounds(1_000, LATENCY_MAX_NS, 3).expect("the bounds are in order and three digits are allowed");
-        Self { partitions: (0..partitions).map(|_| Positions::default()).collect(), totals: Totals::default(), latency }
+        Self { partitions: (0..partitions).map(|_| Positions::default()).collect(), totals: Totals::default(), latency: new_histogram() }
     }
 
     /// Books one batch.

@@ -14,6 +14,7 @@ use crate::devices::{Devices, Settings};
 use crate::error::Error;
 use crate::kafka::token::Unheard;
 use crate::kafka::{Profile, client, token};
+use crate::operations::cluster::QUEUE_KBYTES;
 use crate::pipeline::without_value;
 
 /// How long a question to the broker may take.
@@ -23,8 +24,6 @@ const FILL_RECORDS_MAX: u64 = 5_000_000;
 /// Records between two looks at the clock.
 const FILL_STEP: u64 = 500;
 const DEVICES: u32 = 10_000;
-/// Memory of a client's queues.
-pub(super) const QUEUE_KBYTES: u64 = 65_536;
 
 /// A cluster with the topics of one run of `tune`.
 pub(super) struct Cluster {

@@ -11,12 +11,13 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::producer::Producer as _;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::cluster::{self, Cluster, QUEUE_KBYTES};
+use super::cluster::{self, Cluster};
 use crate::clock::Clock;
 use crate::devices::{Devices, Settings};
 use crate::error::Error;
 use crate::kafka::token::Unheard;
 use crate::kafka::{Batch, Consumer, Headers, Producer, Profile, ShardQueue, Topic, client};
+use crate::operations::cluster::QUEUE_KBYTES;
 use crate::pipeline::lanes::Lanes;
 use crate::pipeline::{IN_FLIGHT_MAX, without_value};
 

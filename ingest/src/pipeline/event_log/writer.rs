@@ -17,6 +17,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 
 use super::{Chunk, Destination, Fates, Log, Logging};
 use crate::kafka::{Profile, client, token};
+use crate::pipeline::memory::BUFFERING_KBYTES_MIN;
 use crate::pipeline::{Error, Settings};
 use crate::thread;
 
@@ -28,8 +29,6 @@ const IDLE: Duration = Duration::from_millis(100);
 const ROOM_WAIT: Duration = Duration::from_secs(1);
 /// How long the producer's last records may take.
 const FLUSH_WAIT: Duration = Duration::from_secs(5);
-/// Memory of the producer's queue.
-const BUFFERING_KBYTES: u64 = 32_768;
 
 /// Makes the shards' ends of a log.
 pub(in crate::pipeline) struct Logs {
@@ -114,7 +113,7 @@ impl Target {
             Destination::Topic(topic) => {
                 let mut options = Profile::Throughput.options_below(settings.client_options.iter().map(|(option, _)| option.as_str()));
                 options.extend(settings.client_options.iter().cloned());
-                let config = client::producer_config(&options, BUFFERING_KBYTES);
+                let config = client::producer_config(&options, BUFFERING_KBYTES_MIN);
                 let producer: BaseProducer<_> = config.create_with_context(Context { fates: Arc::clone(fates) }).map_err(Error::Client)?;
                 token::give(producer.client(), &config);
                 Ok(Self::Topic { producer, topic: topic.clone() })

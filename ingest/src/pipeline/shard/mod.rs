@@ -52,6 +52,7 @@ use super::result_headers::ResultHeaders;
 use super::settings::{OnFailure, OnNull, Ordering as RecordOrdering, ResultHeaders as Detail};
 use super::shared::{Alarm, Desk, Health};
 use super::sink::{Refused, Sink, To};
+use super::transaction::MINUTE_NS;
 use super::{Acknowledged, Class, Error, Reason};
 use crate::clock::{Clock, Now};
 use crate::kafka::queue::TopicHandle;
@@ -71,7 +72,6 @@ const WAIT_BUSY: Duration = Duration::from_millis(1);
 const WAIT_IDLE: Duration = Duration::from_millis(20);
 /// Answers, timers and yielded executions served in one turn.
 const ADVANCES_MAX: usize = 1_024;
-const MINUTE_NS: u64 = 60_000_000_000;
 
 /// What a shard is made of.
 pub(super) struct Parts<P> {
