@@ -23,6 +23,8 @@
 //! # Ok::<(), expressway_bench::error::Error>(())
 //! ```
 
+#![expect(clippy::disallowed_methods, reason = "who measures reads clocks")]
+
 pub mod alloc;
 pub mod cases;
 mod clock;

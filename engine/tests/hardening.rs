@@ -11,6 +11,7 @@ use crate::support::{output, program, run, run_with};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[track_caller]
+#[expect(clippy::disallowed_methods, reason = "what must not hang is bounded in real time")]
 fn in_time<T>(work: impl FnOnce() -> T) -> T {
     let start = Instant::now();
     let result = work();

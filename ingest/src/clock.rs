@@ -32,6 +32,7 @@ pub struct Now {
 impl Clock {
     /// A clock that starts now.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "here the clock is read")]
     pub fn start() -> Self {
         Self { origin: Instant::now(), origin_ms: wall_ns() / NS_PER_MS }
     }
@@ -44,6 +45,7 @@ impl Clock {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "here the clock is read")]
 fn wall_ns() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }

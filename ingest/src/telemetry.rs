@@ -6,21 +6,21 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Filter, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
+use crate::clock::Clock;
 use crate::config::LogFormat;
 use crate::error::Error;
 
-/// Lines that one place in the code may write in one [`WINDOW`].
+/// Lines that one place in the code may write in one [`WINDOW_NS`].
 const LINES_MAX: u32 = 10;
 
 /// The window over which lines are counted.
-const WINDOW: Duration = Duration::from_secs(1);
+const WINDOW_NS: u64 = 1_000_000_000;
 
 /// Sends log lines of `level` and above to standard error.
 ///
@@ -35,7 +35,7 @@ pub fn start(level: &str, format: LogFormat) -> Result<Arc<RateLimit>, Error> {
         LogFormat::Text => lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
-    let registry = tracing_subscriber::registry().with(filter).with(lines.with_filter(Limited(Arc::clone(&limit))));
+    let registry = tracing_subscriber::registry().with(filter).with(lines.with_filter(Limited(Arc::clone(&limit), Clock::start())));
     registry.try_init().map_err(|error| Error::surroundings("logging cannot be set up", error))?;
     Ok(limit)
 }
@@ -49,7 +49,7 @@ pub struct RateLimit {
 
 #[derive(Debug)]
 struct Window {
-    began: Instant,
+    began_ns: u64,
     lines: u32,
 }
 
@@ -61,11 +61,11 @@ impl RateLimit {
     }
 
     /// Whether the place may write a line now.
-    fn admit(&self, place: usize, now: Instant) -> bool {
+    fn admit(&self, place: usize, now_ns: u64) -> bool {
         let mut places = self.places.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let window = places.entry(place).or_insert_with(|| Window { began: now, lines: 0 });
-        if now.duration_since(window.began) >= WINDOW {
-            *window = Window { began: now, lines: 0 };
+        let window = places.entry(place).or_insert(Window { began_ns: now_ns, lines: 0 });
+        if now_ns.saturating_sub(window.began_ns) >= WINDOW_NS {
+            *window = Window { began_ns: now_ns, lines: 0 };
         }
         window.lines = window.lines.saturating_add(1);
         let admitted = window.lines <= LINES_MAX;
@@ -77,7 +77,7 @@ impl RateLimit {
 }
 
 /// The limit as a filter of one layer.
-struct Limited(Arc<RateLimit>);
+struct Limited(Arc<RateLimit>, Clock);
 
 impl<S: Subscriber> Filter<S> for Limited {
     fn enabled(&self, _: &Metadata<'_>, _: &Context<'_, S>) -> bool {
@@ -87,7 +87,7 @@ impl<S: Subscriber> Filter<S> for Limited {
     fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
         let metadata = event.metadata();
         // A place in the code is known by the address of its description, which is static.
-        *metadata.level() > Level::WARN || self.0.admit(std::ptr::from_ref(metadata).addr(), Instant::now())
+        *metadata.level() > Level::WARN || self.0.admit(std::ptr::from_ref(metadata).addr(), self.1.now().monotonic_ns)
     }
 }
 
@@ -98,11 +98,10 @@ mod tests {
     #[test]
     fn one_place_writes_a_few_lines_a_second_and_others_are_not_touched() {
         let limit = RateLimit::default();
-        let start = Instant::now();
-        let admitted = (0..100).filter(|_| limit.admit(1, start)).count();
+        let admitted = (0..100).filter(|_| limit.admit(1, 5)).count();
         assert_eq!(admitted, LINES_MAX as usize);
-        assert!(limit.admit(2, start));
-        assert!(limit.admit(1, start + WINDOW));
+        assert!(limit.admit(2, 5));
+        assert!(limit.admit(1, 5 + WINDOW_NS));
         assert_eq!(limit.held_total(), 90);
     }
 }

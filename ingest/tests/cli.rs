@@ -1,5 +1,7 @@
 //! The program as a user runs it: arguments in, standard streams and exit code out.
 
+#![expect(clippy::disallowed_methods, reason = "virtual time must not take real time")]
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -1,5 +1,7 @@
 //! Bounded waiting: every poll loop of the tests is one of these.
 
+#![expect(clippy::disallowed_methods, reason = "a wait for other processes is bounded in real time")]
+
 use std::time::{Duration, Instant};
 
 /// How often a condition is looked at; the only pause in the tests.

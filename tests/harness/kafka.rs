@@ -1,5 +1,7 @@
 //! The tests' own view of a cluster: make topics, read whole topics, ask for committed offsets. Nothing here is shared with the service.
 
+#![expect(clippy::disallowed_methods, reason = "a wait for other processes is bounded in real time")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::pin;

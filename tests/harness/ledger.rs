@@ -2,6 +2,8 @@
 //!
 //! A [`Feeder`] issues an id per record and notes, from the delivery reports alone, where each came to lie. [`Ledger::balance`] holds that against what result and dead-letter topics have: nothing owed may be missing, nothing unknown may be there, payloads must be the right ones; duplicates are counted.
 
+#![expect(clippy::disallowed_methods, reason = "a wait for other processes is bounded in real time")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

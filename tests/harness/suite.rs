@@ -2,6 +2,8 @@
 //!
 //! Tests share nothing but the machine: each has topics, groups, ports and folders of its own. A test is a function that fails by returning what is wrong; a panic is a failure too.
 
+#![expect(clippy::disallowed_methods, reason = "a test's duration is told")]
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::PoisonError;

@@ -1,5 +1,7 @@
 //! The group's protocols on a real broker: members join, leave, are killed and come back, under each of them.
 
+#![expect(clippy::disallowed_methods, reason = "a wait for other processes is bounded in real time")]
+
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,7 @@
 //! Partitions that come and go, on a real broker under load: nothing is lost, and an orderly hand-over repeats nothing.
 
+#![expect(clippy::disallowed_methods, reason = "a wait for other processes is bounded in real time")]
+
 use std::time::{Duration, Instant};
 
 use harness::deadline;

@@ -1,5 +1,7 @@
 //! TLS and SASL against a real broker with a throw-away authority; secrets that must not show.
 
+#![expect(clippy::disallowed_methods, reason = "a wait for other processes is bounded in real time")]
+
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

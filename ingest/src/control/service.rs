@@ -1,9 +1,10 @@
 //! The service: all pipelines of a configuration, started and ended together.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::deployed::Deployed;
+use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::error::Error;
 use crate::metrics::exposition::{Sample, Snapshot};
@@ -14,7 +15,8 @@ use crate::telemetry::RateLimit;
 /// All pipelines of a process.
 pub struct Service {
     pipelines: Vec<Running>,
-    started: Instant,
+    /// Started with the service.
+    clock: Clock,
     held: Option<Arc<RateLimit>>,
 }
 
@@ -35,7 +37,7 @@ impl Service {
             return Err(Error::Setting("\"pipelines\" is empty: there is nothing to run; see configs/local.yaml for an example".to_owned()));
         }
         let loaded: Vec<_> = config.pipelines.iter().map(|pipeline| Deployed::load(pipeline, config)).collect::<Result<_, _>>()?;
-        let mut service = Self { pipelines: Vec::with_capacity(loaded.len()), started: Instant::now(), held };
+        let mut service = Self { pipelines: Vec::with_capacity(loaded.len()), clock: Clock::start(), held };
         for ((deployed, program), pipeline) in loaded.into_iter().zip(&config.pipelines) {
             let tasks = Builtin::start(deployed.mocks()).map_err(|error| Error::surroundings("the timer thread cannot be started", error))?;
             let running = Pipeline::start(settings(config, pipeline), Arc::new(program), Arc::new(tasks));
@@ -71,7 +73,7 @@ impl Service {
         };
         Snapshot {
             pipelines: self.pipelines.iter().map(sample).collect(),
-            uptime: self.started.elapsed(),
+            uptime: self.uptime(),
             log_lines_held: self.held.as_ref().map_or(0, |limit| limit.held_total()),
         }
     }
@@ -101,15 +103,19 @@ impl Service {
     /// # Errors
     /// [`Error::Surroundings`] when one did not end cleanly; the others are waited for all the same.
     pub fn join(&self, timeout: Duration) -> Result<(), Error> {
-        let deadline = Instant::now() + timeout;
+        let deadline = self.uptime() + timeout;
         let mut first = Ok(());
         for Running { name, pipeline, .. } in &self.pipelines {
-            let ended = pipeline.join(deadline.saturating_duration_since(Instant::now()));
+            let ended = pipeline.join(deadline.saturating_sub(self.uptime()));
             if let (Err(error), Ok(())) = (ended, &first) {
                 first = Err(operating(name, error));
             }
         }
         first
+    }
+
+    fn uptime(&self) -> Duration {
+        Duration::from_nanos(self.clock.now().monotonic_ns)
     }
 }
 

@@ -4,6 +4,8 @@
 //!
 //! Nothing here may depend on how fast the machine is, or whether it moves at all: a time-out is either what the test is about, or far longer than any machine stands still.
 
+#![expect(clippy::disallowed_methods, reason = "a wait for the mock cluster is bounded in real time")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

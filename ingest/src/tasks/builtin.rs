@@ -6,13 +6,14 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, ThreadId};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use expressway_engine::Program;
 
 use super::mock::TestCase;
 use super::{Call, Integrations, Reply, ReplySender, TaskFailure, native};
+use crate::clock::Clock;
 use crate::local::{TaskOutcome, TaskReply};
 
 /// The error name of a delayed call that found the timer's queue full.
@@ -28,6 +29,7 @@ pub struct Builtin {
     /// Invocations by shard and slot, where exactly one execution lives at a time.
     visits: Mutex<HashMap<(ThreadId, u32), Visits>>,
     delayed: Sender<Delayed>,
+    clock: Clock,
 }
 
 /// Invocations per state of the execution that a slot holds.
@@ -39,7 +41,8 @@ struct Visits {
 
 #[derive(Debug)]
 struct Delayed {
-    due: Instant,
+    /// On the monotonic clock.
+    due_ns: u64,
     reply: Reply,
     replies: ReplySender,
 }
@@ -51,8 +54,9 @@ impl Builtin {
     /// When the system gives no thread.
     pub fn start(mocks: Option<TestCase>) -> std::io::Result<Self> {
         let (delayed, receiver) = bounded(DELAYED_MAX);
-        thread::Builder::new().name("task-timer".to_owned()).spawn(move || keep_time(&receiver))?;
-        Ok(Self { mocks, visits: Mutex::default(), delayed })
+        let clock = Clock::start();
+        thread::Builder::new().name("task-timer".to_owned()).spawn(move || keep_time(&receiver, clock))?;
+        Ok(Self { mocks, visits: Mutex::default(), delayed, clock })
     }
 
     /// The resources of `program` that nothing here answers for. States are mocked one by one, so with mocks any resource may be answered.
@@ -93,7 +97,8 @@ impl Builtin {
 
     fn delay(&self, after_ms: u64, reply: Reply, replies: &ReplySender) {
         let id = reply.id;
-        let delayed = Delayed { due: Instant::now() + Duration::from_millis(after_ms), reply, replies: replies.clone() };
+        let due_ns = self.clock.now().monotonic_ns.saturating_add(after_ms.saturating_mul(1_000_000));
+        let delayed = Delayed { due_ns, reply, replies: replies.clone() };
         if self.delayed.try_send(delayed).is_err() {
             let cause = format!("more than {DELAYED_MAX} delayed answers are waiting to be taken up");
             replies.send(Reply { id, result: Err(TaskFailure { error: OVERLOADED.to_owned(), cause: Some(cause) }) });
@@ -118,12 +123,12 @@ impl Integrations for Builtin {
 }
 
 /// Gives each answer when it is due; ends when the pipeline is gone.
-fn keep_time(receiver: &Receiver<Delayed>) {
+fn keep_time(receiver: &Receiver<Delayed>, clock: Clock) {
     let mut waiting: BinaryHeap<Reverse<ByDue>> = BinaryHeap::new();
     loop {
-        let next = waiting.peek().map(|Reverse(ByDue(delayed))| delayed.due);
+        let next = waiting.peek().map(|Reverse(ByDue(delayed))| delayed.due_ns);
         let received = match next {
-            Some(due) => receiver.recv_deadline(due),
+            Some(due_ns) => receiver.recv_timeout(Duration::from_nanos(due_ns.saturating_sub(clock.now().monotonic_ns))),
             None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         match received {
@@ -143,7 +148,7 @@ struct ByDue(Delayed);
 
 impl PartialEq for ByDue {
     fn eq(&self, other: &Self) -> bool {
-        self.0.due == other.0.due
+        self.0.due_ns == other.0.due_ns
     }
 }
 
@@ -157,7 +162,7 @@ impl PartialOrd for ByDue {
 
 impl Ord for ByDue {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.due.cmp(&other.0.due)
+        self.0.due_ns.cmp(&other.0.due_ns)
     }
 }
 
