@@ -53,6 +53,6 @@ pub use document::Shapes;
 pub use limits::{Budget, Limits};
 pub use program::Program;
 pub use vm::{
-    Data, Decision, Detail, Effect, EffectId, Effects, Event, EventKind, ExecutionName, Failure, Observer, Reply, ResourceId, Resumed, Silent, Slot, Start,
+    Decision, Detail, Effect, EffectId, Effects, Event, EventKind, ExecutionName, Failure, Observer, Reply, ResourceId, Resumed, Shown, Silent, Slot, Start,
     Step, Timestamp, Variables,
 };

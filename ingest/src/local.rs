@@ -29,7 +29,7 @@ pub enum Pace {
 
 /// A task call as its handler sees it.
 #[derive(Debug, Clone, Copy)]
-pub struct CallInfo<'c> {
+pub struct TaskCall<'c> {
     /// What is called.
     pub resource: &'c Resource,
     /// The name of the Task state.
@@ -250,7 +250,7 @@ impl Executor {
         program: &Program,
         input: &[u8],
         start: &Start<'_>,
-        tasks: &mut dyn FnMut(&CallInfo<'_>) -> TaskReply,
+        tasks: &mut dyn FnMut(&TaskCall<'_>) -> TaskReply,
         observer: &mut O,
     ) -> Result<Ended, Error> {
         self.timers.clear();
@@ -295,14 +295,14 @@ impl Executor {
         self.slot.resume(program, due.id, reply)
     }
 
-    fn take_effects(&mut self, program: &Program, now: Timestamp, tasks: &mut dyn FnMut(&CallInfo<'_>) -> TaskReply) {
+    fn take_effects(&mut self, program: &Program, now: Timestamp, tasks: &mut dyn FnMut(&TaskCall<'_>) -> TaskReply) {
         for effect in std::mem::take(&mut self.effects.list) {
             match effect {
                 Effect::Sleep { id, until } => self.push(until, id, Answer::Elapsed),
                 Effect::Cancel { id } => self.timers.retain(|Reverse(due)| due.id != id),
                 Effect::Call { id, resource, state, attempt, input, timeout_at } => {
                     let resource = &program.resources()[resource.0 as usize];
-                    let reply = tasks(&CallInfo { resource, state: program.state_name(state), attempt, input: &self.effects.bytes[input], now, timeout_at });
+                    let reply = tasks(&TaskCall { resource, state: program.state_name(state), attempt, input: &self.effects.bytes[input], now, timeout_at });
                     self.push_reply(now, id, reply, timeout_at);
                 }
             }
@@ -357,13 +357,13 @@ mod tests {
         compile(&lowered.machine, &Deployment::named("test")).expect("compiles")
     }
 
-    fn run(text: &str, workflow_type: WorkflowType, input: &str, tasks: &mut dyn FnMut(&CallInfo<'_>) -> TaskReply) -> Result<Ended, Error> {
+    fn run(text: &str, workflow_type: WorkflowType, input: &str, tasks: &mut dyn FnMut(&TaskCall<'_>) -> TaskReply) -> Result<Ended, Error> {
         let program = program(text, workflow_type);
         let start = Start { name: ExecutionName::Text("one"), now: START, seed: 1 };
         Executor::new(Slot::new(0), Pace::Virtual).run(&program, input.as_bytes(), &start, tasks, &mut Silent)
     }
 
-    fn no_tasks(_: &CallInfo<'_>) -> TaskReply {
+    fn no_tasks(_: &TaskCall<'_>) -> TaskReply {
         panic!("no task is called")
     }
 

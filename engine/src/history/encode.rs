@@ -10,7 +10,7 @@
 
 use crate::document::{quote_bytes_into, quote_into};
 use crate::value::write_integer;
-use crate::vm::{Data, Detail, Event, Timestamp};
+use crate::vm::{Detail, Event, Shown, Timestamp};
 
 /// What a log record shows of one payload, in bytes of escaped text: 248 KiB (spec/api.md 6).
 pub const LOG_DATA_BYTES_MAX: usize = 248 << 10;
@@ -165,7 +165,7 @@ impl Encoder {
     }
 
     /// Appends data as a text that holds JSON, cut where it fills its room; whether it was.
-    fn data(&mut self, data: Data<'_>, room: &mut usize, out: &mut Vec<u8>) -> bool {
+    fn data(&mut self, data: Shown<'_>, room: &mut usize, out: &mut Vec<u8>) -> bool {
         self.data.clear();
         data.write(&mut self.data);
         let start = out.len() + 1;

@@ -1,7 +1,7 @@
 //! A listener that keeps every event of an execution.
 
 use super::encode::Told;
-use crate::vm::{Data, Detail, Event, EventKind, Observer, Timestamp, Variables};
+use crate::vm::{Detail, Event, EventKind, Observer, Shown, Timestamp, Variables};
 
 /// One event, complete and on its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub enum Fact {
 
 impl Fact {
     fn of(detail: &Detail<'_>) -> Self {
-        let text = |data: &Data<'_>| {
+        let text = |data: &Shown<'_>| {
             let mut out = Vec::new();
             data.write(&mut out);
             String::from_utf8(out).expect("documents are validated to be UTF-8").into_boxed_str()
@@ -110,7 +110,7 @@ impl Told for Entry {
             match fact {
                 Fact::Text(text) => tell(name, Detail::Text(text)),
                 Fact::Number(number) => tell(name, Detail::Number(*number)),
-                Fact::Data(json) => tell(name, Detail::Data(Data::of_text(json))),
+                Fact::Data(json) => tell(name, Detail::Data(Shown::of_text(json))),
                 Fact::Member(member, text) => tell(name, Detail::Member(member, text)),
                 Fact::Variables(pairs) => tell(name, Detail::Variables(Variables::of_texts(pairs))),
             }

@@ -24,7 +24,7 @@ use std::collections::VecDeque;
 pub(crate) use intrinsic::pieces;
 
 pub use effect::{Effect, EffectId, Effects, Reply, ResourceId, Resumed, Timestamp};
-pub use observe::{Data, Decision, Detail, Event, EventKind, Observer, Silent, Variables};
+pub use observe::{Decision, Detail, Event, EventKind, Observer, Shown, Silent, Variables};
 
 use crate::document::{Fault, Shapes};
 use crate::error;

@@ -131,7 +131,7 @@ pub enum Detail<'e> {
     /// A number.
     Number(u64),
     /// Data of the execution, which AWS shows as a text that holds JSON: input, output, parameters.
-    Data(Data<'e>),
+    Data(Shown<'e>),
     /// Variables with their data: `assignedVariables`.
     Variables(Variables<'e>),
     /// An object with one member, a text: `taskCredentials`.
@@ -156,22 +156,22 @@ impl<'e> Variables<'e> {
     }
 
     /// Calls `tell` with the name and the data of each.
-    pub fn each(self, tell: &mut dyn FnMut(&str, Data<'_>)) {
+    pub fn each(self, tell: &mut dyn FnMut(&str, Shown<'_>)) {
         match self.0 {
             Names::Live(view, object) => {
                 for member in view.members(object) {
                     let (name, _) = view.key(member);
-                    tell(&Unescaped::new(name).to_string(), Data(Form::Live(view, member.value)));
+                    tell(&Unescaped::new(name).to_string(), Shown(Form::Live(view, member.value)));
                 }
             }
-            Names::Texts(pairs) => pairs.iter().for_each(|(name, json)| tell(name, Data::of_text(json))),
+            Names::Texts(pairs) => pairs.iter().for_each(|(name, json)| tell(name, Shown::of_text(json))),
         }
     }
 }
 
-/// Data of an execution, written only when asked for.
+/// Data of an execution as an event shows it, written only when asked for.
 #[derive(Debug, Clone, Copy)]
-pub struct Data<'e>(Form<'e>);
+pub struct Shown<'e>(Form<'e>);
 
 #[derive(Debug, Clone, Copy)]
 enum Form<'e> {
@@ -179,7 +179,7 @@ enum Form<'e> {
     Text(&'e str),
 }
 
-impl<'e> Data<'e> {
+impl<'e> Shown<'e> {
     /// Data that is a JSON text already.
     #[must_use]
     pub fn of_text(json: &'e str) -> Self {
@@ -338,7 +338,7 @@ impl<'e> Event<'e> {
             Told::Call(called) => called.input,
             Told::Nothing | Told::Length(_) => Value::NULL,
         };
-        Detail::Data(Data(Form::Live(self.slot.view(self.program), value)))
+        Detail::Data(Shown(Form::Live(self.slot.view(self.program), value)))
     }
 
     fn failure(&self, tell: &mut dyn FnMut(&'static str, Detail<'_>)) {

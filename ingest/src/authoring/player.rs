@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::case::{Call, CallReply, Mocks};
 use super::difference;
-use crate::local::{CallInfo, TaskOutcome, TaskReply};
+use crate::local::{TaskCall, TaskOutcome, TaskReply};
 use crate::tasks::mock::TestCase;
 use crate::tasks::native;
 
@@ -39,7 +39,7 @@ impl<'c> Player<'c> {
     }
 
     /// The answer to one call. What has none stays silent, so that the execution cannot end well by accident.
-    pub(super) fn answer(&mut self, call: &CallInfo<'_>) -> TaskReply {
+    pub(super) fn answer(&mut self, call: &TaskCall<'_>) -> TaskReply {
         let reply = self.find(call).unwrap_or_else(|problem| {
             self.problem.get_or_insert(problem);
             TaskReply { after_ms: 0, outcome: TaskOutcome::Silence }
@@ -53,7 +53,7 @@ impl<'c> Player<'c> {
         reply
     }
 
-    fn find(&mut self, call: &CallInfo<'_>) -> Result<TaskReply, String> {
+    fn find(&mut self, call: &TaskCall<'_>) -> Result<TaskReply, String> {
         if !self.calls.is_empty() {
             return self.take_call(call);
         }
@@ -70,7 +70,7 @@ impl<'c> Player<'c> {
     }
 
     /// The first call of the state that is still to come and has this request: inside Map and Parallel their order is not fixed.
-    fn take_call(&mut self, call: &CallInfo<'_>) -> Result<TaskReply, String> {
+    fn take_call(&mut self, call: &TaskCall<'_>) -> Result<TaskReply, String> {
         let input: Value = serde_json::from_slice(call.input).map_err(|error| format!("the input of state \"{}\" is not JSON: {error}", call.state))?;
         let mut nearest = None;
         for (index, expected) in self.calls.iter().enumerate().filter(|(index, expected)| !self.is_used[*index] && expected.state == call.state) {

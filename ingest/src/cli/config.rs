@@ -47,7 +47,7 @@ pub(super) struct ConfigFlags {
     /// Consumer group, kafka.group_id [env: EXPRESSWAY_KAFKA_GROUP_ID=]
     #[arg(long, value_name = "ID")]
     group_id: Option<String>,
-    /// Worker threads per pipeline, service.shards [env: EXPRESSWAY_SERVICE_SHARDS=]
+    /// Shards of each pipeline, service.shards [env: EXPRESSWAY_SERVICE_SHARDS=]
     #[arg(long, value_name = "N")]
     shards: Option<u32>,
     /// Address of metrics and health, http.listen [env: EXPRESSWAY_HTTP_LISTEN=]

@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::control::name;
 use crate::control::registry::Definition;
 use crate::error::Error;
-use crate::local::{self, CallInfo, Ended, Executor, Pace, Status, TaskReply};
+use crate::local::{self, Ended, Executor, Pace, Status, TaskCall, TaskReply};
 use crate::tasks::mock::{MockFile, TestCase};
 use crate::tasks::native;
 
@@ -174,7 +174,7 @@ impl Session {
         let start = Start { name: ExecutionName::Text(&name), now: now(), seed: self.seed.wrapping_add(line) };
         let mocks = self.mocks.as_ref();
         let mut invocations = BTreeMap::new();
-        let mut tasks = |call: &CallInfo<'_>| answer(call, mocks, &mut invocations);
+        let mut tasks = |call: &TaskCall<'_>| answer(call, mocks, &mut invocations);
         let ended = if self.history || self.trace {
             self.recorder.clear();
             self.executor.run(&self.program, input, &start, &mut tasks, &mut self.recorder)
@@ -207,7 +207,7 @@ impl Session {
 }
 
 /// Answers a call from the mocks, else from the native handlers.
-pub(super) fn answer(call: &CallInfo<'_>, mocks: Option<&TestCase>, invocations: &mut BTreeMap<String, u32>) -> TaskReply {
+pub(super) fn answer(call: &TaskCall<'_>, mocks: Option<&TestCase>, invocations: &mut BTreeMap<String, u32>) -> TaskReply {
     if let Some(mocks) = mocks
         && mocks.has_state(call.state)
     {

@@ -20,7 +20,7 @@ use super::{Environment, Format, exec, trace};
 use crate::config::{self, Config};
 use crate::control::registry::Definition;
 use crate::error::Error;
-use crate::local::{CallInfo, Ended, Executor, Pace, Status};
+use crate::local::{Ended, Executor, Pace, Status, TaskCall};
 use crate::operations::cluster::{Cluster, Range};
 use crate::operations::header::{HeaderList, ORIGIN, Position, REASON, SOURCE, STATUS, VERSION};
 use crate::operations::reader::{Fetched, Turn, fetch, read};
@@ -92,7 +92,7 @@ fn execute(program: &Program, source: &Position, value: &[u8], now: Timestamp, m
     let start = Start { name, now, seed: seed_of(&source.topic, source.partition, source.offset) };
     let mut recorder = Recorder::default();
     let mut invocations = BTreeMap::new();
-    let mut tasks = |call: &CallInfo<'_>| exec::answer(call, mocks, &mut invocations);
+    let mut tasks = |call: &TaskCall<'_>| exec::answer(call, mocks, &mut invocations);
     let ended = Executor::new(Slot::new(0), Pace::Virtual).run(program, value, &start, &mut tasks, &mut recorder);
     let ended = ended.map_err(|error| Error::Input(format!("the record {source} has no execution: {error}")))?;
     Ok((recorder.entries().to_vec(), ended))

@@ -41,7 +41,7 @@ pub struct Http {
 /// Section `service`.
 #[derive(Debug, Clone, Copy)]
 pub struct Service {
-    /// Worker threads per pipeline; 0 for one per processor.
+    /// Shards of each pipeline; 0 for one per processor.
     pub shards: u32,
     /// Whether shards are pinned.
     pub pin_threads: bool,

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use expressway_engine::{ExecutionName, Observer, Program, Slot, Start, Timestamp};
 use expressway_ingest::clock;
-use expressway_ingest::local::{CallInfo, Executor, Pace, Status, TaskOutcome, TaskReply};
+use expressway_ingest::local::{Executor, Pace, Status, TaskCall, TaskOutcome, TaskReply};
 
 /// Whether every input is read by a shape learned from itself, as that of a second execution would be. Set before the first one, if at all.
 pub static BY_SHAPES: AtomicBool = AtomicBool::new(false);
@@ -77,7 +77,7 @@ pub fn execute<O: Observer>(
     }
     // The executor knows no refusal: the first one is kept, and the task stays silent, so that the execution cannot end well.
     let mut refusal = None;
-    let mut play = |call: &CallInfo<'_>| {
+    let mut play = |call: &TaskCall<'_>| {
         let call = Call { state: call.state, resource: &call.resource.arn, input: call.input };
         answer(&call).map_or_else(
             |reason| {
