@@ -1,5 +1,5 @@
 //! The targets and the reference interpreter of the tests' harness, and the parts of the service that read what others wrote: each from where it lies, without the dependencies of the rest. A fuzzer needs no Kafka client.
-#![allow(dead_code, reason = "of the service's modules, only what the targets reach is used here")]
+#![expect(dead_code, reason = "of the service's modules, only what the targets reach is used here")]
 
 #[path = "../../../ingest/src/clock.rs"]
 mod clock;

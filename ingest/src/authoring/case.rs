@@ -179,7 +179,7 @@ pub fn parse(text: &str) -> Result<Vec<Case>, String> {
 const KEYS: [&str; 9] = ["name", "comment", "clause", "definition", "type", "execution", "input", "mocks", "expect"];
 const MOCK_KEYS: [&str; 3] = ["tasks", "sfn_local", "test_case"];
 const CALL_KEYS: [&str; 4] = ["state", "request", "reply", "after_ms"];
-const EXPECT_KEYS: [&str; 8] = ["status", "output", "output_includes", "error", "cause", "cause_unpinned", "took_ms", "path"];
+const EXPECT_KEYS: [&str; 9] = ["status", "output", "output_includes", "error", "cause", "cause_unpinned", "took_ms", "path", "refused"];
 const STATUSES: [&str; 3] = ["SUCCEEDED", "FAILED", "TIMED_OUT"];
 
 impl Case {
@@ -249,7 +249,8 @@ impl Call {
                 let thrown = object(thrown, "\"throw\"", &["error", "cause"])?;
                 CallReply::Throw { error: text(thrown, "error")?.ok_or("\"throw\" needs an \"error\"")?, cause: text(thrown, "cause")? }
             }
-            (None, None, Some(_)) => CallReply::Silence,
+            (None, None, Some(Value::Bool(true))) => CallReply::Silence,
+            (None, None, Some(_)) => return Err("\"timeout\" can only be true".to_owned()),
             _ => return Err("the \"reply\" of a call holds one of \"return\", \"throw\" and \"timeout\"".to_owned()),
         };
         let after_ms = members.get("after_ms").map_or(Some(0), Value::as_u64).ok_or("\"after_ms\" is a whole number")?;
@@ -372,6 +373,7 @@ mod tests {
             ("{expect: {output: 1}}", "case number 1: a case needs a \"name\""),
             ("{name: a, expects: {output: 1}}", "case \"a\": a case has no \"expects\""),
             ("{name: a, expect: {ouput: 1}}", "did you mean \"output\"?"),
+            ("{name: a, expect: {refussed: []}}", "did you mean \"refused\"?"),
             ("{name: a, expect: {}}", "needs a \"status\""),
             ("{name: a, expect: {status: DONE}}", "found DONE"),
             ("{name: a, expect: {status: FAILED, output: 1}}", "has no output"),
@@ -382,6 +384,7 @@ mod tests {
             ("{name: a, type: FAST, expect: {output: 1}}", "EXPRESS or STANDARD"),
             ("{name: a, mocks: {sfn_local: {S: {first: 1}}}, expect: {output: 1}}", "is no invocation"),
             ("{name: a, mocks: {tasks: [{state: S, reply: {}}]}, expect: {output: 1}}", "holds one of"),
+            ("{name: a, mocks: {tasks: [{state: S, reply: {timeout: false}}]}, expect: {output: 1}}", "can only be true"),
             ("{name: a, expect: {refused: [], output: 1}}", "has no \"output\""),
         ] {
             let problem = one(text).expect_err("must be refused");

@@ -43,7 +43,7 @@ impl fmt::Debug for Kafka {
 }
 
 /// Options that the service sets itself, with the reason that is given when they are refused.
-const OWNED_OPTIONS: [(&str, &str); 26] = [
+pub(super) const OWNED_OPTIONS: [(&str, &str); 26] = [
     ("bootstrap.servers", "set kafka.bootstrap_servers"),
     ("metadata.broker.list", "set kafka.bootstrap_servers"),
     ("group.id", "set kafka.group_id"),

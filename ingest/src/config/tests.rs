@@ -283,7 +283,7 @@ fn a_profile_adds_options_below_those_that_are_set() {
 
 #[test]
 fn options_that_the_service_owns_are_refused() {
-    for (option, _) in [("enable.auto.commit", ()), ("group.id", ()), ("acks", ()), ("queued.max.messages.kbytes", ())] {
+    for (option, _) in kafka::OWNED_OPTIONS {
         refused(&format!("kafka: {{client_options: {{{option}: x}}}}"), &[&format!("kafka.client_options.{option}"), "the service owns this option"]);
     }
 }
