@@ -5,8 +5,6 @@
 //! - the last op of every way through a state is one that leaves it (Exit, Finish, Fail or NoMatch), so that the program counter never runs off the end;
 //! - a template node refers only to nodes before it, and a call of an intrinsic function only to calls before it, so that building ends.
 
-#![expect(unsafe_code, reason = "ops and what they refer to are fetched without a check: verify() has made it once for all")]
-
 pub(crate) mod function;
 mod listing;
 pub(crate) mod op;
@@ -118,6 +116,7 @@ pub(crate) struct Cursor<'p> {
     ops: PhantomData<&'p [Op]>,
 }
 
+#[expect(unsafe_code, reason = "from op to op it is a step of a pointer: verify() has proved that there is one")]
 impl<'p> Cursor<'p> {
     /// The op there.
     #[inline(always)]
@@ -204,7 +203,10 @@ impl Program {
         let exits = self.ops[from.index()..to.index()].iter().filter(|op| matches!(op, Op::Exit { .. })).count();
         u32::try_from(exits).expect("a program has fewer than 2^32 ops")
     }
+}
 
+#[expect(unsafe_code, reason = "ops and what they refer to are fetched without a check: verify() has made it once for all")]
+impl Program {
     #[inline]
     pub(crate) fn op(&self, at: OpId) -> Op {
         debug_assert!(at.index() < self.ops.len(), "verify() proves every target");
@@ -279,6 +281,15 @@ impl Program {
         unsafe { self.pools.merges.get_unchecked(id.index()) }
     }
 
+    #[inline]
+    pub(crate) fn path(&self, id: op::PathId) -> &PathCode {
+        debug_assert!(id.index() < self.pools.paths.len(), "verify() proves every reference");
+        // SAFETY: `verify` has proved that every path that is referred to exists.
+        unsafe { self.pools.paths.get_unchecked(id.index()) }
+    }
+}
+
+impl Program {
     /// Fills the tables of the string switches, once the constants are known.
     pub(crate) fn link_switches(&mut self) {
         for switch in &mut self.pools.switches {
@@ -324,12 +335,5 @@ impl Program {
         }
         let object = Value::object(depth.saturating_add(1), 0, count, 0);
         Some(Plan { cells: cells.into(), paths: paths.into(), names: names.into(), size, depth, pairs: count, object })
-    }
-
-    #[inline]
-    pub(crate) fn path(&self, id: op::PathId) -> &PathCode {
-        debug_assert!(id.index() < self.pools.paths.len(), "verify() proves every reference");
-        // SAFETY: `verify` has proved that every path that is referred to exists.
-        unsafe { self.pools.paths.get_unchecked(id.index()) }
     }
 }

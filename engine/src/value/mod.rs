@@ -2,8 +2,6 @@
 //!
 //! A [`Value`] is 16 bytes, `Copy`, and means something only together with the [`Memory`] of its slot and the constants of its program, which a [`View`] brings together. It refers to memory by offset, never by pointer, so a slot's memory can grow, move and be compacted. Every value knows its compact length in bytes and its depth from the moment it is made, so limits are checked without a walk.
 
-#![expect(unsafe_code, reason = "tags are read from the word that holds them without a table: every op reads some")]
-
 mod equal;
 mod memory;
 pub(crate) mod number;
@@ -266,6 +264,7 @@ impl Value {
     }
 
     #[inline]
+    #[expect(unsafe_code, reason = "tags are read from the word that holds them without a table: every op reads some")]
     pub(crate) fn tag(self) -> Tag {
         let byte = self.head.get().to_le_bytes()[0];
         debug_assert!(matches!(byte, 0x80..=0x86 | 0x8b | 0x8d | 0x8e | 0x96 | 0xa0 | 0xc0), "{byte:#x} is no Tag");
