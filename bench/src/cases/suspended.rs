@@ -1,6 +1,6 @@
 //! Case `suspended`: what an execution that waits costs in memory, and an idle slot, and a shard.
 //!
-//! A shard's own bytes come first (below), then the engine alone, as a shard uses it: so many executions of the canonical workflow with a Wait in it are begun, each in its slot; then all are resumed and end. Bytes are what the heap was asked for. Then the same in the service, on mock brokers: one shard takes so many records, all wait at once; that has the slot, the copy of the record, its place in the window and its timer in it. A shard's own bytes are the difference between pipelines of ten shards and of two, by eight, with nothing to do; resident memory has librdkafka's part and the thread's stack in it, and is rounded up to pages.
+//! A shard's own bytes come first: the difference between pipelines of ten shards and of two, by eight, with nothing to do; resident memory has librdkafka's part and the thread's stack in it, and is rounded up to pages. Then the engine alone, as a shard uses it: so many executions of the canonical workflow with a Wait in it are begun, each in its slot; then all are resumed and end. Bytes are what the heap was asked for. Then the same in the service, on mock brokers: one shard takes so many records, all wait at once; that has the slot, the copy of the record, its place in the window and its timer in it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
