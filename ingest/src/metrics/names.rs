@@ -189,8 +189,11 @@ pub static REBALANCES: Metric = counter("expressway_rebalances", PER_MACHINE, "A
 /// Drains cut short.
 pub static DRAINS_CUT_SHORT: Metric = counter("expressway_drains_cut_short", PER_MACHINE, "Revocations that ended before everything was finished");
 /// Pauses.
-pub static PAUSES: Metric =
-    counter("expressway_pauses", PER_MACHINE, "Partitions paused because their window was full, or too many of their records waited in order");
+pub static PAUSES: Metric = counter(
+    "expressway_pauses",
+    PER_MACHINE,
+    "Partitions paused: their window was full, too many of their records or outcomes waited, or they held all of their share",
+);
 /// Paused partitions.
 pub static PARTITIONS_PAUSED: Metric = gauge("expressway_partitions_paused", PER_MACHINE, "Partitions paused now");
 /// Rewinds.

@@ -2,7 +2,7 @@
 //!
 //! A part of the limit is left to the process itself. The rest is shared evenly by the pipelines, and inside each of them by four kinds of memory: what the client has fetched ahead (per partition, for it counts that way once queues are split), what is open in the shards (records taken, executions that wait, results under way), what the producers hold, and the windows. A fifth is for what allocators waste. A bound that is set is never raised here, only lowered.
 //!
-//! Bytes on the wire are not bytes of memory: a record of 200 bytes takes the client about a kilobyte. The factors are below, each with its reason. Pure: who asks for the control group's limit is `cgroup`.
+//! Bytes on the wire are not bytes of memory: a record of 200 bytes takes the client about 1.5 KiB. The factors are below, each with its reason. Pure: who asks for the control group's limit is `cgroup`.
 
 use super::Settings;
 use crate::kafka::client;
@@ -27,7 +27,7 @@ const FETCH_PARTITION_BYTES: u64 = 1 << 20;
 const FETCH_BYTES: u64 = 50 << 20;
 /// Less makes a request of every few records.
 const FETCH_PARTITION_BYTES_MIN: u64 = 16 << 10;
-/// What a byte of a fetch becomes: records compress to a third, and small ones take seven times their bytes.
+/// What a byte of a fetch becomes: a fetch of small compressed records takes thirty times its size, and there is a margin.
 const FETCH_EXPANSION: u64 = 32;
 /// A producer's buffer: never less than the largest dead letter with its headers, which could not be sent at all otherwise.
 pub(super) const BUFFERING_KBYTES_MIN: u64 = 32_768;
