@@ -1,6 +1,6 @@
 //! Commits of stored marks under the new group protocol, one at a time.
 //!
-//! The client's own timer is not used there (librdkafka 2.12.1): a commit that the broker refuses because the member has a newer epoch by then is sent again as it was, under the new epoch, also when a later one has been taken meanwhile; the committed offset went back, which was seen on a broker that stood still at times. A commit that is asked for by the application is not sent again, so here the next one carries what that one did not bring about, and it is not asked for before the last one is answered, whatever the client does to bring that one through.
+//! The client's own timer is not used there (librdkafka 2.12.1): a commit that the broker refuses because the member has a newer epoch by then is sent again as it was, under the new epoch, also when a later one has been taken meanwhile; the committed offset went back, which was seen on a broker that stood still at times. A commit that is asked for by the application is not sent again for that, so here the next one carries what that one did not bring about, and it is not asked for before the last one is answered, whatever the client does to bring that one through.
 //!
 //! When partitions are given back the client commits by itself, the last time for them, and the group waits for that.
 

@@ -47,8 +47,9 @@ const QUESTION_PAUSE: Duration = Duration::from_secs(2);
 const QUESTIONS_MAX: u32 = 12;
 /// First pause after a transaction that was aborted.
 const PAUSE_MIN_NS: u64 = 10_000_000;
-/// Longest pause after transactions that were aborted one after the other, and the part of a transaction's life that it may take: the next one has begun by then.
+/// Longest pause after transactions that were aborted one after the other.
 const PAUSE_MAX_NS: u64 = 1_000_000_000;
+/// A pause takes one part in so many of a transaction's life at most, so that the next one has begun by then.
 const PAUSE_OF_LIFE: u64 = 4;
 /// Between two looks for a membership while there is none.
 const LOOK_NS: u64 = 10_000_000;
