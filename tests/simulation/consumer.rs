@@ -223,7 +223,7 @@ impl World {
         }
         if state.is_closing {
             state.is_closed = true;
-            if let Some(member) = state.member.take().or(state.former.take()) {
+            if let Some(member) = state.member.take().or_else(|| state.former.take()) {
                 let delay_ns = self.arrival_ns(consumer);
                 self.after(delay_ns, move |world| world.broker_leave(member, "it said so"));
             }
