@@ -64,13 +64,17 @@ impl Error {
         }
     }
 
-    /// The error with its sources, separated by colons; empty when there is nothing to say.
+    /// The error with its sources, separated by colons, each said once; empty when there is nothing to say.
     #[must_use]
     pub fn sentence(&self) -> String {
         let mut text = self.to_string();
         let mut source = self.source();
         while let Some(error) = source {
-            text = format!("{text}: {error}");
+            let told = error.to_string();
+            // The Kafka client's errors end with the text of their source.
+            if !text.ends_with(&told) {
+                text = format!("{text}: {told}");
+            }
             source = error.source();
         }
         text
@@ -106,6 +110,8 @@ impl From<config::Error> for Error {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
     use super::*;
 
     #[test]
@@ -113,6 +119,12 @@ mod tests {
         let error = Error::surroundings("the broker a:1 does not answer", io::Error::other("timed out"));
         assert_eq!(error.sentence(), "the broker a:1 does not answer: timed out");
         assert_eq!(error.exit_code(), EXIT_SURROUNDINGS);
+    }
+
+    #[test]
+    fn sentence_says_a_source_once() {
+        let error = Error::surroundings("no broker answered at a:1", KafkaError::MetadataFetch(RDKafkaErrorCode::BrokerTransportFailure));
+        assert_eq!(error.sentence().matches("BrokerTransportFailure").count(), 1, "{}", error.sentence());
     }
 
     #[test]
