@@ -14,6 +14,12 @@ use crate::operations::bring_back::{Listener, Verdict};
 use crate::operations::cluster::Cluster;
 use crate::operations::selection::{self, Offsets};
 
+/// The key of the service's group, which names the groups of commands too.
+const GROUP_KEY: &str = "kafka.group_id";
+
+/// The same in the environment.
+const GROUP_VARIABLE: &str = "EXPRESSWAY_KAFKA_GROUP_ID";
+
 /// How to reach the cluster.
 #[derive(Debug, Args)]
 pub(super) struct ConnectionFlags {
@@ -39,6 +45,26 @@ impl ConnectionFlags {
         let config = config::load_files(config::Files { file: self.config.as_deref(), folder: self.config_dir.as_deref() }, environment, &flags)?.config;
         let cluster = Cluster::new(&config.kafka.bootstrap_servers, &config.kafka.client_options);
         Ok((config, cluster))
+    }
+
+    /// The group under which a command remembers what it has brought back, told on standard error: `given`, else the service's own with `suffix` behind it.
+    pub(super) fn memory_group(&self, environment: &Environment, config: &Config, given: Option<&str>, suffix: &str) -> String {
+        let group = given.map_or_else(|| format!("{}{suffix}", config.kafka.group_id), str::to_owned);
+        tell(&format!("note: what is brought back is remembered in the group {group}"));
+        if given.is_none() && !self.names_service(environment) {
+            tell(
+                "warning: where the service has another kafka.group_id, what was brought back for it is remembered elsewhere; give --config, or --set kafka.group_id=…",
+            );
+        }
+        group
+    }
+
+    /// Whether `kafka.group_id` is not merely the default.
+    fn names_service(&self, environment: &Environment) -> bool {
+        self.config.is_some()
+            || self.config_dir.is_some()
+            || self.set.iter().any(|(key, _)| key == "kafka" || key == GROUP_KEY)
+            || environment.iter().any(|(name, _)| name == GROUP_VARIABLE)
     }
 }
 
@@ -109,6 +135,16 @@ pub(super) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_service_is_named_by_a_file_a_key_or_a_variable() {
+        let nothing = || ConnectionFlags { config: None, config_dir: None, brokers: Some("a:1".to_owned()), set: Vec::new() };
+        let set = |key: &str| ConnectionFlags { set: vec![(key.to_owned(), "x".to_owned())], ..nothing() };
+        let variable = |name: &str| [(name.to_owned(), "x".to_owned())];
+        assert!(!nothing().names_service(&variable("EXPRESSWAY_KAFKA_BOOTSTRAP_SERVERS")) && !set("kafka.profile").names_service(&[]));
+        assert!(set("kafka.group_id").names_service(&[]) && nothing().names_service(&variable("EXPRESSWAY_KAFKA_GROUP_ID")));
+        assert!(ConnectionFlags { config: Some("a.yaml".into()), ..nothing() }.names_service(&[]));
+    }
 
     #[test]
     fn numbers_stand_under_their_headings() {

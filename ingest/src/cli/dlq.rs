@@ -44,7 +44,7 @@ enum Verb {
     Show(Show),
     /// Publish dead letters again, as they were, to the topic and partition they came from
     #[command(
-        after_help = "Examples:\n  expressway dlq redrive --config service.yaml --reason execution_failed --since 2h --dry-run\n  expressway dlq redrive heartbeats-dead-letters --brokers localhost:9092 --rate 5000\n\nA letter goes back with the headers it had, and expressway-replays and expressway-origin; one that has been brought back --max-replays times is parked: it stays where it is. Letters are remembered once the broker has acknowledged them, beside the offsets of the group --group, so a command that was interrupted goes on where it stopped, and one that is given twice brings nothing back twice; after kill -9, the letters of the last second may come twice. Kafka forgets what a group remembers a week after its last commit (offsets.retention.minutes): give --since then.\n\nExit codes: 0 done, 3 the broker failed or the command was interrupted."
+        after_help = "Examples:\n  expressway dlq redrive --config service.yaml --reason execution_failed --since 2h --dry-run\n  expressway dlq redrive heartbeats-dead-letters --brokers localhost:9092 --rate 5000\n\nA letter goes back with the headers it had, and expressway-replays and expressway-origin; one that has been brought back --max-replays times is parked: it stays where it is. Letters are remembered once the broker has acknowledged them, beside the offsets of the group --group, which is told on standard error, so a command that was interrupted goes on where it stopped, and one that is given twice brings nothing back twice; after kill -9, the letters of the last second may come twice. Without --config, --group and --set kafka.group_id=… the group is expressway-redrive, whatever group_id the service has: what was brought back with its --config is not known there, and comes again. Kafka forgets what a group remembers a week after its last commit (offsets.retention.minutes): give --since then.\n\nExit codes: 0 done, 3 the broker failed or the command was interrupted."
     )]
     Redrive(Redrive),
 }
@@ -136,8 +136,11 @@ impl Which {
         if topics.is_empty() { Err(Error::Usage("name a dead-letter topic, or a configuration with pipelines (--config)".to_owned())) } else { Ok(topics) }
     }
 
-    fn order(&self, config: &Config, cluster: &Cluster, topic: String) -> Result<Order, Error> {
-        let group = self.group.clone().unwrap_or_else(|| format!("{}-redrive", config.kafka.group_id));
+    fn memory_group(&self, environment: &Environment, config: &Config) -> String {
+        self.connection.memory_group(environment, config, self.group.as_deref(), "-redrive")
+    }
+
+    fn order(&self, group: String, cluster: &Cluster, topic: String) -> Result<Order, Error> {
         let selection = Selection { partition: self.partition, offsets: self.offset, since_ms: self.since };
         let ranges = selection.resolve(cluster, &cluster.consumer(&group)?, &topic)?;
         let reasons = Reasons::of(&self.reason).map_err(Error::Usage)?;
@@ -150,8 +153,10 @@ fn redrive(flags: &Redrive, environment: &Environment) -> Result<(), Error> {
     let interrupt = Interrupt::listen()?;
     let mut out = Output::new();
     let mut interrupted = false;
-    for topic in flags.which.topics(&config)? {
-        let order = Order { again: flags.again, dry_run: flags.dry_run, rate: flags.rate, ..flags.which.order(&config, &cluster, topic)? };
+    let topics = flags.which.topics(&config)?;
+    let group = flags.which.memory_group(environment, &config);
+    for topic in topics {
+        let order = Order { again: flags.again, dry_run: flags.dry_run, rate: flags.rate, ..flags.which.order(group.clone(), &cluster, topic)? };
         let summary = bring_back(&cluster, &order, &interrupt, &mut Progress)?;
         match flags.which.format {
             Format::Text => out.write(told(&order, &summary).as_bytes())?,
@@ -227,8 +232,10 @@ fn list(flags: &List, environment: &Environment) -> Result<(), Error> {
     let (config, cluster) = flags.which.connection.open(environment)?;
     let interrupt = Interrupt::listen()?;
     let mut out = Output::new();
-    for topic in flags.which.topics(&config)? {
-        let order = flags.which.order(&config, &cluster, topic)?;
+    let topics = flags.which.topics(&config)?;
+    let group = flags.which.memory_group(environment, &config);
+    for topic in topics {
+        let order = flags.which.order(group.clone(), &cluster, topic)?;
         let mut newest = Newest { limit: usize::try_from(flags.limit).expect("at most 10,000"), letters: BTreeMap::new() };
         let summary = bring_back(&cluster, &order, &interrupt, &mut newest)?;
         let letters: Vec<Value> = newest.letters.into_values().collect();

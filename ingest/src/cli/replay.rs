@@ -17,7 +17,7 @@ use crate::operations::selection::{Offsets, Selection};
 /// Flags of `replay`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  expressway replay heartbeats --config service.yaml --since 2026-11-21T10:00:00Z --dry-run\n  expressway replay heartbeats --config service.yaml --partition 0 --offset 1200..1300\n  expressway replay heartbeats --config service.yaml --since 1d --to heartbeats-trial --rate 5000\n\nThe records are published once more, to the partition they stand in, with the headers expressway-replays and expressway-origin: new records with new offsets, which the running service executes like any other. Only what stood in the topic when the command began is replayed, and no record that is itself a replay (more than one with --max-replays). With --to they go to another topic, placed by their keys, where a pipeline with another definition can run them.\n\nWhat has been replayed is remembered beside the offsets of the group --group: a command that was interrupted goes on where it stopped, and one that is given twice replays nothing twice, unless --again is given. After kill -9, the records of the last second may come twice. Kafka forgets what a group remembers a week after its last commit (offsets.retention.minutes).\n\nExit codes: 0 done, 3 the broker failed or the command was interrupted."
+    after_help = "Examples:\n  expressway replay heartbeats --config service.yaml --since 2026-11-21T10:00:00Z --dry-run\n  expressway replay heartbeats --config service.yaml --partition 0 --offset 1200..1300\n  expressway replay heartbeats --config service.yaml --since 1d --to heartbeats-trial --rate 5000\n\nThe records are published once more, to the partition they stand in, with the headers expressway-replays and expressway-origin: new records with new offsets, which the running service executes like any other. Only what stood in the topic when the command began is replayed, and no record that is itself a replay (more than one with --max-replays). With --to they go to another topic, placed by their keys, where a pipeline with another definition can run them.\n\nWhat has been replayed is remembered beside the offsets of the group --group, which is told on standard error: a command that was interrupted goes on where it stopped, and one that is given twice replays nothing twice, unless --again is given. After kill -9, the records of the last second may come twice. Without --config, --group and --set kafka.group_id=… the group is expressway-replay, whatever group_id the service has: what was replayed with its --config is not known there, and comes again. Kafka forgets what a group remembers a week after its last commit (offsets.retention.minutes).\n\nExit codes: 0 done, 3 the broker failed or the command was interrupted."
 )]
 pub(super) struct Flags {
     /// The topic to read
@@ -60,10 +60,8 @@ pub(super) struct Flags {
 pub(super) fn run(flags: &Flags, environment: &Environment) -> Result<(), Error> {
     let (config, cluster) = flags.connection.open(environment)?;
     let interrupt = Interrupt::listen()?;
-    let group = flags.group.clone().unwrap_or_else(|| {
-        let to = flags.to.as_ref().map(|to| format!("-{to}")).unwrap_or_default();
-        format!("{}-replay{to}", config.kafka.group_id)
-    });
+    let to = flags.to.as_ref().map(|to| format!("-{to}")).unwrap_or_default();
+    let group = flags.connection.memory_group(environment, &config, flags.group.as_deref(), &format!("-replay{to}"));
     let consumer = cluster.consumer(&group)?;
     if let Some(to) = &flags.to {
         cluster.partitions(&consumer, to)?;
