@@ -7,7 +7,7 @@ use super::output::{Output, tell};
 use super::{Environment, Format};
 use crate::config::{self, Config};
 use crate::error::Error;
-use crate::operations::audit::{Account, OFFSETS_MAX, Order, Report, audit};
+use crate::operations::audit::{Account, Behind, OFFSETS_MAX, Order, Report, audit};
 use crate::operations::cluster::{Cluster, Range};
 use crate::operations::interrupt::Interrupt;
 use crate::operations::selection::{Offsets, Selection};
@@ -16,7 +16,7 @@ use crate::pipeline::{OnNull, ResultHeaders};
 /// Flags of `audit`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  expressway audit heartbeats --config service.yaml\n  expressway audit heartbeats --config service.yaml --partition 0 --offset 0..100000 --format json\n  expressway audit heartbeats --brokers localhost:9092 --results heartbeats-results --dead-letters heartbeats-dead-letters\n\nReads the range, then all results and dead letters, and matches them by the header expressway-source. Without --offset the range goes up to what the pipeline's group has committed, and there every record must have its end. A record without one is missing where the group has committed past it, and unfinished where it has not; the topics are named by the configuration's pipeline or by --results and --dead-letters. Offsets without a record (removed by compaction, transaction markers, aborted transactions) are counted as gaps and owe nothing. Duplicates are counted and named; they are no fault.\n\nExit codes: 0 every record has its end, 1 one is missing or unfinished, 3 a topic cannot be read."
+    after_help = "Examples:\n  expressway audit heartbeats --config service.yaml\n  expressway audit heartbeats --config service.yaml --partition 0 --offset 0..100000 --format json\n  expressway audit heartbeats --brokers localhost:9092 --results heartbeats-results --dead-letters heartbeats-dead-letters\n\nReads the range, then all results and dead letters, and matches them by the header expressway-source. Without --offset the range goes up to what the pipeline's group has committed, and there every record must have its end; how many offsets lie behind it is told (not_judged in JSON), and --offset judges them too. A record without one is missing where the group has committed past it, and unfinished where it has not; the topics are named by the configuration's pipeline or by --results and --dead-letters. Offsets without a record (removed by compaction, transaction markers, aborted transactions) are counted as gaps and owe nothing. Duplicates are counted and named; they are no fault.\n\nExit codes: 0 every record has its end, 1 one is missing or unfinished, 3 a topic cannot be read."
 )]
 pub(super) struct Flags {
     /// The source topic
@@ -105,15 +105,18 @@ impl Flags {
         let selection = Selection { partition: self.partition, offsets: self.offset, since_ms: None };
         let mut ranges = selection.resolve(cluster, &consumer, &self.topic)?;
         let committed = pipeline.map(|_| committed(cluster, &consumer, &self.topic, &ranges)).transpose()?;
+        let ends: Vec<i64> = ranges.iter().map(|range| range.to).collect();
         if let (None, Some(committed)) = (self.offset, &committed) {
             ranges.iter_mut().zip(committed).for_each(|(range, committed)| range.to = range.to.min(*committed).max(range.from));
         }
+        let behind = Behind::of(&ranges, &ends);
         Ok(Order {
             topic: self.topic.clone(),
             ranges,
             committed,
             results,
             dead_letters,
+            behind,
             definition: pipeline.map(|pipeline| pipeline.name.clone()),
             since_ms: self.ends_since,
             skips_null: pipeline.is_some_and(|pipeline| pipeline.on_null == OnNull::Skip),
@@ -181,6 +184,9 @@ fn told(order: &Order, report: &Report) -> String {
             "note       {} or {} has offsets without a record (deleted, compacted, left out by --ends-since, or transaction markers); what is missing may have stood there\n",
             order.results, order.dead_letters
         );
+    }
+    if let Some(Behind { offsets, from }) = report.behind {
+        text += &format!("note       offsets behind the committed ones that were not judged: {offsets}; --offset {from}.. judges them\n");
     }
     let sum = total.succeeded + total.failed + total.timed_out + total.dead_lettered + total.skipped;
     text += &format!(

@@ -34,6 +34,8 @@ pub(crate) struct Order {
     pub(crate) results: String,
     /// Topic of dead letters.
     pub(crate) dead_letters: String,
+    /// Offsets of the topic behind what is committed that are no part of `ranges`, and the first of them: they are not judged.
+    pub(crate) behind: Option<Behind>,
     /// Name of the definition; results and dead letters that name another one are none of this audit.
     pub(crate) definition: Option<String>,
     /// Results and dead letters are read from this time on, in milliseconds since the Unix epoch.
@@ -42,6 +44,24 @@ pub(crate) struct Order {
     pub(crate) skips_null: bool,
     /// How many missing records and how many duplicates are named.
     pub(crate) named_max: usize,
+}
+
+/// What lies behind the committed offsets and is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Behind {
+    /// How many offsets, of all partitions together.
+    pub(crate) offsets: u64,
+    /// The lowest of them.
+    pub(crate) from: i64,
+}
+
+impl Behind {
+    /// What `ranges`, cut at what is committed, leave out of a topic whose partitions reached to `ends`.
+    pub(crate) fn of(ranges: &[Range], ends: &[i64]) -> Option<Self> {
+        let left = || ranges.iter().zip(ends).filter(|(range, end)| range.to < **end);
+        let offsets = left().map(|(range, end)| u64::try_from(end - range.to).unwrap_or(0)).sum();
+        left().map(|(range, _)| range.to).min().map(|from| Self { offsets, from })
+    }
 }
 
 /// How a record ended.
@@ -124,6 +144,8 @@ pub(crate) struct Report {
     pub(crate) ends_are_cut: bool,
     /// Whether the source topic is compacted, where it has gaps and the broker says so: its gaps are records that have been removed.
     pub(crate) is_compacted: Option<bool>,
+    /// Offsets behind the committed ones that were not judged.
+    pub(crate) behind: Option<Behind>,
 }
 
 impl Report {
@@ -161,6 +183,7 @@ impl Report {
             "unknown": self.unknown,
             "ends_are_cut": self.ends_are_cut,
             "compacted": self.is_compacted,
+            "not_judged": self.behind.map_or(0, |behind| behind.offsets),
         })
     }
 }
@@ -267,7 +290,12 @@ impl<'o> Books<'o> {
             let committed = order.committed.as_ref().and_then(|committed| committed.get(index).copied());
             (range.partition, Page { account, committed, ..Page::default() })
         };
-        Self { order, pages: order.ranges.iter().enumerate().map(page).collect(), repeated: BTreeMap::new(), report: Report::default() }
+        Self {
+            order,
+            pages: order.ranges.iter().enumerate().map(page).collect(),
+            repeated: BTreeMap::new(),
+            report: Report { behind: order.behind, ..Report::default() },
+        }
     }
 
     /// Enters a record of the source topic.
@@ -368,6 +396,7 @@ mod tests {
             committed: committed.map(|offset| vec![offset]),
             results: "out".to_owned(),
             dead_letters: "dead".to_owned(),
+            behind: None,
             definition: None,
             since_ms: None,
             skips_null: false,
@@ -417,6 +446,19 @@ mod tests {
         let report = balance(&order(0, 100, Some(100)), &[(7, false)], &[(7, End::Succeeded), (8, End::Succeeded)]);
         let total = report.total();
         assert_eq!((total.records, total.gaps, total.ends_of_gaps, report.is_balanced()), (1, 99, 1, true));
+    }
+
+    #[test]
+    fn what_lies_behind_the_committed_offsets_is_counted() {
+        let range = |partition, from, to| Range { partition, from, to };
+        let ranges = [range(0, 0, 10), range(1, 5, 5), range(2, 0, 7)];
+        assert_eq!(Behind::of(&ranges, &[10, 9, 10]), Some(Behind { offsets: 7, from: 5 }));
+        assert_eq!(Behind::of(&ranges, &[10, 5, 7]), None);
+        let cut = Order { behind: Behind::of(&ranges, &[10, 9, 10]), ..order(0, 0, Some(0)) };
+        assert_eq!(
+            (balance(&cut, &[], &[]).json("in")["not_judged"].as_u64(), balance(&order(0, 0, None), &[], &[]).json("in")["not_judged"].as_u64()),
+            (Some(7), Some(0))
+        );
     }
 
     #[test]

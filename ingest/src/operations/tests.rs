@@ -326,6 +326,7 @@ fn an_audit_finds_what_is_missing_what_is_twice_and_what_is_unknown() {
         committed: Some(vec![5, committed]),
         results: "out".to_owned(),
         dead_letters: "dead".to_owned(),
+        behind: None,
         definition: Some("m".to_owned()),
         since_ms: None,
         skips_null: false,
@@ -353,7 +354,8 @@ fn an_audit_that_is_broken_off_proves_nothing() {
     stage.send("in", &[(0, "k", Some("v"), vec![])]);
     let (topic, results, dead_letters) = ("in".to_owned(), "out".to_owned(), "dead".to_owned());
     let ranges = vec![Range { partition: 0, from: 0, to: 1 }];
-    let order = audit::Order { topic, ranges, committed: None, results, dead_letters, definition: None, since_ms: None, skips_null: false, named_max: 1 };
+    let order =
+        audit::Order { topic, ranges, committed: None, results, dead_letters, behind: None, definition: None, since_ms: None, skips_null: false, named_max: 1 };
     let interrupt = Interrupt::default();
     interrupt.ask();
     assert!(matches!(audit(&stage.cluster, &order, &interrupt, &mut |_| ()), Err(Error::Surroundings { .. })));
