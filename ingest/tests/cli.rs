@@ -170,6 +170,19 @@ fn validate_reports_a_missing_file_among_others() {
 }
 
 #[test]
+fn validate_notes_what_only_a_mock_answers() {
+    let task = |resource: &str| format!(r#"{{"StartAt":"T","States":{{"T":{{"Type":"Task","Resource":"{resource}","End":true}}}}}}"#);
+    let (arn, note) =
+        ("arn:aws:lambda:us-east-1:123456789012:function:f", "nothing answers here but a mock for arn:aws:lambda:us-east-1:123456789012:function:f");
+    let (_folder, path) = file("t.asl.json", &task(arn));
+    let output = run(&["validate", &path, "--format", "json"], "");
+    assert!(code(&output) == 0 && stderr(&output).contains(note), "{}", stderr(&output));
+    assert_eq!(lines(&output)[0]["diagnostics"], serde_json::json!([]));
+    let (_folder, path) = file("t.asl.json", &task("native:echo"));
+    assert_eq!(stderr(&run(&["validate", &path], "")), "");
+}
+
+#[test]
 fn compile_prints_the_listing_on_standard_output() {
     let output = run(&["compile", HEARTBEAT, "--listing"], "");
     assert_eq!(code(&output), 0);

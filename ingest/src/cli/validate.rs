@@ -9,14 +9,15 @@ use serde_json::{Value, json};
 
 use super::Format;
 use super::definition::{Type, refused};
-use super::output::Output;
+use super::output::{Output, tell};
 use crate::control::registry::{self, Definition};
 use crate::error::Error;
+use crate::tasks::builtin::Builtin;
 
 /// Flags of `validate`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  expressway validate configs/definitions/*.asl.json --format json\n\nExits with 1 when a definition is refused, with 3 when one cannot be read; the others are judged all the same."
+    after_help = "Example:\n  expressway validate configs/definitions/*.asl.json --format json\n\nA note on standard error names the resources that nothing answers for here but a mock: without mocks, run refuses such a definition. It is no finding, for on AWS they may well exist.\n\nExits with 1 when a definition is refused, with 3 when one cannot be read; the others are judged all the same."
 )]
 pub(super) struct Flags {
     /// Definitions, *.asl.json or *.asl.yaml
@@ -68,7 +69,13 @@ fn judge(file: &Path, flags: &Flags, out: &mut Output) -> Result<Verdict, Error>
     };
     let deployment = Deployment::named(&definition.stem());
     let (is_valid, found) = match definition.compile(flags.workflow_type.into(), &deployment) {
-        Ok(compiled) => (true, compiled.warnings),
+        Ok(compiled) => {
+            let unanswered = Builtin::unanswered(&compiled.program, None);
+            if !unanswered.is_empty() {
+                tell(&format!("note: {}: nothing answers here but a mock for {}: without mocks, run refuses it", file.display(), unanswered.join(", ")));
+            }
+            (true, compiled.warnings)
+        }
         Err(registry::Error::Refused { diagnostics, .. }) => (false, diagnostics),
         Err(error) => return Err(refused(&error)),
     };
