@@ -445,6 +445,12 @@ fn wrong_usage_exits_with_2_and_help_with_0() {
 }
 
 #[test]
+fn replay_says_that_it_needs_offsets_or_a_time() {
+    let output = run(&["replay", "in", "--brokers", "127.0.0.1:1"], "");
+    assert!(code(&output) == 2 && stderr(&output).starts_with("error: give --offset or --since"), "{}", stderr(&output));
+}
+
+#[test]
 fn closed_pipe_is_no_error() {
     let many = "{\"type\":\"x\"}\n".repeat(20_000);
     let (_folder, input) = file("in.jsonl", &many);

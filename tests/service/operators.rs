@@ -171,7 +171,7 @@ pub(crate) fn commands_say_what_is_wrong(_: &Shared) -> Result<(), String> {
         (vec!["dlq", "list"], 2, "name a dead-letter topic"),
         (vec!["dlq", "redrive", source, "--reason", "panik"], 2, "there is no reason \"panik\""),
         (vec!["dlq", "show", &nothing], 1, "ends at 0"),
-        (vec!["replay", source], 2, "--offset"),
+        (vec!["replay", source], 2, "give --offset or --since"),
         (vec!["replay", source, "--since", "yesterday"], 2, "is no time"),
         (vec!["replay", source, "--since", "1h", "--to", "nowhere"], 3, "there is no topic nowhere"),
         (vec!["audit", source], 2, "give --config, or --results and --dead-letters"),

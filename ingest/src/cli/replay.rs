@@ -26,8 +26,8 @@ pub(super) struct Flags {
     /// Only records of this partition
     #[arg(long, env = "EXPRESSWAY_PARTITION", value_name = "P", value_parser = clap::value_parser!(i32).range(0..))]
     partition: Option<i32>,
-    /// Records at these offsets; the second is the one behind the last
-    #[arg(long, env = "EXPRESSWAY_OFFSET", value_name = "FROM..TO", value_parser = offsets, conflicts_with = "since", required_unless_present = "since")]
+    /// Records at these offsets; the second is the one behind the last. This or --since is needed
+    #[arg(long, env = "EXPRESSWAY_OFFSET", value_name = "FROM..TO", value_parser = offsets, conflicts_with = "since")]
     offset: Option<Offsets>,
     /// Records written since: 2026-11-21T10:00:00Z, or how long ago, such as 2h
     #[arg(long, env = "EXPRESSWAY_SINCE", value_name = "TIME", value_parser = since)]
@@ -58,6 +58,9 @@ pub(super) struct Flags {
 }
 
 pub(super) fn run(flags: &Flags, environment: &Environment) -> Result<(), Error> {
+    if flags.offset.is_none() && flags.since.is_none() {
+        return Err(Error::Usage("give --offset or --since: a whole topic is replayed by --offset 0..".to_owned()));
+    }
     let (config, cluster) = flags.connection.open(environment)?;
     let interrupt = Interrupt::listen()?;
     let to = flags.to.as_ref().map(|to| format!("-{to}")).unwrap_or_default();
