@@ -321,7 +321,7 @@ fn the_test_command_tells_what_differs_and_exits_with_1() {
     let output = run(&["test", &folder.path().to_string_lossy()], "");
     assert_eq!((code(&output), stderr(&output).as_str()), (1, ""));
     assert!(
-        stdout(&output).contains("  FAILED  two\n          status\n            expected  SUCCEEDED\n            found     FAILED\n"),
+        stdout(&output).contains("  FAILED  two\n          status\n            expected  SUCCEEDED\n            found     FAILED, error \"E\"\n"),
         "{}",
         stdout(&output)
     );

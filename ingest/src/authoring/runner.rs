@@ -176,8 +176,14 @@ fn compare(end: &End, ran: &Ran, machine: &Machine) -> Vec<Difference> {
             differences.push(Difference::new(place, expected, found));
         }
     };
-    texts("status", Some(&end.status), Some(ended.status.as_str()));
-    for (place, expected, found) in [("error", &end.error, ended.error.as_deref()), ("cause", &end.cause, ended.cause.as_deref())] {
+    let reasons = [("error", &end.error, ended.error.as_deref()), ("cause", &end.cause, ended.cause.as_deref())];
+    if end.status != ended.status.as_str() {
+        // Why it ended so, as far as that is no difference of its own.
+        let why = reasons.iter().filter(|(_, expected, found)| expected.allow(*found));
+        let why: String = why.filter_map(|(place, _, found)| Some(format!(", {place} {}", shown(&Value::from((*found)?))))).collect();
+        texts("status", Some(&end.status), Some(&format!("{}{why}", ended.status.as_str())));
+    }
+    for (place, expected, found) in reasons {
         if !expected.allow(found) {
             texts(place, expected.text(), found);
         }
