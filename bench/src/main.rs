@@ -157,7 +157,9 @@ fn run(cli: Cli, matches: &ArgMatches, folders: &[Folder]) -> Result<(), Error> 
 /// Runs the case of that name, or all; without flags of its own as if none had been given.
 fn run_case(format: Form, record: Option<PathBuf>, (name, asked): (&str, Option<&ArgMatches>), folders: &[Folder]) -> Result<(), Error> {
     probe::require_optimised()?;
-    warn(asked.and_then(|asked| asked.try_get_one::<u32>("broker_pid").ok().flatten()).copied().as_slice());
+    if !asked.is_some_and(is_second_process) {
+        warn(asked.and_then(|asked| asked.try_get_one::<u32>("broker_pid").ok().flatten()).copied().as_slice());
+    }
     let progress: &mut dyn FnMut(&str) = &mut |line| eprintln!("{line}");
     let finish = |report: Report| -> Result<(), Error> {
         print(format, &report);
@@ -174,6 +176,11 @@ fn run_case(format: Form, record: Option<PathBuf>, (name, asked): (&str, Option<
         }
         (None, _) => folders.iter().filter(|folder| folder.name == name).try_for_each(|folder| finish(folder.run()?.into())),
     }
+}
+
+/// Whether this process makes the load of another one, which has warned already.
+fn is_second_process(asked: &ArgMatches) -> bool {
+    ["source", "fill"].iter().any(|flag| asked.try_get_one::<String>(flag).ok().flatten().is_some())
 }
 
 fn list(format: Form, folders: &[Folder]) {

@@ -174,7 +174,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         name: "kafka-heartbeat",
-        summary: "from Kafka to Kafka on a real broker, beside the floor: the same loop without the engine",
+        summary: "from Kafka to Kafka on a real broker, beside the floor: the same loop without the engine; then the latency at --rate, 0 for none",
         flags: kafka_heartbeat::Flags::augment_args,
         run: kafka_heartbeat::from_flags,
         all: &[],

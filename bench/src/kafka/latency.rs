@@ -223,12 +223,15 @@ pub fn add_backlog(json: &mut Value, records: u64, drained: Drained) {
 #[must_use]
 pub fn text(json: &Value) -> String {
     let (latency, late, memory) = (&json["latency_ms"], &json["sender_late_ms"], &json["rss_mb_over_time"]);
+    // A load that ended before has nothing to tell of them.
+    let times = [("after a minute", &memory["minute"]), ("after ten", &memory["ten_minutes"])].into_iter().filter(|(_, mb)| !mb.is_null());
+    let measured: String = times.map(|(time, mb)| format!(", {time} {mb}")).collect();
     let mut text = format!(
         "kafka-latency: {} records/s offered for {} s, profile {}, {} partitions, {} shard(s)\n\
         {:>12} executions/s\n\
         {:>12} ms from the intended instant to the reader, median; p99 {}, p99.9 {}, greatest {}\n\
         {:>12} ms that the sender was late itself, p99 (part of the above)\n\
-        {:>12} MB resident at most after the beginning; at the start {}, after a minute {}, after ten {}, at the end {}\n\
+        {:>12} MB resident at most after the beginning; at the start {}{}, at the end {}\n\
         {:>12} µs of the pipeline's processor time a record\n\
         {:>12} lost, {} duplicates",
         json["rate"],
@@ -244,8 +247,7 @@ pub fn text(json: &Value) -> String {
         late["p99"].to_string(),
         json["rss_mb"].to_string(),
         memory["start"],
-        memory["minute"],
-        memory["ten_minutes"],
+        measured,
         memory["end"],
         json["client_cpu_us_per_record"].to_string(),
         json["lost"].to_string(),
@@ -301,6 +303,7 @@ mod tests {
         assert!(SHARED_KEYS.iter().all(|key| json.get(key).is_some()), "{json}");
         assert_eq!((&json["executions_per_s"], &json["ns_per_execution"], &json["rss_mb"]), (&json!(1_000), &number(1_500.0, 1), &number(73.4, 1)));
         assert_eq!(json["latency_ns"], json!({"p50": 4_250_000, "p99": 10_500_000}));
+        assert!(text(&json).contains("at the start 0.0, at the end 0.0\n"), "{}", text(&json));
         add_backlog(&mut json, 7, Drained { executions_per_s: 9.0, lost: 2 });
         assert_eq!((lost(&json), &json["backlog_executions_per_s"]), (2, &json!(9)));
         assert!(text(&json).ends_with("9 executions/s of the same profile over a backlog of 7 records"), "{}", text(&json));
