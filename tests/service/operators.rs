@@ -170,7 +170,7 @@ pub(crate) fn commands_say_what_is_wrong(_: &Shared) -> Result<(), String> {
     for (arguments, code, part) in [
         (vec!["dlq", "list"], 2, "name a dead-letter topic"),
         (vec!["dlq", "redrive", source, "--reason", "panik"], 2, "there is no reason \"panik\""),
-        (vec!["dlq", "show", &nothing], 1, "ends at 0"),
+        (vec!["dlq", "show", &nothing], 1, "is empty (it ends at 0)"),
         (vec!["replay", source], 2, "give --offset or --since"),
         (vec!["replay", source, "--since", "yesterday"], 2, "is no time"),
         (vec!["replay", source, "--since", "1h", "--to", "nowhere"], 3, "there is no topic nowhere"),

@@ -62,6 +62,9 @@ impl Offsets {
     fn within(self, topic: &str, log: Range, strict: bool) -> Result<Range, Error> {
         let Range { partition, from: low, to: high } = log;
         let (from, to) = (self.from.unwrap_or(low), self.to.unwrap_or(high));
+        if strict && low == high && (to > high || from > high) {
+            return Err(Error::Usage(format!("{topic}/{partition} is empty (it ends at {high})")));
+        }
         if strict && (to > high || from > high) {
             let beyond = if to > high { to } else { from };
             return Err(Error::Usage(format!("the offsets reach to {beyond}, but {topic}/{partition} ends at {high}")));
@@ -190,6 +193,8 @@ mod tests {
         assert_eq!(range(Some(120), Some(200), true).unwrap(), Range { partition: 1, from: 120, to: 200 });
         assert!(range(Some(120), Some(201), true).unwrap_err().to_string().contains("t/1 ends at 200"));
         assert!(range(Some(99), None, true).unwrap_err().to_string().contains("t/1 begins at 100"));
+        let empty = Offsets { from: Some(3), to: Some(4) }.within("t", Range { partition: 0, from: 0, to: 0 }, true);
+        assert_eq!(empty.unwrap_err().to_string(), "t/0 is empty (it ends at 0)");
         assert_eq!(range(Some(0), Some(1_000), false).unwrap(), log);
         assert_eq!(range(Some(300), Some(400), false).unwrap(), Range { partition: 1, from: 200, to: 200 });
         assert_eq!(range(Some(0), Some(50), false).unwrap(), Range { partition: 1, from: 100, to: 100 });
