@@ -73,6 +73,8 @@ fn exec_without_input_runs_once_on_an_empty_object() {
     let (_folder, path) = file("p.asl.yaml", "StartAt: P\nStates:\n  P: {Type: Pass, End: true}\n");
     let output = run(&["exec", &path], "ignored");
     assert_eq!((code(&output), stdout(&output).as_str()), (0, "{\"status\":\"SUCCEEDED\",\"output\":{}}\n"));
+    assert_eq!(stderr(&output), "note: standard input was not read, the input is {}; --input - reads it\n");
+    assert_eq!(stderr(&run(&["exec", &path, "--input", "-"], "{}\n")), "");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -33,7 +35,7 @@ pub(super) struct Flags {
     /// The definition, *.asl.json or *.asl.yaml
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Inputs, one JSON text a line; - for standard input; one execution on {} when absent
+    /// Inputs, one JSON text a line; - for standard input; one execution on {} when absent, and standard input is not read
     #[arg(long, env = "EXPRESSWAY_INPUT", value_name = "FILE")]
     input: Option<PathBuf>,
     /// Mocked task results in the format of Step Functions Local, under the name of the state machine
@@ -105,11 +107,22 @@ pub(super) fn run(flags: &Flags) -> Result<(), Error> {
     };
     let mut out = Output::new();
     let all_run = match flags.input.as_deref() {
-        None => session.execute(1, b"{}", &mut out)?,
+        None => {
+            if is_stdin_given() {
+                tell("note: standard input was not read, the input is {}; --input - reads it");
+            }
+            session.execute(1, b"{}", &mut out)?
+        }
         Some(path) => session.execute_lines(path, &mut out)?,
     };
     out.flush()?;
     if all_run { Ok(()) } else { Err(Error::Input("at least one line was not run, see its status INVALID_INPUT".to_owned())) }
+}
+
+/// Whether somebody may have meant standard input to be read: it is a pipe, or a file that is not empty.
+fn is_stdin_given() -> bool {
+    let file = io::stdin().as_fd().try_clone_to_owned().map(File::from);
+    file.and_then(|file| file.metadata()).is_ok_and(|found| found.file_type().is_fifo() || (found.is_file() && found.len() > 0))
 }
 
 impl Flags {
