@@ -34,7 +34,7 @@ const RESULTS_READ_MAX: u64 = 1_000_000;
 /// Flags of `trace`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  expressway trace heartbeats:0:41 --config service.yaml\n  expressway trace heartbeats-dead-letters:2:7 --config service.yaml\n  expressway trace heartbeats:0:41 --brokers localhost:9092 --definition configs/definitions/heartbeat.asl.json\n\nThe position may be a record's own or that of its dead letter; then the execution of the record it stands for is traced. It runs under the definition that its pipeline has in the configuration, or --definition; of several, the one with the version that the record ran with, or --version. Tasks are answered by the pipeline's mocks and the native handlers. Where the pipeline is known, the record's result is looked up and compared.\n\nExit codes: 0 traced, 1 the record is no input, or nothing has the version asked for, 3 the record cannot be read."
+    after_help = "Examples:\n  expressway trace heartbeats:0:41 --config service.yaml\n  expressway trace heartbeats-dead-letters:2:7 --config service.yaml\n  expressway trace heartbeats:0:41 --brokers localhost:9092 --definition configs/definitions/heartbeat.asl.json\n\nThe position may be a record's own or that of its dead letter, but not that of its result, whose header expressway-source names it; of a dead letter, the execution of the record it stands for is traced. It runs under the definition that its pipeline has in the configuration, or --definition; of several, the one with the version that the record ran with, or --version. Tasks are answered by the pipeline's mocks and the native handlers. Where the pipeline is known, the record's result is looked up and compared.\n\nExit codes: 0 traced, 1 the record is no input, or nothing has the version asked for, 3 the record cannot be read."
 )]
 pub(super) struct Flags {
     /// The record
@@ -69,6 +69,9 @@ pub(super) fn run(flags: &Flags, environment: &Environment) -> Result<(), Error>
         None => None,
     };
     let ran_with = recorded.as_ref().and_then(|recorded| recorded.version.clone());
+    if pipeline.is_none() && flags.definition.is_empty() {
+        return Err(unread(&flags.position, &source, record.headers.position(SOURCE)));
+    }
     let program = flags.program(&config, pipeline, ran_with.as_deref())?;
     let value = record.value.as_deref().ok_or_else(|| Error::Input(format!("the record {} has no value, so there is no execution", flags.position)))?;
     let mocks = pipeline.and_then(|pipeline| pipeline.mocks.as_ref()).map(mocked).transpose()?;
@@ -87,6 +90,15 @@ pub(super) fn run(flags: &Flags, environment: &Environment) -> Result<(), Error>
     out.flush()
 }
 
+/// Why the record at `position` has no definition: nothing reads the topic of `source`, the record it stands for. A result names in its headers what it is `of`.
+fn unread(position: &Position, source: &Position, of: Option<Position>) -> Error {
+    let topic = &source.topic;
+    Error::Usage(match of {
+        Some(of) if position == source => format!("no pipeline of the configuration reads {topic}, and {position} is the result of {of}: trace {of}"),
+        _ => format!("no pipeline of the configuration reads {topic}; give --config or --definition"),
+    })
+}
+
 fn execute(program: &Program, source: &Position, value: &[u8], now: Timestamp, mocks: Option<&TestCase>) -> Result<(Vec<Entry>, Ended), Error> {
     let name = ExecutionName::Position { topic: &source.topic, partition: source.partition, offset: source.offset };
     let start = Start { name, now, seed: seed_of(&source.topic, source.partition, source.offset) };
@@ -101,6 +113,7 @@ fn execute(program: &Program, source: &Position, value: &[u8], now: Timestamp, m
 impl Flags {
     /// The program to run: of the definitions at hand, the one with the version asked for, else the one the record ran with, else the first.
     fn program(&self, config: &Config, pipeline: Option<&config::Pipeline>, ran_with: Option<&str>) -> Result<Program, Error> {
+        // One of the two is there: `run` has looked.
         let files: Vec<PathBuf> = self.definition.iter().cloned().chain(pipeline.map(|pipeline| pipeline.definition.clone())).collect();
         let mut programs = Vec::with_capacity(files.len());
         for file in &files {
@@ -123,8 +136,7 @@ impl Flags {
             let at_hand: Vec<String> = files.iter().zip(&programs).map(|(file, program)| format!("{} is {}", file.display(), program.version())).collect();
             return Err(Error::Input(format!("no definition at hand has version {version}: {}; give the file with --definition", at_hand.join(", "))));
         }
-        let none = || Error::Usage(format!("no pipeline of the configuration reads {}; give --config or --definition", self.position.topic));
-        if programs.is_empty() { Err(none()) } else { Ok(programs.swap_remove(0)) }
+        Ok(programs.swap_remove(0))
     }
 }
 
@@ -256,5 +268,20 @@ impl Traced<'_> {
             "recorded": recorded,
             "events": events,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_is_no_record_to_trace_but_names_it() {
+        let at = |text: &str| text.parse::<Position>().expect("a position");
+        let told = |position: &str, source: &str, of: Option<&str>| unread(&at(position), &at(source), of.map(at)).to_string();
+        assert_eq!(told("in:0:1", "in:0:1", None), "no pipeline of the configuration reads in; give --config or --definition");
+        assert_eq!(told("dead:0:1", "in:0:7", Some("in:0:7")), "no pipeline of the configuration reads in; give --config or --definition");
+        let told = told("out:0:1", "out:0:1", Some("in:0:7"));
+        assert_eq!(told, "no pipeline of the configuration reads out, and out/0/1 is the result of in/0/7: trace in/0/7");
     }
 }
