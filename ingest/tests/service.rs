@@ -277,7 +277,10 @@ fn missing_result_topic_is_one_sentence_and_exit_code_3() {
     let cluster = cluster(&["in", "dead"]);
     let (code, errors) = Service::start(&cluster.bootstrap_servers(), HEARTBEAT).end();
     assert_eq!(code, Some(3), "{errors}");
-    assert!(errors.lines().last().is_some_and(|line| line == "error: pipeline heartbeat: result topic out does not exist"), "{errors}");
+    assert!(
+        errors.lines().last().is_some_and(|line| line == "error: pipeline heartbeat: result topic out does not exist, and Expressway creates none"),
+        "{errors}"
+    );
 }
 
 #[test]

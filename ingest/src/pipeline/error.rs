@@ -128,7 +128,7 @@ impl fmt::Display for Error {
             Self::Stuck { partitions, seconds } => {
                 write!(f, "{partitions} delivered no record for {seconds} s although there are some, and a new client did not help")
             }
-            Self::TopicMissing { topic, role } => write!(f, "{role} topic {topic} does not exist"),
+            Self::TopicMissing { topic, role } => write!(f, "{role} topic {topic} does not exist, and Expressway creates none"),
             Self::TopicRefused { topic, code } => write!(f, "records cannot be written to topic {topic}: {code}"),
             Self::Fatal { client, detail } => write!(f, "the {client} met a fatal error: {detail}"),
             Self::StrayRecord { topic, partition, offset } => write!(f, "record {topic}/{partition}/{offset} did not reach its shard's queue"),

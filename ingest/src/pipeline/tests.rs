@@ -744,7 +744,7 @@ fn a_start_that_cannot_work_is_refused_with_its_reason() {
     settings.result_topic = "nowhere".to_owned();
     settings.startup_timeout = Duration::from_millis(100);
     let start = |settings| Pipeline::start_with(settings, identity(), Arc::new(NoIntegrations), |_| Splice::new(1)).map(|_| ()).unwrap_err();
-    assert_eq!(start(settings.clone()).to_string(), "result topic nowhere does not exist");
+    assert_eq!(start(settings.clone()).to_string(), "result topic nowhere does not exist, and Expressway creates none");
     settings.client_options[0].1 = "127.0.0.1:1".to_owned();
     assert_eq!(start(settings).to_string(), "no broker answered at 127.0.0.1:1");
 }
