@@ -377,6 +377,7 @@ fn the_test_command_records_an_execution_as_a_case() {
     let expected = "- name: \"turned away\"\n  input: {\"n\":3}\n  expect:\n    status: FAILED\n    error: \"E\"\n    cause: null\n    took_ms: 0\n    path: [\"C\",\"F\"]\n";
     assert_eq!(stdout(&output), expected);
     assert_eq!(std::fs::read_to_string(folder.path().join("m.test.yaml")).expect("there"), expected);
+    assert!(stderr(&output).starts_with("the case is written to ") && stderr(&output).ends_with("m.test.yaml\n"), "{}", stderr(&output));
     assert_eq!(code(&run(&["test", &path], "")), 0);
     assert_eq!(code(&run(&["test", &path, "--record", "turned away"], "")), 1, "the name is taken");
 }

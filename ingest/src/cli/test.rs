@@ -192,6 +192,7 @@ fn record_case(flags: &Flags, name: &str, settings: &Settings) -> Result<(), Err
     out.write(entry.added.as_bytes())?;
     out.flush()?;
     if entry.notes.is_empty() {
+        tell(&format!("the case is written to {}", target.test.display()));
         return Ok(());
     }
     for note in &entry.notes {
