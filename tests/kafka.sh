@@ -32,13 +32,15 @@ JAVA=${JAVA:-java} MVN=${MVN:-mvn}
 TIMEOUT=${KAFKA_TIMEOUT:-60}
 
 fail() { printf 'kafka.sh: %s\n' "$*" >&2; exit 3; }
-usage() { sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2; }
+manual() { sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0"; }
+usage() { manual >&2; exit 2; }
 
 port=9092 brokers=1 dir='' proxied='' secured=''
 while [[ ${1:-} == --* ]]; do
   case $1 in
     --proxied) proxied=yes; shift; continue ;;
     --secured) secured=yes; shift; continue ;;
+    --help) manual; exit ;;
   esac
   [[ $# -ge 2 ]] || usage
   case $1 in
