@@ -69,8 +69,10 @@ bench() {
 
 step_engine() {
   bench engine run all
-  # Counts of the bench profile, which the README quotes; the gate judges those of the release profile.
-  bench engine instructions
+  # Counts of the bench profile, which the README quotes. What it says of them (exit code 1) is for the release profile, which tests/run speed judges.
+  local code=0
+  "$BENCH" instructions --record "$prefix-engine.jsonl" || code=$?
+  ((code <= 1)) || failed+=(instructions)
 }
 step_kafka() {
   local profile shards
