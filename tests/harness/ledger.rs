@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "a wait for other processes is bounded in real time")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 
 use crate::kafka::{Record, producer_config};
+use crate::service::Service;
 
 /// Where a record lies in the source topic.
 pub type Position = (i32, i64);
@@ -242,6 +244,18 @@ impl Feeder {
             self.errand(None, "plain", "")?;
         }
         Ok(())
+    }
+
+    /// As [`Feeder::stream`], while the service stands still from one of the records to another.
+    ///
+    /// # Errors
+    /// When a record is refused or the service has ended.
+    pub fn stream_past_pause(&mut self, count: u64, per_second: u64, service: &mut Service, pause: Range<u64>) -> Result<(), String> {
+        self.stream(count, per_second, |sent| match sent {
+            _ if sent == pause.start => service.signal("STOP"),
+            _ if sent == pause.end => service.signal("CONT"),
+            _ => Ok(()),
+        })
     }
 
     /// Waits until every record is acknowledged or refused.

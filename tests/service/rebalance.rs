@@ -63,11 +63,7 @@ pub(crate) fn a_member_that_was_away_too_long_loses_nothing(shared: &Shared) -> 
     let watch = CommitWatch::start(&stage)?;
     let mut first = Service::start(&config()?, SOON)?;
     let mut second = Service::start(&config()?, SOON)?;
-    feeder.stream(24_000, 2_000, |sent| match sent {
-        4_000 => first.signal("STOP"),
-        16_000 => first.signal("CONT"),
-        _ => Ok(()),
-    })?;
+    feeder.stream_past_pause(24_000, 2_000, &mut first, 4_000..16_000)?;
     feeder.flush(SOON)?;
     stage.wait_all_committed(SOON)?;
     for service in [&mut first, &mut second] {

@@ -58,12 +58,8 @@ pub(crate) fn a_zombie_is_refused_its_transaction(shared: &Shared) -> Result<(),
     let mut feeder = stage.feeder()?;
     let mut first = Service::start(&config()?, SOON)?;
     let mut second = Service::start(&config()?, SOON)?;
-    feeder.stream(30_000, 2_000, |sent| match sent {
-        // Each has its partition by then, and is half a second into a transaction, or at the end of one.
-        8_000 => first.signal("STOP"),
-        22_000 => first.signal("CONT"),
-        _ => Ok(()),
-    })?;
+    // Each has its partition by then, and is half a second into a transaction, or at the end of one.
+    feeder.stream_past_pause(30_000, 2_000, &mut first, 8_000..22_000)?;
     feeder.flush(SOON)?;
     stage.wait_all_committed(LATER)?;
     let aborted = first.metrics("expressway_transactions_aborted")?;
@@ -87,11 +83,7 @@ pub(crate) fn a_transaction_that_outlives_its_time_goes_again(shared: &Shared) -
     // Now and then it stands still just between two transactions.
     let is_made_anew = |service: &Service| service.stderr().iter().any(|line| line.contains("its producer is made anew"));
     for _ in 0..5 {
-        feeder.stream(30_000, 2_000, |sent| match sent {
-            8_000 => service.signal("STOP"),
-            22_000 => service.signal("CONT"),
-            _ => Ok(()),
-        })?;
+        feeder.stream_past_pause(30_000, 2_000, &mut service, 8_000..22_000)?;
         feeder.flush(SOON)?;
         stage.wait_all_committed(LATER).map_err(|late| format!("{late}\n{}", service.stderr().join("\n")))?;
         if is_made_anew(&service) {

@@ -85,11 +85,7 @@ impl Ledger {
 
     /// Whether a record may have one more outcome, which is used up by that.
     fn may_come_again(&mut self, place: usize, offset: i64) -> bool {
-        self.taken_again.get_mut(&(place, offset)).is_some_and(|times| {
-            let may = *times > 0;
-            *times = times.saturating_sub(1);
-            may
-        })
+        self.taken_again.get_mut(&(place, offset)).is_some_and(|times| times.checked_sub(1).map(|left| *times = left).is_some())
     }
 
     fn check_order(&mut self, instance: usize, sent: &Sent, (partition, offset): (i32, i64), order: Vec<u8>) -> Result<(), String> {
@@ -252,17 +248,19 @@ impl World {
                 }
             }
             let below = outcomes.range((partition, i64::MIN)..(partition, from)).next();
-            below.map_or(Ok(from), |((_, offset), _)| Err(format!("a transaction from {from} on of partition {partition} has the outcome of {offset}")))
+            below.map_or(Ok(()), |((_, offset), _)| Err(format!("a transaction from {from} on of partition {partition} has the outcome of {offset}")))
         };
-        let gone_back = &mut self.ledger.gone_back[place];
-        let back = gone_back.iter().position(|to| *to < committed && check(*to).is_ok());
-        let from = check(committed).or_else(|wrong| back.map(|back| gone_back[back]).ok_or(wrong));
         self.broker.committed[place] = Some(mark);
-        let from = from?;
-        if from < committed {
-            gone_back.drain(..=back.unwrap_or(0));
-            self.ledger.committed_to.retain(|(its, _), last| *its != partition || *last < from);
-        }
+        let gone_back = &mut self.ledger.gone_back[place];
+        let from = match check(committed) {
+            Ok(()) => committed,
+            Err(wrong) => {
+                let back = gone_back.iter().position(|to| *to < committed && check(*to).is_ok()).ok_or(wrong)?;
+                let to = gone_back.drain(..=back).next_back().expect("it was found there");
+                self.ledger.committed_to.retain(|(its, _), last| *its != partition || *last < to);
+                to
+            }
+        };
         outcomes.retain(|(its, offset), _| *its != partition || !(from..mark).contains(offset));
         Ok(())
     }

@@ -99,20 +99,20 @@ impl Progress {
         self.asked_ns.store(now_ns.max(1), Ordering::Release);
     }
 
-    /// The end that a broker has named last.
-    pub(super) fn end(&self) -> Option<i64> {
-        (self.asked_ns.load(Ordering::Acquire) > 0).then(|| self.end.load(Ordering::Relaxed))
+    /// The end that a broker has named last, and when it was asked for, on the monotonic clock.
+    pub(super) fn end(&self) -> Option<(i64, u64)> {
+        let asked_ns = self.asked_ns.load(Ordering::Acquire);
+        (asked_ns > 0).then(|| (self.end.load(Ordering::Relaxed), asked_ns))
     }
 
     /// What tells whether the partition stands still.
     pub(super) fn sight(&self, key: (u32, i32), epoch: u32, found_none_ns: u64) -> Sight {
-        let asked_ns = self.asked_ns.load(Ordering::Acquire);
         Sight {
             key,
             epoch,
             read: self.books().read,
             next: self.next.load(Ordering::Relaxed),
-            end: (asked_ns > 0).then(|| (self.end.load(Ordering::Relaxed), asked_ns)),
+            end: self.end(),
             found_none_ns,
             is_held: self.is_held.load(Ordering::Relaxed),
         }

@@ -45,7 +45,7 @@ pub(super) fn run(topics: &[String], coordinator: &Coordinator, clock: Clock, ou
                 placed.progress.ends_at(end, clock.now().monotonic_ns);
             }
             // Without an answer a partition is no less behind than it was.
-            lags.extend(placed.progress.end().map(|end| lag(&placed, end, clock.now().wall_ns)));
+            lags.extend(placed.progress.end().map(|(end, _)| lag(&placed, end, clock.now().wall_ns)));
         }
         *lock(out) = lags;
         match thread::receive(stop, ASK_EVERY) {
