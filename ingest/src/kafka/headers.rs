@@ -6,6 +6,13 @@ use std::ptr::{self, NonNull};
 
 use rdkafka_sys as sys;
 
+/// A cache line.
+#[cfg(target_arch = "x86_64")]
+const LINE_BYTES: usize = 64;
+/// Lines that a list with one header of usual length takes.
+#[cfg(target_arch = "x86_64")]
+const PREFETCHED_LINES: usize = 3;
+
 /// The headers of one record, in order.
 pub(crate) struct Headers {
     raw: NonNull<sys::rd_kafka_headers_t>,
@@ -74,6 +81,15 @@ impl Headers {
         // SAFETY: the value is a copy in memory that the list allocated and owns, and the list is ours alone; it is exactly as long, and no part of the list depends on the bytes.
         unsafe { ptr::copy_nonoverlapping(value.as_ptr(), data.as_ptr(), value.len()) };
         true
+    }
+
+    /// Has the processor fetch the list into its caches, for whoever will overwrite a value soon. A list of an acknowledged record was last touched by other threads, and the way to its value leads through three allocations: waiting for them took 15 % of a shard's samples in a profile of `kafka-heartbeat`.
+    pub(crate) fn prefetch(&self) {
+        #[cfg(target_arch = "x86_64")]
+        for line in 0..PREFETCHED_LINES {
+            // SAFETY: a hint that reads nothing and may be given for any address. (That the allocations lie side by side, as those of a list made in one go do, is needed for its effect only.)
+            unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(self.raw.as_ptr().cast::<i8>().wrapping_add(line * LINE_BYTES)) };
+        }
     }
 
     /// Where a value lies, and its length.

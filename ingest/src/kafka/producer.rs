@@ -6,7 +6,7 @@
 
 #![expect(unsafe_code, reason = "delivery reports in batches and prepared topic handles exist only in librdkafka's C interface")]
 
-use std::ffi::{CString, c_void};
+use std::ffi::{CStr, CString, c_void};
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -111,7 +111,7 @@ unsafe extern "C" fn on_send(_rk: *mut sys::rd_kafka_t, message: *mut sys::rd_ka
     sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
 }
 
-const INTERCEPTOR: &std::ffi::CStr = c"headers";
+const INTERCEPTOR: &CStr = c"headers";
 
 /// What the main queue holds.
 const EVENTS: i32 = sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_ERROR | sys::RD_KAFKA_EVENT_STATS | sys::RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH;
@@ -418,7 +418,7 @@ unsafe fn text_of<'a>(text: *const std::ffi::c_char) -> std::borrow::Cow<'a, str
         return std::borrow::Cow::Borrowed("");
     }
     // SAFETY: promised by the caller.
-    unsafe { std::ffi::CStr::from_ptr(text) }.to_string_lossy()
+    unsafe { CStr::from_ptr(text) }.to_string_lossy()
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ impl Headers {
         self.list.push((name.to_owned(), value.to_vec()));
     }
 
+    pub(crate) fn prefetch(&self) {}
+
     pub(crate) fn value(&self, index: usize) -> Option<&[u8]> {
         self.list.get(index).map(|(_, value)| value.as_slice())
     }

@@ -113,16 +113,12 @@ pub(crate) struct Open {
     pub(crate) source: Source,
 }
 
-enum Place {
-    Used(Open),
-    Free { next: Option<u32> },
-}
-
 /// All open records of a shard. Places are reused last in, first out.
 pub(crate) struct Records {
-    places: Vec<(u32, Place)>,
-    free: Option<u32>,
-    open: usize,
+    places: Vec<Option<Open>>,
+    /// By place. Apart from the places, which are large and cold when their turn comes: a place is taken without waiting for memory.
+    generations: Vec<u32>,
+    free: Vec<u32>,
     bytes: u64,
     shares: Shares,
 }
@@ -130,7 +126,7 @@ pub(crate) struct Records {
 impl Records {
     /// Of partitions that share so many bytes for what waits; there can be that many of them.
     pub(crate) fn new(bytes_max: u64, partitions_max: u32) -> Self {
-        Self { places: Vec::new(), free: None, open: 0, bytes: 0, shares: Shares::new(bytes_max, partitions_max) }
+        Self { places: Vec::new(), generations: Vec::new(), free: Vec::new(), bytes: 0, shares: Shares::new(bytes_max, partitions_max) }
     }
 
     /// What the partitions of the shard hold, of memory for what waits.
@@ -145,12 +141,12 @@ impl Records {
 
     /// How many are open.
     pub(crate) fn open(&self) -> usize {
-        self.open
+        self.places.len() - self.free.len()
     }
 
     /// Memory of all that are open.
     pub(crate) fn bytes(&self) -> u64 {
-        self.bytes + self.open as u64 * OPEN_RECORD_BYTES
+        self.bytes + self.open() as u64 * OPEN_RECORD_BYTES
     }
 
     /// Sets what an open record takes beside its place: its source, its result.
@@ -166,8 +162,8 @@ impl Records {
     #[inline]
     fn set_weight(&mut self, id: RecordId, bytes: usize, waits: bool) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        if let Some((generation, Place::Used(open))) = self.places.get_mut(id.index())
-            && *generation == id.generation
+        if self.is_current(id)
+            && let Some(open) = &mut self.places[id.index()]
         {
             self.bytes = self.bytes + u64::from(bytes) - u64::from(open.bytes);
             if open.waits || waits {
@@ -180,48 +176,40 @@ impl Records {
     }
 
     pub(crate) fn insert(&mut self, record: Open) -> RecordId {
-        self.open += 1;
-        let Some(place) = self.free else {
+        let Some(place) = self.free.pop() else {
             let place = u32::try_from(self.places.len()).expect("open records are bounded");
-            self.places.push((0, Place::Used(record)));
+            self.places.push(Some(record));
+            self.generations.push(0);
             return RecordId { place, generation: 0 };
         };
-        let id = RecordId { place, generation: self.places[usize::try_from(place).expect("a place fits into memory")].0 };
-        let Place::Free { next } = std::mem::replace(&mut self.places[id.index()].1, Place::Used(record)) else {
-            unreachable!("the free list holds free places")
-        };
-        self.free = next;
-        id
+        let index = usize::try_from(place).expect("a place fits into memory");
+        self.places[index] = Some(record);
+        RecordId { place, generation: self.generations[index] }
+    }
+
+    fn is_current(&self, id: RecordId) -> bool {
+        self.generations.get(id.index()) == Some(&id.generation)
     }
 
     pub(crate) fn find(&self, id: RecordId) -> Option<&Open> {
-        match self.places.get(id.index()) {
-            Some((generation, Place::Used(open))) if *generation == id.generation => Some(open),
-            _ => None,
-        }
+        if self.is_current(id) { self.places[id.index()].as_ref() } else { None }
     }
 
     pub(crate) fn find_mut(&mut self, id: RecordId) -> Option<&mut Open> {
-        match self.places.get_mut(id.index()) {
-            Some((generation, Place::Used(open))) if *generation == id.generation => Some(open),
-            _ => None,
-        }
+        if self.is_current(id) { self.places[id.index()].as_mut() } else { None }
     }
 
     /// The keys of a partition's records below an offset that others wait for, or that wait.
     pub(crate) fn held_keys(&self, partition: usize, epoch: u32, below: i64) -> Vec<Vec<u8>> {
-        let held = self.places.iter().filter_map(|(_, place)| match place {
-            Place::Used(open) if (open.partition, open.epoch) == (partition, epoch) && open.offset < below && open.hold != Hold::Free => open.source.key(),
-            _ => None,
-        });
-        held.map(<[u8]>::to_vec).collect()
+        let is_held = |open: &&Open| (open.partition, open.epoch) == (partition, epoch) && open.offset < below && open.hold != Hold::Free;
+        self.places.iter().flatten().filter(is_held).filter_map(|open| open.source.key()).map(<[u8]>::to_vec).collect()
     }
 
     /// The open records of a partition, in the order of their offsets.
     pub(crate) fn of_partition(&self, partition: usize, epoch: u32) -> Vec<(i64, RecordId)> {
-        let used = self.places.iter().zip(0..).filter_map(|((generation, place), index)| match place {
-            Place::Used(open) if (open.partition, open.epoch) == (partition, epoch) => Some((open.offset, RecordId { place: index, generation: *generation })),
-            _ => None,
+        let used = self.places.iter().zip(&self.generations).zip(0..).filter_map(|((open, generation), place)| {
+            let open = open.as_ref().filter(|open| (open.partition, open.epoch) == (partition, epoch))?;
+            Some((open.offset, RecordId { place, generation: *generation }))
         });
         let mut records: Vec<_> = used.collect();
         records.sort_unstable_by_key(|(offset, _)| *offset);
@@ -230,11 +218,8 @@ impl Records {
 
     /// Gives the records of a partition below an offset another epoch.
     pub(crate) fn renew(&mut self, partition: usize, from: u32, below: i64, to: u32) {
-        for (_, place) in &mut self.places {
-            if let Place::Used(open) = place
-                && (open.partition, open.epoch) == (partition, from)
-                && open.offset < below
-            {
+        for open in self.places.iter_mut().flatten() {
+            if (open.partition, open.epoch) == (partition, from) && open.offset < below {
                 open.epoch = to;
             }
         }
@@ -244,11 +229,9 @@ impl Records {
         if self.find(id)?.waits {
             self.weigh(id, 0);
         }
-        let (generation, place) = &mut self.places[id.index()];
-        *generation = generation.wrapping_add(1);
-        let Place::Used(open) = std::mem::replace(place, Place::Free { next: self.free }) else { unreachable!("the place was found in use") };
-        self.free = Some(id.place);
-        self.open -= 1;
+        let open = self.places[id.index()].take()?;
+        self.generations[id.index()] = id.generation.wrapping_add(1);
+        self.free.push(id.place);
         self.bytes -= u64::from(open.bytes);
         Some(open)
     }
