@@ -21,8 +21,8 @@ pub(crate) type ConsumerHandle = Arc<BaseConsumer<Context>>;
 const FIXED: &[(&str, &str)] =
     &[("enable.auto.offset.store", "false"), ("enable.auto.commit", "true"), ("enable.idempotence", "true"), ("enable.partition.eof", "false")];
 
-/// Largest request of a producer, before compression, unless `batch.size` says otherwise.
-pub(crate) const BATCH_BYTES: u64 = 1_000_000;
+/// Largest request of a producer, whatever `batch.size` is, unless `message.max.bytes` says otherwise.
+pub(crate) const MESSAGE_BYTES_MAX: u64 = 100_000_000;
 
 /// How long a transaction may live at most, unless `transaction.timeout.ms` says otherwise; see [`transaction_timeout_ms`].
 pub(crate) const TRANSACTION_TIMEOUT_MAX_MS: u64 = 15_000;
@@ -115,7 +115,7 @@ pub(crate) fn producer_config(options: &[(String, String)], buffering_kbytes: u6
     config.set("acks", "all");
     config.set("queue.buffering.max.messages", "1000000").set("queue.buffering.max.kbytes", buffering_kbytes.to_string());
     // A dead letter is as large as its record, so the limit is left to the broker.
-    config.set("message.max.bytes", "100000000").set("allow.auto.create.topics", "false");
+    config.set("message.max.bytes", MESSAGE_BYTES_MAX.to_string()).set("allow.auto.create.topics", "false");
     apply(&mut config, options, CONSUMER_ONLY);
     config.set("enable.idempotence", "true");
     config

@@ -6,20 +6,24 @@
 //!
 //! **In a transaction** what the broker has taken is kept until the transaction is committed; when it is aborted, that goes again too, in the order of its offsets. There a refusal costs the whole transaction, so the limit falls faster, and grows with commits only: one that grew within a transaction would have the next attempt refused at the same place.
 //!
-//! **A bundle that is refused for its size** is refused whole, be it for a single record. It is halved: a lane's bundles get a limit in bytes, half of what was refused, until a record is refused that went alone, which is then singled out. Bundles that are accepted double the limit again, some at a time, until it is gone. So a record that is too large among n others is found with some 2 log n requests, and a topic with a small limit is served in bundles near that limit.
+//! **A bundle that is refused for its size** is refused whole, be it for a single record. It is halved: a lane's bundles get a limit in bytes, half of what was refused, until a record is refused that went alone, which is then singled out. Bundles that are accepted double the limit again, some at a time, until it is gone; the more often that was in vain, the more of them. So a record that is too large among n others is found with some 2 log n requests, and a topic with a small limit is served in bundles near that limit.
 
 use std::collections::VecDeque;
 
-use crate::kafka::{Bundle, Headers};
+use crate::kafka::{Bundle, Headers, client};
 
-/// Records in one bundle, which is what librdkafka puts into one request (`batch.num.messages`): more would wait inside the client.
-const BUNDLE_RECORDS_MAX: usize = 10_000;
+/// Largest bundle, before compression, unless `batch.size` says otherwise.
+const BUNDLE_BYTES: u64 = 1_000_000;
+/// Records in one bundle, unless `batch.num.messages` says otherwise: librdkafka's default.
+const BUNDLE_RECORDS: u64 = 10_000;
 /// Bundles kept for use again.
 const SPARE_MAX: usize = 8;
 /// Buffer of a bundle that is kept for use again. One that a large record made larger is given back.
 const SPARE_BYTES_MAX: usize = 4 << 20;
-/// Bundles accepted under a limit before it is doubled: where the limit is the topic's own, one bundle in nine is refused.
-const ACCEPTED_BEFORE_GROWTH: u32 = 8;
+/// Bundles accepted under a limit before it is doubled, at first. Twice as many each time that a doubled one was too much.
+const PATIENCE_MIN: u32 = 8;
+/// The most of them: where the limit is the topic's own, one bundle in some thousand is refused.
+const PATIENCE_MAX: u32 = 1_024;
 
 /// Part of a refused bundle's bytes that the next ones may have.
 const PART: usize = 2;
@@ -37,25 +41,55 @@ pub(crate) enum Fate {
     TooLarge,
 }
 
+/// How large bundles may be: what librdkafka puts into one request, for more would wait inside the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BundleMax {
+    /// Before compression.
+    pub(crate) bytes: usize,
+    /// A bundle of so many records goes at once, a smaller one at the end of the linger time.
+    pub(crate) records: usize,
+}
+
+impl BundleMax {
+    /// As the client's options have it.
+    pub(crate) fn of(options: &[(String, String)]) -> Self {
+        let number = |option, default| usize::try_from(client::number_option(options, option, default)).unwrap_or(usize::MAX);
+        let bytes = number("batch.size", BUNDLE_BYTES).min(number("message.max.bytes", client::MESSAGE_BYTES_MAX));
+        Self { bytes, records: number("batch.num.messages", BUNDLE_RECORDS).max(1) }
+    }
+}
+
 /// How large a lane's bundles may be, as far as the broker's answers tell.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Limit {
     /// None while no bundle was refused.
     bytes: Option<usize>,
     accepted: u32,
+    /// How many bundles are to be accepted before the limit is doubled; 0 before anything was refused.
+    patience: u32,
+    /// Bytes of the bundle that was refused last.
+    refused: usize,
+    /// Whether the limit was doubled since.
+    has_grown: bool,
 }
 
 impl Limit {
     fn refused(&mut self, bytes: usize, part: usize) {
-        *self = Self { bytes: Some(bytes / part), accepted: 0 };
+        let patience = if self.has_grown { self.patience * 2 } else { self.patience };
+        *self = Self { bytes: Some(bytes / part), accepted: 0, patience: patience.clamp(PATIENCE_MIN, PATIENCE_MAX), refused: bytes, has_grown: false };
     }
 
-    /// A bundle was accepted; no bundle is larger than `bytes_max` without a limit.
-    fn accepted(&mut self, bytes_max: usize) {
-        let Some(bytes) = self.bytes else { return };
+    /// A bundle of so many bytes was accepted; no bundle is larger than `bytes_max` without a limit.
+    fn accepted(&mut self, bytes: usize, bytes_max: usize) {
+        if bytes >= self.refused {
+            // What was too large once is not any more, so growing is worth the while.
+            self.patience = PATIENCE_MIN;
+        }
+        let Some(limit) = self.bytes else { return };
         self.accepted += 1;
-        if self.accepted == ACCEPTED_BEFORE_GROWTH {
-            *self = Self { bytes: Some(bytes.max(1).saturating_mul(2)).filter(|bytes| *bytes < bytes_max), accepted: 0 };
+        if self.accepted >= self.patience {
+            self.bytes = Some(limit.max(1).saturating_mul(2)).filter(|limit| *limit < bytes_max);
+            (self.accepted, self.has_grown) = (0, true);
         }
     }
 }
@@ -74,6 +108,8 @@ struct Lane {
     rejected: Bundle,
     is_too_large: bool,
     limit: Limit,
+    /// The largest bundle that the broker has taken into the open transaction, in bytes.
+    largest: usize,
     not_before_ns: u64,
     /// Records that the broker has taken into a transaction which is not committed.
     kept: Bundle,
@@ -85,7 +121,7 @@ pub(crate) struct Lanes {
     spare: Vec<Bundle>,
     /// Records that were refused alone, with their partition.
     singled_out: Vec<(i32, Bundle)>,
-    bundle_bytes_max: usize,
+    max: BundleMax,
     record_bytes_extra: usize,
     waiting: usize,
     /// Lanes whose records have come back and were not yet taken since.
@@ -95,13 +131,13 @@ pub(crate) struct Lanes {
 }
 
 impl Lanes {
-    /// Lanes whose bundles have at most so many bytes, unless a single record has more. Each record counts with its key, its value and `record_bytes_extra` for headers and framing.
-    pub(crate) fn new(bundle_bytes_max: usize, record_bytes_extra: usize) -> Self {
+    /// Lanes whose bundles are at most that large, unless a single record has more bytes. Each record counts with its key, its value and `record_bytes_extra` for headers and framing.
+    pub(crate) fn new(max: BundleMax, record_bytes_extra: usize) -> Self {
         Self {
             lanes: Vec::new(),
             spare: Vec::new(),
             singled_out: Vec::new(),
-            bundle_bytes_max,
+            max,
             record_bytes_extra,
             waiting: 0,
             held_back: 0,
@@ -141,10 +177,10 @@ impl Lanes {
     /// Puts a record behind those of its partition.
     pub(crate) fn push(&mut self, partition: i32, key: Option<&[u8]>, value: Option<&[u8]>, headers: Headers, opaque: u64) {
         let bytes = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
-        let (bytes_max, extra) = (self.bundle_bytes_max, self.record_bytes_extra);
+        let (max, extra) = (self.max, self.record_bytes_extra);
         self.waiting += 1;
         let waiting = &mut self.lane(partition).waiting;
-        let has_room = |bundle: &&mut Bundle| bundle.len() < BUNDLE_RECORDS_MAX && bundle.bytes() + bytes + (bundle.len() + 1) * extra <= bytes_max;
+        let has_room = |bundle: &&mut Bundle| bundle.len() < max.records && bundle.bytes() + bytes + (bundle.len() + 1) * extra <= max.bytes;
         if let Some(last) = waiting.back_mut().filter(has_room) {
             return last.push(key, value, headers, opaque);
         }
@@ -239,10 +275,10 @@ impl Lanes {
 
     /// The transaction is committed: gives the records that were kept for it.
     pub(crate) fn committed(&mut self, mut each: impl FnMut(u64, Headers)) {
-        let bytes_max = self.bundle_bytes_max;
+        let bytes_max = self.max.bytes;
         for lane in &mut self.lanes {
             if !lane.kept.is_empty() {
-                lane.limit.accepted(bytes_max);
+                lane.limit.accepted(std::mem::take(&mut lane.largest), bytes_max);
             }
             lane.kept.drain(|_, _, headers, opaque| each(opaque, headers));
             if lane.kept.capacity() > SPARE_BYTES_MAX {
@@ -255,6 +291,7 @@ impl Lanes {
     pub(crate) fn aborted<K: Ord>(&mut self, place: impl Fn(u64) -> Option<K>, gone: &mut Vec<u64>) {
         for partition in (0..).take(self.lanes.len()) {
             let lane = self.lane(partition);
+            lane.largest = 0;
             let mut bundles = std::mem::take(&mut lane.waiting);
             bundles.push_front(std::mem::take(&mut lane.kept));
             let mut records = Vec::new();
@@ -284,7 +321,7 @@ impl Lanes {
 
     /// Nothing of a lane is under way any more: what has come back goes to its front.
     fn conclude(&mut self, partition: i32) {
-        let (bytes_max, is_transactional) = (self.bundle_bytes_max, self.is_transactional);
+        let (bytes_max, is_transactional) = (self.max.bytes, self.is_transactional);
         let lane = self.lane(partition);
         let was_held_back = lane.not_before_ns > 0;
         let (back, rejected) = (std::mem::take(&mut lane.back), std::mem::take(&mut lane.rejected));
@@ -292,8 +329,10 @@ impl Lanes {
         let returned = back.len() + rejected.len();
         if returned == 0 {
             (lane.back, lane.rejected) = (back, rejected);
-            if !is_transactional {
-                lane.limit.accepted(bytes_max);
+            if is_transactional {
+                lane.largest = lane.largest.max(lane.last.1);
+            } else {
+                lane.limit.accepted(lane.last.1, bytes_max);
             }
             lane.not_before_ns = 0;
             self.held_back -= usize::from(was_held_back);
@@ -379,12 +418,17 @@ impl Lanes {
 mod tests {
     use super::*;
 
-    /// Sends all that waits, as a broker does that accepts bundles of at most `bytes_max`; returns the sizes of all bundles that were tried.
+    /// As [`serve_each`]; returns the sizes alone.
     fn serve(lanes: &mut Lanes, bytes_max: usize, accepted: &mut Vec<u64>) -> Vec<usize> {
+        serve_each(lanes, bytes_max, accepted).into_iter().map(|(records, _)| records).collect()
+    }
+
+    /// Sends all that waits, as a broker does that accepts bundles of at most `bytes_max`; returns the sizes of all bundles that were tried, and whether they were accepted.
+    fn serve_each(lanes: &mut Lanes, bytes_max: usize, accepted: &mut Vec<u64>) -> Vec<(usize, bool)> {
         let mut tried = Vec::new();
         while let Some((partition, mut bundle)) = lanes.next(0) {
             let fits = bundle.bytes() <= bytes_max;
-            tried.push(bundle.len());
+            tried.push((bundle.len(), fits));
             lanes.sent(partition, bundle.len());
             bundle.drain(|key, value, headers, opaque| {
                 if fits {
@@ -404,6 +448,10 @@ mod tests {
         alone
     }
 
+    fn lanes_of(bytes: usize, extra: usize) -> Lanes {
+        Lanes::new(BundleMax { bytes, records: 10_000 }, extra)
+    }
+
     fn headers() -> Headers {
         Headers::with_capacity(0)
     }
@@ -416,7 +464,7 @@ mod tests {
 
     #[test]
     fn a_partition_has_one_bundle_under_way() {
-        let mut lanes = Lanes::new(1_000, 0);
+        let mut lanes = lanes_of(1_000, 0);
         lanes.push(1, None, Some(b"a"), headers(), 10);
         lanes.push(1, None, Some(b"b"), headers(), 11);
         let (partition, bundle) = lanes.next(0).unwrap();
@@ -434,7 +482,7 @@ mod tests {
 
     #[test]
     fn a_lane_whose_records_are_gone_holds_nobody_up() {
-        let mut lanes = Lanes::new(1_000, 0);
+        let mut lanes = lanes_of(1_000, 0);
         let meet = |lanes: &mut Lanes, opaque: u64, fate: Fate| {
             lanes.push(0, None, Some(b"a"), headers(), opaque);
             let (partition, bundle) = lanes.next(u64::MAX).unwrap();
@@ -456,23 +504,34 @@ mod tests {
 
     #[test]
     fn a_bundle_is_full_at_its_bounds_and_not_before() {
-        let mut lanes = Lanes::new(16, 3);
+        let mut lanes = lanes_of(16, 3);
         for opaque in 0..3 {
             lanes.push(0, Some(b"12"), Some(b"345"), headers(), opaque);
         }
         lanes.push(0, None, Some(b"longer than a bundle"), headers(), 3);
         let sizes: Vec<_> = std::iter::from_fn(|| lanes.next(0)).map(|(_, bundle)| opaques(bundle)).collect();
         assert_eq!(sizes, [vec![0, 1], vec![2], vec![3]]);
-        let mut lanes = Lanes::new(1 << 20, 1);
-        for opaque in 0..=BUNDLE_RECORDS_MAX as u64 {
+        let mut lanes = lanes_of(1 << 20, 1);
+        for opaque in 0..=10_000 {
             lanes.push(0, None, None, headers(), opaque);
         }
-        assert_eq!(std::iter::from_fn(|| lanes.next(0)).map(|(_, bundle)| bundle.len()).collect::<Vec<_>>(), [BUNDLE_RECORDS_MAX, 1]);
+        assert_eq!(std::iter::from_fn(|| lanes.next(0)).map(|(_, bundle)| bundle.len()).collect::<Vec<_>>(), [10_000, 1]);
+    }
+
+    #[test]
+    fn client_options_bound_bundles() {
+        let options = [("batch.size", "900"), ("batch.num.messages", "2"), ("batch.size", "800")];
+        let options = options.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(BundleMax::of(&options), BundleMax { bytes: 800, records: 2 });
+        assert_eq!(BundleMax::of(&[("message.max.bytes".to_owned(), "500000".to_owned())]).bytes, 500_000);
+        let mut lanes = Lanes::new(BundleMax::of(&options), 0);
+        (0..5).for_each(|opaque| lanes.push(0, None, Some(b"x"), headers(), opaque));
+        assert_eq!(std::iter::from_fn(|| lanes.next(0)).map(|(_, bundle)| bundle.len()).collect::<Vec<_>>(), [2, 2, 1]);
     }
 
     #[test]
     fn what_is_forgotten_waits_no_more() {
-        let mut lanes = Lanes::new(1_000, 0);
+        let mut lanes = lanes_of(1_000, 0);
         (0..10).for_each(|opaque| lanes.push(i32::try_from(opaque % 2).unwrap(), None, Some(b"x"), headers(), opaque));
         let mut gone = Vec::new();
         lanes.forget(|opaque| opaque % 2 == 0, &mut gone);
@@ -483,7 +542,7 @@ mod tests {
 
     #[test]
     fn a_record_that_is_too_large_is_found_by_halving() {
-        let mut lanes = Lanes::new(1 << 20, 0);
+        let mut lanes = lanes_of(1 << 20, 0);
         for opaque in 0..8_192_u64 {
             let size = if opaque == 5_000 { 10_000 } else { 100 };
             lanes.push(0, None, Some(&vec![b'x'; size]), headers(), opaque);
@@ -498,7 +557,7 @@ mod tests {
 
     #[test]
     fn one_among_many_costs_logarithmically_many_requests() {
-        let mut lanes = Lanes::new(1 << 20, 0);
+        let mut lanes = lanes_of(1 << 20, 0);
         for opaque in 0..4_096_u64 {
             let size = if opaque == 1_234 { 900_000 } else { 10 };
             lanes.push(0, None, Some(&vec![b'x'; size]), headers(), opaque);
@@ -511,7 +570,7 @@ mod tests {
 
     #[test]
     fn a_topic_that_takes_nothing_gets_every_record_alone_once() {
-        let mut lanes = Lanes::new(1 << 20, 0);
+        let mut lanes = lanes_of(1 << 20, 0);
         (0..1_000).for_each(|opaque| lanes.push(0, None, Some(&[b'x'; 100]), headers(), opaque));
         let mut accepted = Vec::new();
         let tried = serve(&mut lanes, 99, &mut accepted);
@@ -520,8 +579,23 @@ mod tests {
     }
 
     #[test]
+    fn a_topic_with_a_small_limit_refuses_ever_less_often() {
+        let mut lanes = lanes_of(20_000, 0);
+        for opaque in 0..400_000_u64 {
+            let size = 90 + usize::try_from(opaque * 7 % 21).unwrap();
+            lanes.push(0, None, Some(&[b'x'; 110][..size]), headers(), opaque);
+        }
+        let mut accepted = Vec::new();
+        let refused = serve_each(&mut lanes, 10_000, &mut accepted).iter().filter(|(_, fits)| !fits).count();
+        assert_eq!(accepted, (0..400_000).collect::<Vec<_>>());
+        // Of some 5,000 bundles. Larger ones are tried after 8, 16, 32… and in the end after 1,024; such a trial may be refused twice.
+        assert!(refused <= 30, "{refused} refused");
+        assert_eq!(lanes.lanes[0].limit.patience, PATIENCE_MAX);
+    }
+
+    #[test]
     fn a_limit_that_is_gone_is_forgotten() {
-        let mut lanes = Lanes::new(10_000, 0);
+        let mut lanes = lanes_of(10_000, 0);
         let mut accepted = Vec::new();
         (0..1_000).for_each(|opaque| lanes.push(0, None, Some(&[b'x'; 100]), headers(), opaque));
         serve(&mut lanes, 200, &mut accepted);
@@ -532,7 +606,7 @@ mod tests {
 
     #[test]
     fn what_comes_back_goes_again_first_in_its_order_and_not_before_its_time() {
-        let mut lanes = Lanes::new(1_000, 0);
+        let mut lanes = lanes_of(1_000, 0);
         (0..4).for_each(|opaque| lanes.push(0, None, Some(b"x"), headers(), opaque));
         let (partition, bundle) = lanes.next(0).unwrap();
         assert_eq!(opaques(bundle), [0, 1, 2, 3]);
@@ -558,7 +632,7 @@ mod tests {
 
     #[test]
     fn what_came_back_is_forgotten_too() {
-        let mut lanes = Lanes::new(1_000, 0);
+        let mut lanes = lanes_of(1_000, 0);
         (0..4).for_each(|opaque| lanes.push(0, None, Some(b"x"), headers(), opaque));
         let (partition, bundle) = lanes.next(0).unwrap();
         lanes.sent(partition, bundle.len());
@@ -572,7 +646,7 @@ mod tests {
 
     #[test]
     fn what_a_transaction_has_taken_goes_again_when_it_is_aborted() {
-        let mut lanes = Lanes::new(1_000, 0);
+        let mut lanes = lanes_of(1_000, 0);
         (0..6).for_each(|opaque| lanes.push(0, None, Some(b"x"), headers(), opaque));
         let (partition, bundle) = lanes.next(0).unwrap();
         lanes.sent(partition, bundle.len());
@@ -580,7 +654,7 @@ mod tests {
         [1, 0, 3, 4, 5].into_iter().for_each(|opaque| lanes.keep(partition, None, Some(b"x"), headers(), opaque));
         assert_eq!((lanes.holding(), lanes.waiting()), ((5, 5), 0));
         lanes.came_back(partition, None, Some(b"x"), headers(), 2, Fate::Again);
-        let mut later = Lanes::new(1_000, 0);
+        let mut later = lanes_of(1_000, 0);
         later.push(0, None, Some(b"x"), headers(), 6);
         let mut gone = Vec::new();
         lanes.aborted(|opaque| (opaque != 3).then_some(opaque), &mut gone);
@@ -602,7 +676,7 @@ mod tests {
 
     #[test]
     fn an_abort_that_leaves_nothing_to_send_holds_nobody_back() {
-        let mut lanes = Lanes::new(1_000, 0).in_transactions();
+        let mut lanes = lanes_of(1_000, 0).in_transactions();
         (0..4).for_each(|opaque| lanes.push(i32::try_from(opaque % 2).unwrap(), None, Some(b"x"), headers(), opaque));
         while let Some((partition, bundle)) = lanes.next(0) {
             lanes.sent(partition, bundle.len());
@@ -618,7 +692,7 @@ mod tests {
 
     #[test]
     fn attempts_at_a_transaction_come_to_an_end() {
-        let mut lanes = Lanes::new(1 << 20, 0).in_transactions();
+        let mut lanes = lanes_of(1 << 20, 0).in_transactions();
         for opaque in 0..1_000_u64 {
             let size = if opaque == 700 || opaque == 900 { 30_000 } else { 100 };
             lanes.push(0, None, Some(&vec![b'x'; size]), headers(), opaque);

@@ -499,6 +499,7 @@ fn lone(key: Option<&[u8]>, value: Option<&[u8]>, headers: Headers, opaque: u64)
 
 #[cfg(test)]
 mod tests {
+    use super::super::lanes::BundleMax;
     use super::*;
     use crate::pipeline::tests::{Cluster, DEAD, RESULTS};
 
@@ -516,7 +517,7 @@ mod tests {
         let options = [("bootstrap.servers", cluster.brokers()), ("queue.buffering.max.messages", "1"), ("linger.ms", "0")];
         let options = options.map(|(key, value)| (key.to_owned(), value.to_owned()));
         let producer = Producer::new(&crate::kafka::client::producer_config(&options, 1_000)).unwrap();
-        let to = |topic| Destination::new(&producer, topic, 1, || Lanes::new(1 << 20, 0)).unwrap();
+        let to = |topic| Destination::new(&producer, topic, 1, || Lanes::new(BundleMax::of(&[]), 0)).unwrap();
         let (results, dead_letters) = (to(RESULTS), to(DEAD));
         let mut sink = Sink::new(producer, results, dead_letters, None);
         for opaque in [7, 8] {

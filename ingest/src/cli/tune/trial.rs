@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::kafka::token::Unheard;
 use crate::kafka::{Batch, Consumer, Headers, Producer, Profile, ShardQueue, Topic, client};
 use crate::operations::cluster::QUEUE_KBYTES;
-use crate::pipeline::lanes::Lanes;
+use crate::pipeline::lanes::{BundleMax, Lanes};
 use crate::pipeline::{IN_FLIGHT_MAX, without_value};
 
 /// Stands among the options for the service's own bound on results in flight.
@@ -281,7 +281,7 @@ impl Shard {
     /// Consumes and produces until told to stop, and returns the latencies.
     fn run(mut self, trial: &Trial<'_>, shared: &Shared, load: Option<Load>) -> Histogram<u64> {
         let mut batch = Batch::new(&self.queue, BATCH_RECORDS);
-        let (mut lanes, mut histogram, mut value) = (Lanes::new(bundle_bytes(trial), RECORD_BYTES_EXTRA), histogram(), Vec::new());
+        let (mut lanes, mut histogram, mut value) = (Lanes::new(BundleMax::of(&trial.options), RECORD_BYTES_EXTRA), histogram(), Vec::new());
         let (mut in_flight, mut base) = (0, vec![None; trial.partitions()]);
         while !shared.stop.load(Ordering::Relaxed) {
             let room = trial.in_flight_max.saturating_sub(in_flight + lanes.waiting());
@@ -333,10 +333,6 @@ impl Shard {
         shared.acknowledged.fetch_add(served as u64, Ordering::Relaxed);
         served
     }
-}
-
-fn bundle_bytes(trial: &Trial<'_>) -> usize {
-    usize::try_from(client::number_option(&trial.options, "batch.size", client::BATCH_BYTES)).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
