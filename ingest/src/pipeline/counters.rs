@@ -83,8 +83,9 @@ impl Tally {
         self.add(Count::DeadLetters, 1);
     }
 
-    pub(crate) fn read(&self, count: Count) -> u64 {
-        self.counts[count as usize]
+    /// How many dead letters there are of each reason, in the order of [`Reason::ALL`].
+    pub(crate) fn reasons(&self) -> &[u64; REASONS] {
+        &self.reasons
     }
 }
 

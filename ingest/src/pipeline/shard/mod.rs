@@ -653,7 +653,7 @@ impl<P: Processor> Shard<P> {
         self.tally.set(Count::PartitionsPaused, assigned.clone().filter(|partition| partition.paused).count() as u64);
         self.tally.set(Count::RecordsDeferred, (self.ready.len() + assigned.clone().map(|partition| partition.order.waiting()).sum::<usize>()) as u64);
         self.tally.set(Count::MarkDistance, assigned.map(|partition| partition.window.span()).sum());
-        self.teller.look(self.index, &self.tally, now);
+        self.teller.look(self.index, &self.rules.dead_letter_topic, &self.tally, now);
         self.desk.board.publish(&self.tally);
         self.desk.found_none_at.store(self.found_none_ns, Ordering::Relaxed);
         self.desk.beat.store(now.monotonic_ns, Ordering::Relaxed);
