@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use expressway_engine::{Effects, ExecutionName, Program, Start, Step};
+use rdkafka::Offset;
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::topic_partition_list::TopicPartitionList;
 
@@ -47,6 +48,10 @@ impl Rebalancer for Forwarder {
                 self.fail(format!("{}/{} cannot be forwarded", element.topic(), element.partition()));
             }
         }
+        // The pipeline knows its start positions when it is assigned, too; asking for them would take the client 0.1 s of the run.
+        if let Err(error) = partitions.set_all_offsets(Offset::Offset(0)) {
+            self.fail(format!("start positions cannot be set: {error}"));
+        }
         self.assigned.fetch_add(partitions.count(), Ordering::Release);
     }
 
@@ -82,7 +87,7 @@ pub struct Careless {
 }
 
 impl Careless {
-    /// Starts a run of `program` with a pipeline's settings, as far as they have a meaning here. Source and result topic need equally many `partitions`, and there is one source topic.
+    /// Starts a run of `program` with a pipeline's settings, as far as they have a meaning here. Source and result topic need equally many `partitions`, there is one source topic, and all of it is read.
     ///
     /// # Errors
     /// A client refuses its configuration.
