@@ -96,18 +96,29 @@ POM
   ) 9>"${JARS%/*}/lock"
 }
 
-# Prints the pid of a node that runs: the number on file counts only when that process really is this node, for pids are reused.
+# Prints the pid of a node that runs: the number on file counts only when that process really is this node, for pids are reused,
+# and has not been killed. One that waits for its disk dies only after that, and accepts connections until then.
 pid_of() {
   local pid
   pid=$(cat "$dir/$1/pid" 2>/dev/null) || return 1
   tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | grep -qxF "$dir/$1/server.properties" || return 1
+  ! has_sigkill "$pid" || return 1
   echo "$pid"
 }
+# Of the mask of pending signals, SIGKILL is the lowest bit of the third digit from the right.
+has_sigkill() { grep -qE '^(SigPnd|ShdPnd):.*[13579bdf]..$' "/proc/$1/status" 2>/dev/null; }
 is_up() { pid_of "$1" >/dev/null && accepts "$(broker_port "$1")"; }
 is_down() { ! pid_of "$1" >/dev/null && ! accepts "$(broker_port "$1")"; }
-# Killed, and not yet gone: a process loses its command line before its port.
-is_dying() { kill -0 "$(cat "$dir/$1/pid" 2>/dev/null)" 2>/dev/null && ! pid_of "$1" >/dev/null; }
-is_gone() { ! is_dying "$1" || ! accepts "$(broker_port "$1")"; }
+# Killed, and not yet gone: the first thread loses its command line before the last one closes the port.
+is_dying() {
+  local pid
+  pid=$(cat "$dir/$1/pid" 2>/dev/null) && kill -0 "$pid" 2>/dev/null || return 1
+  has_sigkill "$pid" && return
+  [[ -z $(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline") ]] && ! is_zombie "$pid"
+}
+# Nothing but an entry that nobody has read: all its threads have ended.
+is_zombie() { [[ $(sed -n 's/^\(State\|Threads\):[[:space:]]*\([^ ]*\).*/\2/p' "/proc/$1/status" 2>/dev/null | tr '\n' ' ') =~ ^(Z\ [01]\ |)$ ]]; }
+is_gone() { ! is_dying "$1"; }
 is_up_or_dead() { is_up "$1" || ! pid_of "$1" >/dev/null; }
 
 # A throw-away authority, a certificate for the brokers that names localhost alone, and one for clients with its key under a password.
@@ -232,7 +243,7 @@ start() {
   fetch
   for node in "$@"; do
     is_up "$node" && continue
-    wait_until is_gone "$node" || true
+    wait_until is_gone "$node" || fail "node $node was killed and is still there after $TIMEOUT s: does its disk stand still?"
     accepts "$(broker_port "$node")" && fail "port $(broker_port "$node") is taken by something else"
     mkdir -p "$dir/$node"
     write_settings "$node"

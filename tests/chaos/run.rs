@@ -266,6 +266,8 @@ impl Run {
         if self.stage.members.running().is_empty() {
             self.stage.members.spawn(0, How::Plain)?;
         }
+        // One that fell down by itself is started again, so that the service is judged and not its brokers; one that runs is left alone.
+        self.stage.cluster.call("start")?;
         self.stage.feeder.settle(FEED_LIMIT)?;
         let (mut settled, mut moved) = (0, Instant::now());
         loop {
@@ -330,7 +332,8 @@ impl Run {
             texts.iter().for_each(|text| crate::tell(&format!("{what}: {text}")));
         }
         drop(books);
-        self.stage.members.last_lines(LAST_LINES).iter().for_each(|line| crate::tell(line));
+        let lines = [self.stage.members.last_lines(LAST_LINES), self.stage.broker_lines(LAST_LINES)].concat();
+        lines.iter().for_each(|line| crate::tell(line));
         self.stage.keep_logs()
     }
 }

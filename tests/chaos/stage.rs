@@ -83,6 +83,19 @@ impl Stage {
         ends.ok().map(|ends| ends.into_iter().map(Some).collect::<Vec<_>>()) == committed.ok()
     }
 
+    /// The last lines of every broker's log, and which of them are up.
+    pub(crate) fn broker_lines(&self, count: usize) -> Vec<String> {
+        // Its exit code says that one is down, which is told anyway.
+        let status = self.cluster.command(&["status"]).output().map_or_else(|error| error.to_string(), |output| String::from_utf8_lossy(&output.stdout).into_owned());
+        let mut lines: Vec<String> = status.lines().map(|line| format!("kafka.sh status: {line}")).collect();
+        for node in 1..=self.brokers {
+            let log = std::fs::read_to_string(self.cluster.log(node)).unwrap_or_else(|error| error.to_string());
+            let skipped = log.lines().count().saturating_sub(count);
+            lines.extend(log.lines().skip(skipped).map(|line| format!("broker {node}: {line}")));
+        }
+        lines
+    }
+
     /// Copies the brokers' logs beside the others, where they lie.
     pub(crate) fn keep_logs(&self) -> Result<(), String> {
         self.members.keep_logs()?;
