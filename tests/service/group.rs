@@ -39,9 +39,7 @@ impl Way {
     fn config(self, stage: &Stage) -> Result<Config, String> {
         let config = stage.config("errands")?;
         Ok(match self {
-            Self::Classic(strategy) => {
-                config.with("kafka/client_options/partition.assignment.strategy", strategy).with("kafka/client_options/session.timeout.ms", SHORT_SESSION)
-            }
+            Self::Classic(strategy) => config.with("kafka/client_options/partition.assignment.strategy", strategy),
             Self::Transactional(strategy) => {
                 Self::Classic(strategy).config(stage)?.with("pipelines/0/delivery", "transactional").with("pipelines/0/transaction_interval", "500ms")
             }
@@ -110,8 +108,12 @@ fn killed(shared: &Shared, way: Way) -> Result<(), String> {
     let stage = Stage::real(shared, &format!("kill-{}", way.name()), PARTITIONS)?;
     let mut feeder = stage.feeder()?;
     let watch = CommitWatch::start(&stage)?;
-    let mut first = Service::start(&way.config(&stage)?, SOON)?;
-    let mut second = Service::start(&way.config(&stage)?, SOON)?;
+    let config = || -> Result<Config, String> {
+        let config = way.config(&stage)?;
+        Ok(if way == Way::Consumer { config } else { config.with("kafka/client_options/session.timeout.ms", SHORT_SESSION) })
+    };
+    let mut first = Service::start(&config()?, SOON)?;
+    let mut second = Service::start(&config()?, SOON)?;
     // Open on both members when one is killed, three seconds and some commits later: whoever commits past them loses them.
     for partition in 0..PARTITIONS {
         feeder.errand(Some(partition), "wait", ",\"seconds\":8")?;
@@ -140,11 +142,7 @@ pub(crate) fn a_killed_member_of_the_new_protocol_loses_nothing(shared: &Shared)
 /// Two static members; one is restarted in order, within its session: the other must not hear of it.
 fn restarted(shared: &Shared, way: Way) -> Result<(), String> {
     let stage = Stage::real(shared, &format!("static-{}", way.name()), PARTITIONS)?;
-    // Sessions must outlast the restart on a busy machine.
-    let member = |name: &str| -> Result<Config, String> {
-        let config = way.config(&stage)?.with("kafka/group_instance_id", name);
-        Ok(if way == Way::Consumer { config } else { config.with("kafka/client_options/session.timeout.ms", "20000") })
-    };
+    let member = |name: &str| -> Result<Config, String> { Ok(way.config(&stage)?.with("kafka/group_instance_id", name)) };
     let mut feeder = stage.feeder()?;
     let mut first = Service::start(&member("a")?, SOON)?;
     let mut second = Service::start(&member("b")?, SOON)?;
