@@ -43,6 +43,8 @@ pub struct Overload {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Reading {
     acknowledged: u64,
+    /// Processor time of this process so far.
+    cpu_us: u64,
     resident_bytes: u64,
     is_offered: bool,
 }
@@ -118,7 +120,12 @@ fn measure(bench: &mut Bench<'_>, overload: Overload, capacity: u64) -> Result<V
             next += READING;
             // The child needs a moment before it sends and offers for just so long; the last record's lag shows when it is over.
             let is_offered = begin.elapsed() < Duration::from_secs(u64::from(overload.seconds));
-            readings.push(Reading { acknowledged: pipeline.counters().records_acknowledged, resident_bytes: probe::resident_bytes().unwrap_or(0), is_offered });
+            readings.push(Reading {
+                acknowledged: pipeline.counters().records_acknowledged,
+                cpu_us: (probe::own_cpu_s() * 1e6) as u64,
+                resident_bytes: probe::resident_bytes().unwrap_or(0),
+                is_offered,
+            });
             if is_offered {
                 lag_at_end = pipeline.lag().iter().map(|lag| lag.records).sum();
                 offered_until = Some(begin.elapsed());
@@ -134,11 +141,46 @@ fn measure(bench: &mut Bench<'_>, overload: Overload, capacity: u64) -> Result<V
     Ok(to_json(bench.settings, overload, &seen, &said))
 }
 
+/// Throughput of a few readings together.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Rate {
+    per_s: f64,
+    /// When it began, in seconds since records were offered.
+    at_s: f64,
+    /// Whether the machine was slow or busy with something else: the processor time that an execution took, or that was to be had.
+    cpu_ns_per_execution: f64,
+}
+
 /// Acknowledgements a second, each the mean of a few readings; the first are left out, for nothing was offered yet.
-fn rates(readings: &[Reading]) -> Vec<f64> {
-    let offered: Vec<u64> =
-        readings.iter().filter(|reading| reading.is_offered && reading.acknowledged > 0).map(|reading| reading.acknowledged).skip(1).collect();
-    offered.windows(MEAN_OF + 1).map(|window| (window[MEAN_OF] - window[0]) as f64 / (READING.as_secs_f64() * MEAN_OF as f64)).collect()
+fn rates(readings: &[Reading]) -> Vec<Rate> {
+    let offered: Vec<Reading> = readings.iter().filter(|reading| reading.is_offered && reading.acknowledged > 0).skip(1).copied().collect();
+    let windows = offered.windows(MEAN_OF + 1).enumerate();
+    windows
+        .map(|(index, window)| {
+            let (first, last) = (window[0], window[MEAN_OF]);
+            let (done, cpu_us) = ((last.acknowledged - first.acknowledged) as f64, (last.cpu_us - first.cpu_us) as f64);
+            Rate {
+                per_s: done / (READING.as_secs_f64() * MEAN_OF as f64),
+                at_s: READING.as_secs_f64() * index as f64,
+                cpu_ns_per_execution: if done > 0.0 { cpu_us * 1e3 / done } else { 0.0 },
+            }
+        })
+        .collect()
+}
+
+/// What is said of the throughput: its greatest and least means, and how many of them lie below nine tenths of the greatest.
+fn throughput(rates: &[Rate]) -> Value {
+    let by_rate = |a: &&Rate, b: &&Rate| a.per_s.total_cmp(&b.per_s);
+    let (Some(peak), Some(least)) = (rates.iter().max_by(by_rate), rates.iter().min_by(by_rate)) else {
+        return json!({"peak": number(0.0, 0), "least": number(0.0, 0), "share": number(0.0, 3)});
+    };
+    let below = rates.iter().filter(|rate| rate.per_s < 0.9 * peak.per_s).count();
+    json!({
+        "peak": number(peak.per_s, 0), "least": number(least.per_s, 0), "share": number(least.per_s / peak.per_s.max(1.0), 3),
+        "peak_at_s": number(peak.at_s, 0), "least_at_s": number(least.at_s, 0),
+        "peak_cpu_ns_per_execution": number(peak.cpu_ns_per_execution, 0), "least_cpu_ns_per_execution": number(least.cpu_ns_per_execution, 0),
+        "means": rates.len(), "means_below_nine_tenths": below,
+    })
 }
 
 /// Greatest resident memory of the offered time's second and last third, in bytes.
@@ -161,7 +203,8 @@ struct Seen {
 fn to_json(settings: &Settings, overload: Overload, seen: &Seen, said: &Value) -> Value {
     let Seen { capacity, readings, costs, lag_at_end, drained_in } = seen;
     let rates = rates(readings);
-    let rates = if rates.is_empty() { Spread::of([0.0]) } else { Spread::of(rates) };
+    let throughput = throughput(&rates);
+    let rates = if rates.is_empty() { Spread::of([0.0]) } else { Spread::of(rates.iter().map(|rate| rate.per_s)) };
     let (earlier, later) = memory(readings);
     let most = readings.iter().map(|reading| reading.resident_bytes).max().unwrap_or(0);
     let mb = |bytes: u64| number(bytes as f64 / 1e6, 1);
@@ -181,7 +224,7 @@ fn to_json(settings: &Settings, overload: Overload, seen: &Seen, said: &Value) -
         "profile": settings.profile.name(), "partitions": settings.partitions, "shards": settings.shards, "records": said["records"],
     });
     let own = json!({
-        "throughput_per_s": {"peak": number(rates.max, 0), "least": number(rates.min, 0), "share": number(rates.min / rates.max.max(1.0), 3)},
+        "throughput_per_s": throughput,
         "rss_mb": mb(most),
         "rss_mb_over_time": {"second_third": mb(earlier), "last_third": mb(later), "max": mb(most), "growth": number(later as f64 / earlier.max(1) as f64, 3)},
         "lag_at_end": lag_at_end,
@@ -203,7 +246,7 @@ pub fn text(json: &Value) -> String {
     let (throughput, memory) = (&json["throughput_per_s"], &json["rss_mb_over_time"]);
     format!(
         "overload: {} records/s offered for {} s to a capacity of {}, {} states, profile {}, {} shard(s)\n\
-        {:>12} executions/s at the peak, at least {} ({} of it)\n\
+        {:>12} executions/s at the peak, at least {} ({} of it, {} s after the beginning; {} of {} means below nine tenths)\n\
         {:>12} MB resident in the second third, {} in the last\n\
         {:>12} records behind at the end, drained in {} s\n\
         {:>12} lost, {} duplicates",
@@ -216,6 +259,9 @@ pub fn text(json: &Value) -> String {
         throughput["peak"].to_string(),
         throughput["least"],
         throughput["share"],
+        throughput["least_at_s"],
+        throughput["means_below_nine_tenths"],
+        throughput["means"],
         memory["second_third"].to_string(),
         memory["last_third"],
         json["lag_at_end"].to_string(),
@@ -232,14 +278,20 @@ mod tests {
     use crate::outcome::SHARED_KEYS;
 
     fn reading(second: u64, rate: u64, mb: u64) -> Reading {
-        Reading { acknowledged: second * rate, resident_bytes: mb << 20, is_offered: second < 20 }
+        Reading { acknowledged: second * rate, cpu_us: second * 500_000, resident_bytes: mb << 20, is_offered: second < 20 }
     }
 
     #[test]
     fn only_the_offered_time_counts_without_its_beginning() {
         let readings: Vec<_> = (0..30).map(|second| reading(second, 100, second)).collect();
         let rates = rates(&readings);
-        assert!(rates.len() > 10 && rates.iter().all(|rate| (*rate - 100.0).abs() < 1e-9), "{rates:?}");
+        assert!(rates.len() > 10 && rates.iter().all(|rate| (rate.per_s - 100.0).abs() < 1e-9), "{rates:?}");
+        assert!(rates.iter().all(|rate| (rate.cpu_ns_per_execution - 5e6).abs() < 1e-3), "{rates:?}");
+        // Two seconds without anything: of the means of five seconds that see them the least has lost two fifths.
+        let stalled: Vec<_> = (0..20).map(|second| reading(if second > 10 { second - second.min(12) + 10 } else { second }, 100, 1)).collect();
+        let seen = throughput(&super::rates(&stalled));
+        assert_eq!((&seen["peak"], &seen["least"], &seen["least_at_s"]), (&number(100.0, 0), &number(60.0, 0), &number(5.0, 0)), "{seen}");
+        assert_eq!((&seen["means_below_nine_tenths"], &seen["least_cpu_ns_per_execution"]), (&json!(6), &number(5e6, 0)), "{seen}");
         assert_eq!(memory(&readings), (11 << 20, 19 << 20));
         assert_eq!(memory(&[]), (0, 0));
     }
