@@ -86,7 +86,8 @@ impl Stage {
     /// The last lines of every broker's log, and which of them are up.
     pub(crate) fn broker_lines(&self, count: usize) -> Vec<String> {
         // Its exit code says that one is down, which is told anyway.
-        let status = self.cluster.command(&["status"]).output().map_or_else(|error| error.to_string(), |output| String::from_utf8_lossy(&output.stdout).into_owned());
+        let status =
+            self.cluster.command(&["status"]).output().map_or_else(|error| error.to_string(), |output| String::from_utf8_lossy(&output.stdout).into_owned());
         let mut lines: Vec<String> = status.lines().map(|line| format!("kafka.sh status: {line}")).collect();
         for node in 1..=self.brokers {
             let log = std::fs::read_to_string(self.cluster.log(node)).unwrap_or_else(|error| error.to_string());

@@ -18,6 +18,9 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaType;
 use rdkafka_sys as sys;
 
+use crate::clock::Clock;
+use crate::thread;
+
 use super::{Bundle, ErrorCode, Headers, Rejected, ShardQueue, Transactions, client, token};
 
 /// Passes the client's log lines and errors on, and keeps what its interceptor needs.
@@ -113,6 +116,9 @@ unsafe extern "C" fn on_send(_rk: *mut sys::rd_kafka_t, message: *mut sys::rd_ka
 
 const INTERCEPTOR: &CStr = c"headers";
 
+/// Between two questions about a topic, see [`Producer::connect`].
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(5);
+
 /// What the main queue holds.
 const EVENTS: i32 = sys::RD_KAFKA_EVENT_DR | sys::RD_KAFKA_EVENT_ERROR | sys::RD_KAFKA_EVENT_STATS | sys::RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH;
 
@@ -154,6 +160,32 @@ impl Producer {
         let raw = unsafe { sys::rd_kafka_topic_new(self.client.native_ptr(), name.as_ptr(), ptr::null_mut()) };
         let raw = NonNull::new(raw).ok_or_else(|| KafkaError::Global(ErrorCode::InvalidTopic))?;
         Ok(Topic { raw, _client: Arc::clone(&self.client) })
+    }
+
+    /// Has the client ask for the id under which an idempotent producer sends, instead of with the first records. librdkafka 2.12.1 does so when a broker answers a question about topics, and else every half second; the broker behind the first address is asked first, whom it lets go for the node that it turns out to be, so it is asked until a node answers. Waits for `wait` at most; nothing depends on what came of it.
+    pub(crate) fn connect(&self, topic: &Topic, wait: Duration) {
+        let clock = Clock::start();
+        while let Some(left) = wait.checked_sub(Duration::from_nanos(clock.now().monotonic_ns)) {
+            if self.has_node_answered(topic, left) {
+                return;
+            }
+            thread::park_timeout(ASK_AGAIN_AFTER.min(left));
+        }
+    }
+
+    /// Asks whatever broker is connected about `topic`; whether it was a node of the cluster and not just an address.
+    fn has_node_answered(&self, topic: &Topic, wait: Duration) -> bool {
+        let (mut found, wait_ms) = (ptr::null(), i32::try_from(wait.as_millis()).unwrap_or(i32::MAX));
+        // SAFETY: client and topic are valid, and so is the place for the answer.
+        let code = unsafe { sys::rd_kafka_metadata(self.client.native_ptr(), 0, topic.raw.as_ptr(), &raw mut found, wait_ms) };
+        if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR || found.is_null() {
+            return false;
+        }
+        // SAFETY: without an error there is an answer, which is ours.
+        let node = unsafe { (*found).orig_broker_id };
+        // SAFETY: given up once.
+        unsafe { sys::rd_kafka_metadata_destroy(found) };
+        node >= 0
     }
 
     /// Puts all records of a bundle into the producer's queue, in order, and empties it. Payloads and keys are copied. Returns how many the client has taken, for each of which a [`Report`] will come; the others are told.

@@ -20,6 +20,8 @@ use super::lanes::{Fate, Lanes};
 use super::result_headers::ResultHeaders;
 use super::transaction::Transaction;
 
+/// How long a start may take to get the client ready; afterwards the client has seen to it by itself.
+const CONNECT_WAIT: Duration = Duration::from_millis(500);
 /// First pause before a record is sent again.
 const BACKOFF_MIN_NS: u64 = 50_000_000;
 /// Longest pause before a record is sent again.
@@ -160,6 +162,13 @@ impl Sink {
 
     fn lanes(&self) -> [&Lanes; 2] {
         [&self.results.lanes, &self.dead_letters.lanes]
+    }
+
+    /// Gets the client ready to send, before there is anything to send: else the first results of a start wait for up to half a second. A transaction does that as it begins.
+    pub(crate) fn connect(&self) {
+        if self.transaction.is_none() {
+            self.producer.connect(&self.results.topic, CONNECT_WAIT);
+        }
     }
 
     /// Lets delivery reports end a wait for records of `queue`.

@@ -225,6 +225,7 @@ impl<P: Processor> Shard<P> {
     /// Runs until told to stop.
     pub(super) fn run(mut self, alarm: &Alarm) {
         alarm.set_thread();
+        self.sink.connect();
         while self.turn() {}
         let now = self.clock.now();
         self.publish(&now);
