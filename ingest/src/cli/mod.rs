@@ -106,6 +106,8 @@ type Environment = [(String, String)];
 /// Runs the program and returns its exit code.
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: &Environment) -> u8 {
+    // OpenSSL must be told first that it is not to take itself apart at `exit` (`OPENSSL_INIT_NO_ATEXIT`), which it would do under the threads that are still there: clients of a start that was given up, in the midst of a handshake, or the thread that has made the clients and is just about to end, whose own entry both would free.
+    openssl_sys::init();
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(found) => {
