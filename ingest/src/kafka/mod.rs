@@ -17,6 +17,8 @@
 pub(crate) mod bundle;
 pub(crate) mod client;
 pub(crate) mod commit;
+#[cfg(test)]
+pub(crate) mod damage;
 pub(crate) mod failure;
 pub(crate) mod headers;
 pub(crate) mod native;

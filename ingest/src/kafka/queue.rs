@@ -63,6 +63,13 @@ impl ShardQueue {
         assert!(past.forward(&self.consumer, topic, partition));
     }
 
+    /// How much waits in it: records, and errors in their place.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        // SAFETY: the queue is valid until drop.
+        unsafe { sys::rd_kafka_queue_length(self.raw.as_ptr()) }
+    }
+
     /// Ends a wait inside [`Batch::fill`], or the next one.
     pub(crate) fn wake_consumer(&self) {
         // SAFETY: the queue is valid until drop.

@@ -249,7 +249,7 @@ impl Coordinator {
         }
     }
 
-    /// The queue of a shard, for tests that misuse it.
+    /// The queue of a shard, for tests that misuse it, or look into it.
     #[cfg(test)]
     pub(super) fn queue(&self, shard: usize) -> Arc<ShardQueue> {
         lock(&self.table).links[shard].queue.clone().expect("a client")

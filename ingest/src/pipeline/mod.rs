@@ -37,6 +37,8 @@ mod error;
 mod event_log;
 #[cfg(test)]
 mod group_tests;
+#[cfg(test)]
+mod guard_tests;
 pub(crate) mod header_name;
 mod intake;
 mod lag;

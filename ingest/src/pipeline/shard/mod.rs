@@ -602,12 +602,11 @@ impl<P: Processor> Shard<P> {
         tracing::warn!(shard = self.index, topic = message.topic_name(), partition = message.partition(), error = %code, "client reports an error in place of a record");
     }
 
-    /// The client passes over a batch that it cannot read (`check.crcs`, a format that it does not know), and goes on behind it. A place that stays open there keeps the mark below, whatever of the records behind it has come already.
+    /// The client passes over a batch that it cannot read (`check.crcs`, a format that it does not know), and goes on behind it. A place that stays open where the next record was expected keeps the mark there, whatever of the records behind it has come already; what the batch says of its own offset may be damaged too.
     fn unreadable(&mut self, code: ErrorCode, message: &Message) {
         if let Some(place) = self.find_partition(message) {
             let partition = self.partition(place);
-            let offset = message.offset().max(partition.window.next());
-            partition.books.read += u64::from(partition.take(offset).is_ok());
+            partition.books.read += u64::from(partition.take(partition.window.next()).is_ok());
         }
         let (topic, partition, offset) = (message.topic_name(), message.partition(), message.offset());
         let detail = format!("a batch of {topic}/{partition} at offset {offset} cannot be read: {code}");
