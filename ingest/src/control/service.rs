@@ -261,12 +261,15 @@ mod tests {
     }
 
     #[test]
-    fn too_many_panics_end_the_process_as_failed_surroundings_do_and_settings_as_a_bad_configuration() {
+    fn panics_end_the_process_as_failed_surroundings_do_and_settings_as_a_bad_configuration() {
         let panics = operating("heartbeat", pipeline::Error::Panics { count: 11, last: "index out of bounds".to_owned() });
         assert_eq!(
             (panics.exit_code(), panics.sentence().as_str()),
             (EXIT_SURROUNDINGS, "pipeline heartbeat: 11 panics within a minute, the last: index out of bounds")
         );
+        let shard = operating("heartbeat", pipeline::Error::Shard { shard: 1, detail: "panicked".to_owned() });
+        let control = operating("heartbeat", pipeline::Error::Fatal { client: "consumer", detail: "its control thread panicked".to_owned() });
+        assert_eq!([shard.exit_code(), control.exit_code()], [EXIT_SURROUNDINGS; 2]);
         let setting = operating("heartbeat", pipeline::Error::Setting { key: "shards", found: "0".to_owned(), allowed: "1 or more".to_owned() });
         assert_eq!(setting.exit_code(), EXIT_CONFIG);
     }
