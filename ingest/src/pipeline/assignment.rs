@@ -255,6 +255,12 @@ impl Coordinator {
         lock(&self.table).links[shard].queue.clone().expect("a client")
     }
 
+    /// Puts every partition where there is no shard, so that the control thread panics at its next look.
+    #[cfg(test)]
+    pub(super) fn misplace(&self) {
+        lock(&self.table).placed.values_mut().for_each(|placed| placed.shard = usize::MAX);
+    }
+
     /// The client, for questions; `None` while it is replaced, and at the end.
     pub(super) fn consumer(&self) -> Option<ConsumerHandle> {
         lock(&self.table).consumer.clone()
