@@ -496,3 +496,52 @@ impl Rebalancer for Coordinator {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::consumer::CommitMode;
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+    use super::super::guard_tests::{note_requests, requests};
+    use super::super::tests::{Cluster, SOURCE, await_that};
+    use super::*;
+    use crate::kafka::Consumer;
+
+    fn positions(of: &[(&str, i32, Offset)]) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        of.iter().for_each(|(topic, partition, offset)| list.add_partition_offset(topic, *partition, *offset).unwrap());
+        list
+    }
+
+    /// An error in the place of one partition's offset is no offset that nobody has committed: the partition would begin where `auto.offset.reset` says.
+    #[test]
+    fn start_positions_that_are_not_told_are_asked_for_again_with_a_pause() {
+        const NEW: &str = "new";
+        let cluster = Cluster::new();
+        let options = cluster.settings("not-told").0.client_options;
+        let consumer = Consumer::new(&client::consumer_config(&options, 1_024)).unwrap();
+        let handle = Arc::clone(consumer.handle());
+        // The broker does not know one of the topics yet.
+        let clock = Clock::start();
+        let coordinator = Coordinator::new(Vec::new(), Vec::new(), &Arc::default(), &Arc::default(), clock, "error", Duration::ZERO);
+        handle.commit(&positions(&[(SOURCE, 0, Offset::Offset(7))]), CommitMode::Sync).unwrap();
+        note_requests(&cluster);
+        let (begun_ns, asking) = (clock.now().monotonic_ns, Arc::clone(&handle));
+        let asked = std::thread::spawn(move || {
+            let mut list = positions(&[(SOURCE, 0, Offset::Invalid), (NEW, 0, Offset::Invalid)]);
+            coordinator.start_positions(&asking, &mut list).map(|()| list)
+        });
+        let questions = || requests(&cluster, RDKafkaApiKey::OffsetFetch);
+        await_that("it is asked again", || questions() >= 3 || asked.is_finished());
+        // No answer at all while the topic is there and its offset is not.
+        cluster.mock().request_errors(RDKafkaApiKey::OffsetFetch, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_POLICY_VIOLATION; 10_000]);
+        cluster.mock().create_topic(NEW, 1, 1).unwrap();
+        await_that("the new one takes a commit", || handle.commit(&positions(&[(NEW, 0, Offset::Offset(9))]), CommitMode::Sync).is_ok());
+        cluster.mock().clear_request_errors(RDKafkaApiKey::OffsetFetch);
+        let list = asked.join().unwrap().unwrap();
+        assert_eq!(list, positions(&[(SOURCE, 0, Offset::Offset(7)), (NEW, 0, Offset::Offset(9))]));
+        let pauses = u32::try_from(questions() - 1).unwrap();
+        let took = Duration::from_nanos(clock.now().monotonic_ns - begun_ns);
+        assert!(took >= START_POSITION_PAUSE * pauses, "{pauses} pauses within {took:?}");
+    }
+}

@@ -6,6 +6,7 @@ use crossbeam::channel::{Receiver, bounded};
 use expressway_engine::document::Fault;
 use expressway_engine::hir::StateId;
 use expressway_engine::{EffectId, Effects, Failure, Reply, ResourceId, Resumed, Start, Step, Timestamp};
+use rdkafka::bindings;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::shard::Command;
@@ -14,6 +15,38 @@ use super::*;
 use crate::clock::Clock;
 use crate::kafka::damage::{self, Damage};
 use crate::tasks::NoIntegrations;
+
+/// Has the mock cluster note the requests that come from now on.
+pub(super) fn note_requests(cluster: &Cluster) {
+    // SAFETY: the mock cluster lives as long as `cluster`.
+    #[expect(unsafe_code, reason = "the mock's notes have no call in the bindings")]
+    unsafe {
+        bindings::rd_kafka_mock_start_request_tracking(cluster.native());
+    }
+}
+
+/// How many requests of a kind were noted.
+pub(super) fn requests(cluster: &Cluster, kind: RDKafkaApiKey) -> usize {
+    let mut count = 0;
+    // SAFETY: the mock cluster lives as long as `cluster`, and the call gives as many requests as it says.
+    #[expect(unsafe_code, reason = "the mock's notes have no call in the bindings")]
+    let list = unsafe { bindings::rd_kafka_mock_get_requests(cluster.native(), &raw mut count) };
+    if list.is_null() {
+        return 0;
+    }
+    // SAFETY: as above.
+    #[expect(unsafe_code, reason = "as above")]
+    let noted = unsafe { std::slice::from_raw_parts(list, count) };
+    // SAFETY: the requests are valid until they are destroyed below.
+    #[expect(unsafe_code, reason = "as above")]
+    let of_kind = noted.iter().filter(|request| unsafe { bindings::rd_kafka_mock_request_api_key(**request) } == i16::from(kind)).count();
+    // SAFETY: ours, and given up once.
+    #[expect(unsafe_code, reason = "as above")]
+    unsafe {
+        bindings::rd_kafka_mock_request_destroy_array(list, count);
+    }
+    of_kind
+}
 
 fn is_not_ready(pipeline: &Pipeline) -> bool {
     matches!(pipeline.readiness(), Readiness::NotReady(_))

@@ -58,10 +58,14 @@ impl Cluster {
         self.owner.client().mock_cluster().unwrap()
     }
 
+    pub(super) fn native(&self) -> *mut bindings::rd_kafka_mock_cluster_t {
+        native_mock(&self.owner)
+    }
+
     /// Has the next requests of a kind answered by these errors, each `late` after it came.
     pub(super) fn answer_late<'e>(&self, request: RDKafkaApiKey, errors: impl Iterator<Item = &'e RDKafkaRespErr>, late: Duration) {
         const BROKER: i32 = 1;
-        let (mock, late_ms) = (native_mock(&self.owner), i32::try_from(late.as_millis()).unwrap());
+        let (mock, late_ms) = (self.native(), i32::try_from(late.as_millis()).unwrap());
         for error in errors {
             // SAFETY: the mock cluster lives as long as its owner, and one pair of an error and a delay follows, as announced.
             #[expect(unsafe_code, reason = "the mock's setting has no call in the bindings")]
