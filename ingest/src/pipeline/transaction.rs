@@ -365,8 +365,9 @@ impl Transaction {
     }
 
     fn order(&mut self, order: Order) {
-        // A clerk that is gone has said why.
-        self.phase = if self.orders.try_send(order).is_ok() { Phase::Ending } else { Phase::Failed };
+        // A clerk that is gone is noticed by who looks for its answer.
+        self.orders.try_send(order).ok();
+        self.phase = Phase::Ending;
     }
 
     /// Whether the clerk has something to say, or will have.
@@ -669,7 +670,65 @@ impl End {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::consumer::CommitMode;
+    use rdkafka::topic_partition_list::Offset;
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+    use super::super::guard_tests::{note_requests, requests};
+    use super::super::tests::{Cluster, await_that};
     use super::*;
+    use crate::kafka::{Consumer, ShardQueue, client};
+
+    /// A consumer, an alarm for its shard, and a producer of transactions that is not known to its broker yet.
+    fn clients(cluster: &Cluster) -> (Consumer, Arc<Alarm>, Producer) {
+        let options = cluster.settings("clerk").0.client_options;
+        let consumer = Consumer::new(&client::transactional_consumer_config(&options, 1_024)).unwrap();
+        let alarm = Arc::new(Alarm::new(Arc::new(ShardQueue::new(consumer.handle()))));
+        (consumer, alarm, Producer::new(&client::transactional_producer_config(&options, 1_024, "clerk")).unwrap())
+    }
+
+    #[test]
+    fn a_clerk_that_is_gone_is_noticed_whatever_it_was_to_do() {
+        let cluster = Cluster::new();
+        let (_consumer, alarm, producer) = clients(&cluster);
+        let cadence = Cadence { interval_ns: 1, records_max: 1, bytes_max: 1, life_ns: LIFE_NS };
+        for phase in [Phase::Starting, Phase::Open, Phase::Closing, Phase::Ending, Phase::Renewing] {
+            let make = Box::new(|| unreachable!("nothing is made anew"));
+            let mut transaction = Transaction::start("clerk".to_owned(), producer.transactions(), cadence, Arc::clone(&alarm), make).unwrap();
+            // Its ends of the channels go with it.
+            (transaction.orders, transaction.answers, transaction.phase) = (bounded(1).0, bounded(1).1, phase);
+            if matches!(phase, Phase::Open | Phase::Closing) {
+                assert!(transaction.answer(0).is_none(), "nothing is asked of it");
+                transaction.doom(|| "so it is".to_owned());
+                transaction.abort();
+            }
+            assert!(matches!(transaction.answer(0), Some(Answer::Failed(text)) if text == "its clerk is gone"), "{phase:?}");
+            assert!(transaction.answer(0).is_none(), "and told once");
+        }
+    }
+
+    /// Taken for no offset, it would have results go again that are committed.
+    #[test]
+    fn an_error_in_place_of_a_committed_offset_is_no_abort() {
+        const NEW: &str = "new";
+        let cluster = Cluster::new();
+        let (consumer, alarm, producer) = clients(&cluster);
+        let (handle, mut offsets) = (Arc::clone(consumer.handle()), TopicPartitionList::new());
+        offsets.add_partition_offset(NEW, 0, Offset::Offset(7)).unwrap();
+        let clerk = Clerk { transactions: producer.transactions(), orders: bounded(1).1, answers: bounded(1).0, alarm, sight: Arc::default() };
+        note_requests(&cluster);
+        let (of, asked) = (offsets.clone(), Arc::clone(&handle));
+        // The broker does not know the topic yet.
+        let asking = std::thread::spawn(move || clerk.ask(&asked, &of, "so it is".to_owned()).is_ok());
+        await_that("it has asked", || requests(&cluster, RDKafkaApiKey::OffsetFetch) > 0);
+        // No answer at all while the topic is there and its offset is not.
+        cluster.mock().request_errors(RDKafkaApiKey::OffsetFetch, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_POLICY_VIOLATION; 100]);
+        cluster.mock().create_topic(NEW, 1, 1).unwrap();
+        await_that("it takes a commit", || handle.commit(&offsets, CommitMode::Sync).is_ok());
+        cluster.mock().clear_request_errors(RDKafkaApiKey::OffsetFetch);
+        asking.thread().unpark();
+        assert!(asking.join().unwrap(), "it is committed");
+    }
 
     fn ends_as(kind: Kind, code: ErrorCode) -> Answer {
         End::of(Failure { kind, code, text: "so it is".to_owned() }).into_answer()
