@@ -334,3 +334,28 @@ fn spawn_shards<P: Processor>(settings: &Settings, shards: Vec<(Parts<P>, Arc<Al
 fn thread(name: String, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
     thread::spawn(name, body).map_err(|error| Error::Thread(error.to_string()))
 }
+
+/// A shard without a pipeline, for tests of its parts.
+#[cfg(test)]
+pub(super) fn lone_shard<P: Processor>(processor: P, health: &Arc<Health>) -> Shard<P> {
+    let client_options = vec![("group.id".to_owned(), "lone".to_owned())];
+    let settings = Settings { client_options, source_topics: vec!["in".to_owned()], shards: 1, ..Settings::default() };
+    let (bounds, topics) = (Bounds::of(&settings, 1), Topics { sources: vec![1], results: 1, dead_letters: 1 });
+    let identity = Identity { definition: "lone".to_owned(), version: "v1".to_owned() };
+    let connector = Connector { settings: Arc::new(settings.clone()), queued_kbytes: bounds.queued_kbytes };
+    let Intake { handles, queues, .. } = connector.connect(Joining::Classic).expect("a client");
+    let alarm = Arc::new(Alarm::new(Arc::clone(&queues[0])));
+    Shard::new(Parts {
+        index: 0,
+        processor,
+        queue: Arc::clone(&queues[0]),
+        sink: sink(&settings, &bounds, &identity, &topics, &queues[0], None).expect("a producer"),
+        topics: handles,
+        outside: shard::outside(Arc::new(crate::tasks::NoIntegrations), &alarm),
+        commands: bounded(1).1,
+        health: Arc::clone(health),
+        desk: Arc::new(Desk::new(&Arc::new(AtomicU32::new(1)))),
+        clock: Clock::start(),
+        rules: rules(&settings, &bounds, &identity, 1),
+    })
+}

@@ -679,3 +679,25 @@ impl<P> Drop for Shard<P> {
 fn failures_are_dead(rules: &Rules) -> bool {
     rules.on_failure == OnFailure::DeadLetter
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+
+    use super::super::Splice;
+    use super::super::start::lone_shard;
+    use super::*;
+
+    /// Nobody knows how far it came: called again, it might go on behind a record that it has not opened, or panic for ever.
+    #[test]
+    fn a_part_that_panics_outside_any_execution_is_not_called_again() {
+        static CALLS: AtomicU32 = AtomicU32::new(0);
+        let health = Arc::new(Health::default());
+        let mut shard = lone_shard(Splice::new(1), &health);
+        let now = shard.clock.now();
+        shard.guarded(&now, |_, _| assert!(CALLS.fetch_add(1, Ordering::Relaxed) > 2, "so it is"));
+        assert_eq!(CALLS.load(Ordering::Relaxed), 1);
+        let error = health.failure().expect("it ends the pipeline").to_string();
+        assert!(health.is_stopping() && error.ends_with("panicked outside any execution: so it is"), "{error}");
+    }
+}
