@@ -181,6 +181,10 @@ fn passing(topic: &str, found: Option<KafkaResult<()>>) -> Result<(), Error> {
         RDKafkaErrorCode::TopicAuthorizationFailed,
         RDKafkaErrorCode::Authentication,
         RDKafkaErrorCode::Fatal,
+        // A batch that the client cannot read: it goes on behind it, or stays before it for ever.
+        RDKafkaErrorCode::BadMessage,
+        RDKafkaErrorCode::BadCompression,
+        RDKafkaErrorCode::NotImplemented,
     ];
     if error.rdkafka_error_code().is_some_and(|code| lasting.contains(&code)) { Err(unreadable(topic, error)) } else { Ok(()) }
 }

@@ -18,6 +18,7 @@ use super::memory::Reasons;
 use super::reader::{Turn, fetch, read};
 use super::selection::{Offsets, Selection};
 use crate::error::Error;
+use crate::kafka::damage::{self, Damage};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -281,6 +282,20 @@ fn a_range_is_read_to_its_end_and_no_further() {
     let cut = read(&consumer, "in", &[Range { partition: 0, from: 20, to: 25 }], &mut take).expect_err("there is no offset 24").sentence();
     assert!(cut.contains("it ends at 20, and ended at 25 before"), "{cut}");
     assert_eq!(seen, [(0, 5), (0, 6), (0, 7), (0, 8), (0, 18), (0, 19)]);
+}
+
+/// Nobody would ever bring its letters back: the range would be remembered as whole.
+#[test]
+fn a_batch_that_cannot_be_read_ends_the_command_and_is_not_remembered() {
+    let stage = Stage::new(&["in", "dead"]);
+    damage::append(&stage.cluster.brokers, "dead", 0, 0, 2, (Damage::Format, 2));
+    stage.send("dead", &[(0, "k", Some("v"), vec![("expressway-reason", "panic".to_owned()), ("expressway-source", "in/0/1".to_owned())])]);
+    for _ in 0..2 {
+        let order = stage.order("dead", Kind::DeadLetters);
+        let outcome = bring_back(&stage.cluster, &order, &Interrupt::default(), &mut Quiet);
+        let text = outcome.expect_err("a letter may have been in it").sentence();
+        assert!(text.starts_with("the topic dead cannot be read: ") && text.contains("NotImplemented"), "{text}");
+    }
 }
 
 #[test]
