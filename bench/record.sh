@@ -102,7 +102,7 @@ step_lag() {
   bench kafka run kafka-lag --brokers "$brokers" --broker-pid "$pid" --records "$(much 10000000 200000)" --memory-limit 256MiB
 }
 step_overload() {
-  bench kafka run overload --brokers "$brokers" --duration "$(much 300 15)" --states "$(much 1000 5000)"
+  bench kafka run overload --brokers "$brokers" --duration "$(much 300 15)" --states "$(much 3000 5000)"
 }
 step_peers() {
   bench peers peers --brokers "$brokers" --broker-pid "$pid" --folder "$peers" --rounds "$(much 3 1)" --seconds "$(much 3 1)" \
