@@ -108,16 +108,18 @@ pid_of() {
 # Of the mask of pending signals, SIGKILL is the lowest bit of the third digit from the right.
 has_sigkill() { grep -qE '^(SigPnd|ShdPnd):.*[13579bdf]..$' "/proc/$1/status" 2>/dev/null; }
 is_up() { pid_of "$1" >/dev/null && accepts "$(broker_port "$1")"; }
-is_down() { ! pid_of "$1" >/dev/null && ! accepts "$(broker_port "$1")"; }
+is_down() { ! pid_of "$1" >/dev/null && is_gone "$1" && ! accepts "$(broker_port "$1")"; }
 # Killed, and not yet gone: the first thread loses its command line before the last one closes the port.
 is_dying() {
   local pid
   pid=$(cat "$dir/$1/pid" 2>/dev/null) && kill -0 "$pid" 2>/dev/null || return 1
   has_sigkill "$pid" && return
-  [[ -z $(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline") ]] && ! is_zombie "$pid"
+  [[ -z $(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline") ]] && ! is_zombie "$pid" && ! is_of_kernel "$pid"
 }
 # Nothing but an entry that nobody has read: all its threads have ended.
 is_zombie() { [[ $(sed -n 's/^\(State\|Threads\):[[:space:]]*\([^ ]*\).*/\2/p' "/proc/$1/status" 2>/dev/null | tr '\n' ' ') =~ ^(Z\ [01]\ |)$ ]]; }
+# A thread of the kernel, which has no command line either; the number on file was given away again.
+is_of_kernel() { [[ $(sed -n 's/^Kthread:[[:space:]]*//p' "/proc/$1/status" 2>/dev/null) == 1 ]]; }
 is_gone() { ! is_dying "$1"; }
 is_up_or_dead() { is_up "$1" || ! pid_of "$1" >/dev/null; }
 

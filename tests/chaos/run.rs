@@ -266,8 +266,12 @@ impl Run {
         if self.stage.members.running().is_empty() {
             self.stage.members.spawn(0, How::Plain)?;
         }
-        // One that fell down by itself is started again, so that the service is judged and not its brokers; one that runs is left alone.
-        self.stage.cluster.call("start")?;
+        // One that fell down by itself is started again, so that the service is judged and not its brokers.
+        if self.stage.cluster.call("status").is_err() {
+            self.stage.broker_lines(LAST_LINES).iter().for_each(|line| crate::tell(line));
+            self.tell("a broker is down by itself, and is started");
+            self.stage.cluster.call("start")?;
+        }
         self.stage.feeder.settle(FEED_LIMIT)?;
         let (mut settled, mut moved) = (0, Instant::now());
         loop {

@@ -40,11 +40,12 @@ pub struct Overload {
 }
 
 /// One second of the run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Reading {
+    at_s: f64,
     acknowledged: u64,
     /// Processor time of this process so far.
-    cpu_us: u64,
+    cpu_s: f64,
     resident_bytes: u64,
     is_offered: bool,
 }
@@ -121,8 +122,9 @@ fn measure(bench: &mut Bench<'_>, overload: Overload, capacity: u64) -> Result<V
             // The child needs a moment before it sends and offers for just so long; the last record's lag shows when it is over.
             let is_offered = begin.elapsed() < Duration::from_secs(u64::from(overload.seconds));
             readings.push(Reading {
+                at_s: begin.elapsed().as_secs_f64(),
                 acknowledged: pipeline.counters().records_acknowledged,
-                cpu_us: (probe::own_cpu_s() * 1e6) as u64,
+                cpu_s: probe::own_cpu_s(),
                 resident_bytes: probe::resident_bytes().unwrap_or(0),
                 is_offered,
             });
@@ -145,7 +147,7 @@ fn measure(bench: &mut Bench<'_>, overload: Overload, capacity: u64) -> Result<V
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Rate {
     per_s: f64,
-    /// When it began, in seconds since records were offered.
+    /// When it began, in seconds of the run.
     at_s: f64,
     /// Whether the machine was slow or busy with something else: the processor time that an execution took, or that was to be had.
     cpu_ns_per_execution: f64,
@@ -154,16 +156,12 @@ struct Rate {
 /// Acknowledgements a second, each the mean of a few readings; the first are left out, for nothing was offered yet.
 fn rates(readings: &[Reading]) -> Vec<Rate> {
     let offered: Vec<Reading> = readings.iter().filter(|reading| reading.is_offered && reading.acknowledged > 0).skip(1).copied().collect();
-    let windows = offered.windows(MEAN_OF + 1).enumerate();
+    let windows = offered.windows(MEAN_OF + 1);
     windows
-        .map(|(index, window)| {
+        .map(|window| {
             let (first, last) = (window[0], window[MEAN_OF]);
-            let (done, cpu_us) = ((last.acknowledged - first.acknowledged) as f64, (last.cpu_us - first.cpu_us) as f64);
-            Rate {
-                per_s: done / (READING.as_secs_f64() * MEAN_OF as f64),
-                at_s: READING.as_secs_f64() * index as f64,
-                cpu_ns_per_execution: if done > 0.0 { cpu_us * 1e3 / done } else { 0.0 },
-            }
+            let (done, cpu_s) = ((last.acknowledged - first.acknowledged) as f64, last.cpu_s - first.cpu_s);
+            Rate { per_s: done / (last.at_s - first.at_s), at_s: first.at_s, cpu_ns_per_execution: if done > 0.0 { cpu_s * 1e9 / done } else { 0.0 } }
         })
         .collect()
 }
@@ -172,7 +170,10 @@ fn rates(readings: &[Reading]) -> Vec<Rate> {
 fn throughput(rates: &[Rate]) -> Value {
     let by_rate = |a: &&Rate, b: &&Rate| a.per_s.total_cmp(&b.per_s);
     let (Some(peak), Some(least)) = (rates.iter().max_by(by_rate), rates.iter().min_by(by_rate)) else {
-        return json!({"peak": number(0.0, 0), "least": number(0.0, 0), "share": number(0.0, 3)});
+        return json!({
+            "peak": number(0.0, 0), "least": number(0.0, 0), "share": number(0.0, 3), "peak_at_s": null, "least_at_s": null,
+            "peak_cpu_ns_per_execution": null, "least_cpu_ns_per_execution": null, "means": 0, "means_below_nine_tenths": null,
+        });
     };
     let below = rates.iter().filter(|rate| rate.per_s < 0.9 * peak.per_s).count();
     json!({
@@ -278,7 +279,7 @@ mod tests {
     use crate::outcome::SHARED_KEYS;
 
     fn reading(second: u64, rate: u64, mb: u64) -> Reading {
-        Reading { acknowledged: second * rate, cpu_us: second * 500_000, resident_bytes: mb << 20, is_offered: second < 20 }
+        Reading { at_s: second as f64, acknowledged: second * rate, cpu_s: second as f64 * 0.5, resident_bytes: mb << 20, is_offered: second < 20 }
     }
 
     #[test]
@@ -288,9 +289,10 @@ mod tests {
         assert!(rates.len() > 10 && rates.iter().all(|rate| (rate.per_s - 100.0).abs() < 1e-9), "{rates:?}");
         assert!(rates.iter().all(|rate| (rate.cpu_ns_per_execution - 5e6).abs() < 1e-3), "{rates:?}");
         // Two seconds without anything: of the means of five seconds that see them the least has lost two fifths.
-        let stalled: Vec<_> = (0..20).map(|second| reading(if second > 10 { second - second.min(12) + 10 } else { second }, 100, 1)).collect();
+        let worked = |second: u64| if second > 10 { second - second.min(12) + 10 } else { second };
+        let stalled: Vec<_> = (0..20).map(|second| Reading { at_s: second as f64, ..reading(worked(second), 100, 1) }).collect();
         let seen = throughput(&super::rates(&stalled));
-        assert_eq!((&seen["peak"], &seen["least"], &seen["least_at_s"]), (&number(100.0, 0), &number(60.0, 0), &number(5.0, 0)), "{seen}");
+        assert_eq!((&seen["peak"], &seen["least"], &seen["least_at_s"]), (&number(100.0, 0), &number(60.0, 0), &number(7.0, 0)), "{seen}");
         assert_eq!((&seen["means_below_nine_tenths"], &seen["least_cpu_ns_per_execution"]), (&json!(6), &number(5e6, 0)), "{seen}");
         assert_eq!(memory(&readings), (11 << 20, 19 << 20));
         assert_eq!(memory(&[]), (0, 0));

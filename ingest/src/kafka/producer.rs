@@ -163,9 +163,9 @@ impl Producer {
     }
 
     /// Has the client ask for the id under which an idempotent producer sends, instead of with the first records. librdkafka 2.12.1 does so when a broker answers a question about topics, and else every half second; the broker behind the first address is asked first, whom it lets go for the node that it turns out to be, so it is asked until a node answers. Waits for `wait` at most; nothing depends on what came of it.
-    pub(crate) fn connect(&self, topic: &Topic, wait: Duration) {
-        let clock = Clock::start();
-        while let Some(left) = wait.checked_sub(Duration::from_nanos(clock.now().monotonic_ns)) {
+    pub(crate) fn connect(&self, topic: &Topic, clock: &Clock, wait: Duration) {
+        let begun_ns = clock.now().monotonic_ns;
+        while let Some(left) = wait.checked_sub(Duration::from_nanos(clock.now().monotonic_ns - begun_ns)) {
             if self.has_node_answered(topic, left) {
                 return;
             }

@@ -34,14 +34,14 @@ pub(super) fn requests(cluster: &Cluster, kind: RDKafkaApiKey) -> usize {
     if list.is_null() {
         return 0;
     }
-    // SAFETY: as above.
-    #[expect(unsafe_code, reason = "as above")]
+    // SAFETY: the list has `count` entries and is ours until it is destroyed below.
+    #[expect(unsafe_code, reason = "the notes are a C array")]
     let noted = unsafe { std::slice::from_raw_parts(list, count) };
     // SAFETY: the requests are valid until they are destroyed below.
-    #[expect(unsafe_code, reason = "as above")]
+    #[expect(unsafe_code, reason = "the notes are read by calls of C")]
     let of_kind = noted.iter().filter(|request| unsafe { bindings::rd_kafka_mock_request_api_key(**request) } == i16::from(kind)).count();
     // SAFETY: ours, and given up once.
-    #[expect(unsafe_code, reason = "as above")]
+    #[expect(unsafe_code, reason = "the notes are given up by a call of C")]
     unsafe {
         bindings::rd_kafka_mock_request_destroy_array(list, count);
     }
@@ -56,14 +56,16 @@ fn is_not_ready(pipeline: &Pipeline) -> bool {
 fn damaged(group: &str, damage: (Damage, i64), fetched: usize) -> (String, Vec<i64>, i64) {
     let cluster = Cluster::new();
     cluster.send(&[(0, Some(b"{\"stuck\":1}".to_vec()))]);
-    damage::append(cluster.brokers(), SOURCE, 0, 1, 5, damage);
-    cluster.send(&(0..5).map(|_| (0, Some(b"{}".to_vec()))).collect::<Vec<_>>());
     let (mut settings, acknowledged) = cluster.settings(group);
     settings.client_options.push(("check.crcs".to_owned(), "true".to_owned()));
     let settings = Settings { shards: 1, ..settings };
-    let (release, released) = bounded(1);
+    let (release, released) = bounded(0);
     let processor = |_| Fragile(Splice::new(1), released.clone());
     let pipeline = Pipeline::start_with(settings, identity(), Arc::new(NoIntegrations), processor).unwrap();
+    // Taken by the shard, so that it does not count among what waits.
+    release.send_timeout((), PATIENCE).expect("the stuck record is run");
+    damage::append(cluster.brokers(), SOURCE, 0, 1, 5, damage);
+    cluster.send(&(0..5).map(|_| (0, Some(b"{}".to_vec()))).collect::<Vec<_>>());
     await_that("it is fetched", || pipeline.coordinator.queue(0).len() >= fetched);
     drop(release);
     let error = pipeline.join(PATIENCE).unwrap_err();

@@ -81,15 +81,24 @@ impl Limit {
 
     /// A bundle of so many bytes was accepted; no bundle is larger than `bytes_max` without a limit.
     fn accepted(&mut self, bytes: usize, bytes_max: usize) {
+        if self.patience == 0 {
+            return;
+        }
         if bytes >= self.refused {
             // What was too large once is not any more, so growing is worth the while.
             self.patience = PATIENCE_MIN;
         }
-        let Some(limit) = self.bytes else { return };
         self.accepted += 1;
-        if self.accepted >= self.patience {
-            self.bytes = Some(limit.max(1).saturating_mul(2)).filter(|limit| *limit < bytes_max);
-            (self.accepted, self.has_grown) = (0, true);
+        if self.accepted < self.patience {
+            return;
+        }
+        match self.bytes {
+            Some(limit) => {
+                self.bytes = Some(limit.max(1).saturating_mul(2)).filter(|limit| *limit < bytes_max);
+                (self.accepted, self.has_grown) = (0, true);
+            }
+            // As many again without a limit: growing was not in vain.
+            None => *self = Self::default(),
         }
     }
 }
@@ -277,8 +286,9 @@ impl Lanes {
     pub(crate) fn committed(&mut self, mut each: impl FnMut(u64, Headers)) {
         let bytes_max = self.max.bytes;
         for lane in &mut self.lanes {
+            let largest = std::mem::take(&mut lane.largest);
             if !lane.kept.is_empty() {
-                lane.limit.accepted(std::mem::take(&mut lane.largest), bytes_max);
+                lane.limit.accepted(largest, bytes_max);
             }
             lane.kept.drain(|_, _, headers, opaque| each(opaque, headers));
             if lane.kept.capacity() > SPARE_BYTES_MAX {
@@ -591,6 +601,16 @@ mod tests {
         // Of some 5,000 bundles. Larger ones are tried after 8, 16, 32… and in the end after 1,024; such a trial may be refused twice.
         assert!(refused <= 30, "{refused} refused");
         assert_eq!(lanes.lanes[0].limit.patience, PATIENCE_MAX);
+    }
+
+    #[test]
+    fn a_limit_that_did_not_come_back_costs_no_patience() {
+        let mut limit = Limit::default();
+        for _ in 0..12 {
+            limit.refused(1_000, PART);
+            (0..100).for_each(|_| limit.accepted(10, 1_000));
+            assert_eq!(limit, Limit::default(), "forgotten, though nothing so large has come again");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use rdkafka::error::KafkaResult;
 
+use crate::clock::Clock;
 use crate::kafka::{Bundle, ErrorCode, Headers, Producer, Rejected, ShardQueue, Topic};
 
 use super::Error;
@@ -165,9 +166,9 @@ impl Sink {
     }
 
     /// Gets the client ready to send, before there is anything to send: else the first results of a start wait for up to half a second. A transaction does that as it begins.
-    pub(crate) fn connect(&self) {
+    pub(crate) fn connect(&self, clock: &Clock) {
         if self.transaction.is_none() {
-            self.producer.connect(&self.results.topic, CONNECT_WAIT);
+            self.producer.connect(&self.results.topic, clock, CONNECT_WAIT);
         }
     }
 

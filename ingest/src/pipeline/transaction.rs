@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
 use rdkafka::error::KafkaResult;
 use rdkafka::topic_partition_list::TopicPartitionList;
 
@@ -365,9 +365,9 @@ impl Transaction {
     }
 
     fn order(&mut self, order: Order) {
-        // A clerk that is gone is noticed by who looks for its answer.
-        self.orders.try_send(order).ok();
-        self.phase = Phase::Ending;
+        // A clerk that is gone is noticed by who looks for its answer; one that has not taken its last order would have two.
+        let is_full = matches!(self.orders.try_send(order), Err(TrySendError::Full(_)));
+        self.phase = if is_full { Phase::Failed } else { Phase::Ending };
     }
 
     /// Whether the clerk has something to say, or will have.

@@ -9,6 +9,7 @@ use rdkafka::error::KafkaResult;
 use rdkafka::types::RDKafkaErrorCode as ErrorCode;
 
 use super::{Bundle, Headers, Rejected, ShardQueue, Transactions};
+use crate::clock::Clock;
 use crate::plan::{DEAD_LETTERS, RESULTS};
 use crate::producer::{Sent, Target};
 use crate::world::{self, with};
@@ -29,7 +30,7 @@ impl Producer {
         with(|world| world.producers[self.id].wakes = Some(queue.id()));
     }
 
-    pub(crate) fn connect(&self, _: &Topic, _: Duration) {}
+    pub(crate) fn connect(&self, _: &Topic, _: &Clock, _: Duration) {}
 
     pub(crate) fn transactions(&self) -> Transactions {
         Transactions::new(self.id)

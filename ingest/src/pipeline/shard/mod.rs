@@ -224,8 +224,8 @@ impl<P: Processor> Shard<P> {
 
     /// Runs until told to stop.
     pub(super) fn run(mut self, alarm: &Alarm) {
+        self.sink.connect(&self.clock);
         alarm.set_thread();
-        self.sink.connect();
         while self.turn() {}
         let now = self.clock.now();
         self.publish(&now);
@@ -592,7 +592,7 @@ impl<P: Processor> Shard<P> {
     #[cold]
     fn client_error(&mut self, code: ErrorCode, message: &Message) {
         self.tally.add(Count::ClientErrors, 1);
-        if matches!(code, ErrorCode::BadMessage | ErrorCode::NotImplemented) {
+        if matches!(code, ErrorCode::BadMessage | ErrorCode::BadCompression | ErrorCode::NotImplemented) {
             return self.unreadable(code, message);
         }
         if code == ErrorCode::AutoOffsetReset {
@@ -602,7 +602,7 @@ impl<P: Processor> Shard<P> {
         tracing::warn!(shard = self.index, topic = message.topic_name(), partition = message.partition(), error = %code, "client reports an error in place of a record");
     }
 
-    /// The client passes over a batch that it cannot read (`check.crcs`, a format that it does not know), and goes on behind it. A place that stays open where the next record was expected keeps the mark there, whatever of the records behind it has come already; what the batch says of its own offset may be damaged too.
+    /// The client passes over a batch that it cannot read (`check.crcs`, a format that it does not know) and goes on behind it, or stays before it for ever (one that cannot be unpacked). A place that stays open where the next record was expected keeps the mark there, whatever of the records behind it has come already; what the batch says of its own offset may be damaged too.
     fn unreadable(&mut self, code: ErrorCode, message: &Message) {
         if let Some(place) = self.find_partition(message) {
             let partition = self.partition(place);
