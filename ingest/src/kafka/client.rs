@@ -109,6 +109,11 @@ pub(crate) fn transactional_producer_config(options: &[(String, String)], buffer
     config
 }
 
+/// Whether an error in place of records says that a batch cannot be read (`check.crcs`, a compression, a format): the client goes on behind it, or stays before it for ever.
+pub(crate) fn is_unreadable(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::BadMessage | ErrorCode::BadCompression | ErrorCode::NotImplemented)
+}
+
 /// A shard's producer configuration: our defaults, then the user's options.
 pub(crate) fn producer_config(options: &[(String, String)], buffering_kbytes: u64) -> ClientConfig {
     let mut config = ClientConfig::new();

@@ -16,7 +16,7 @@ use super::cluster::{ANSWER_WITHIN, Cluster, Range};
 use super::header::{HeaderList, Position};
 use super::selection::{Offsets, Selection};
 use crate::error::Error;
-use crate::kafka::client::Context;
+use crate::kafka::client::{self, Context};
 
 /// One wait for a record; after it, whoever reads gets a turn.
 const TURN: Duration = Duration::from_millis(50);
@@ -181,12 +181,8 @@ fn passing(topic: &str, found: Option<KafkaResult<()>>) -> Result<(), Error> {
         RDKafkaErrorCode::TopicAuthorizationFailed,
         RDKafkaErrorCode::Authentication,
         RDKafkaErrorCode::Fatal,
-        // A batch that the client cannot read: it goes on behind it, or stays before it for ever.
-        RDKafkaErrorCode::BadMessage,
-        RDKafkaErrorCode::BadCompression,
-        RDKafkaErrorCode::NotImplemented,
     ];
-    if error.rdkafka_error_code().is_some_and(|code| lasting.contains(&code)) { Err(unreadable(topic, error)) } else { Ok(()) }
+    if error.rdkafka_error_code().is_some_and(|code| lasting.contains(&code) || client::is_unreadable(code)) { Err(unreadable(topic, error)) } else { Ok(()) }
 }
 
 fn unreadable(topic: &str, error: KafkaError) -> Error {

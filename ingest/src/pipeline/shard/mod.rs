@@ -56,7 +56,7 @@ use super::transaction::MINUTE_NS;
 use super::{Acknowledged, Class, Error, Reason};
 use crate::clock::{Clock, Now};
 use crate::kafka::queue::TopicHandle;
-use crate::kafka::{Batch, ErrorCode, Message, ShardQueue};
+use crate::kafka::{Batch, ErrorCode, Message, ShardQueue, client};
 use crate::tasks::Reply as TaskReply;
 use crate::thread;
 
@@ -592,7 +592,7 @@ impl<P: Processor> Shard<P> {
     #[cold]
     fn client_error(&mut self, code: ErrorCode, message: &Message) {
         self.tally.add(Count::ClientErrors, 1);
-        if matches!(code, ErrorCode::BadMessage | ErrorCode::BadCompression | ErrorCode::NotImplemented) {
+        if client::is_unreadable(code) {
             return self.unreadable(code, message);
         }
         if code == ErrorCode::AutoOffsetReset {
